@@ -1,0 +1,14 @@
+#!/bin/bash
+# Fails when the table engine depends on TensorFlow, which only runtime/ops may.
+set -euo pipefail
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+readonly core=//monolith/native_training/runtime/hash_table/...
+path="$(tools/bazel query --noshow_progress \
+  "somepath(${core}, @tensorflow//:framework)")"
+if [[ -n "${path}" ]]; then
+  printf 'check_layers: the core depends on TensorFlow:\n%s\n' "${path}" >&2
+  exit 1
+fi
+echo 'check_layers: the core does not depend on TensorFlow'
