@@ -1,0 +1,199 @@
+"""What a model asks of its embedding tables, gathered while `model_fn` runs.
+
+A table holds the rows of one feature, or of several that share it. A row is cut into
+segments, one a slice name; a segment has its own width, initializer, optimizer and
+compressor. Pure data: no TensorFlow, so that it can be inspected and tested alone.
+"""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable
+from typing import Any
+
+from monolith.native_training import entry
+from monolith.native_training.feature import FeatureColumn
+
+LearningRate = float | Callable[[Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
+class Segment:
+  """One slice of the rows of one table.
+
+  Attributes:
+    learning_rate: a number, or a function of the global step (int64 scalar tensor)
+      that returns a float32 scalar tensor.
+  """
+
+  name: str
+  dim: int
+  initializer: entry.Initializer
+  optimizer: entry.Optimizer
+  compressor: entry.Compressor
+  learning_rate: LearningRate
+
+  def config(self, table_name: str) -> dict[str, Any]:
+    return {
+      "name": self.name,
+      "dim": self.dim,
+      "seed": _seed(table_name, self.name),
+      "initializer": self.initializer.config(),
+      "optimizer": self.optimizer.config(),
+      "compressor": self.compressor.config(),
+    }
+
+
+def _seed(table_name: str, segment_name: str) -> int:
+  """A seed of 63 bits that depends on the two names only."""
+  name = f"{table_name}\0{segment_name}".encode()
+  return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
+
+
+@dataclasses.dataclass
+class Table:
+  """The rows of one or more features."""
+
+  name: str
+  occurrence_threshold: int
+  expire_time: float
+  segments: dict[str, Segment] = dataclasses.field(default_factory=dict)
+
+  @property
+  def dim(self) -> int:
+    """Floats of a row's embedding, all segments together."""
+    return sum(s.dim for s in self.segments.values())
+
+  def offset(self, segment_name: str) -> int:
+    """Where in the row's embedding a segment begins."""
+    offset = 0
+    for name, segment in self.segments.items():
+      if name == segment_name:
+        return offset
+      offset += segment.dim
+    raise KeyError(segment_name)
+
+  def add(self, segment: Segment) -> None:
+    """Adds a segment, or checks that the one of this name is the same."""
+    known = self.segments.setdefault(segment.name, segment)
+    for field in dataclasses.fields(Segment):
+      got, had = getattr(segment, field.name), getattr(known, field.name)
+      if got != had:
+        raise ValueError(
+          f"slice {segment.name!r} of table {self.name!r}: {field.name} is {got!r} here "
+          f"and {had!r} in an earlier lookup_embedding_slice"
+        )
+
+  def config(self) -> dict[str, Any]:
+    return {
+      "name": self.name,
+      "occurrence_threshold": self.occurrence_threshold,
+      "expire_time": float(self.expire_time),
+      "segments": [s.config(self.name) for s in self.segments.values()],
+    }
+
+
+def tables_config(tables: list[Table]) -> str:
+  """The tables as the JSON text that the C++ core parses."""
+  return json.dumps({"tables": [table.config() for table in tables]})
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+  """A pooled slice of a feature: one output of the pooling op."""
+
+  feature: str
+  table: str
+  segment: str
+
+  @property
+  def label(self) -> str:
+    """The output's name in error messages."""
+    return f"{self.feature}/{self.segment}"
+
+
+class EmbeddingPlan:
+  """The features, tables and outputs of one model graph, in the order of their names'
+  first use."""
+
+  def __init__(self):
+    self.features: dict[str, FeatureColumn] = {}
+    self._tables: dict[str, Table] = {}
+    self.outputs: list[Output] = []
+
+  def add_feature(self, column: FeatureColumn) -> None:
+    """Declares a feature.
+
+    Raises:
+      ValueError: it was declared otherwise before, or contradicts another feature of
+        its table.
+    """
+    if self.features.setdefault(column.name, column) != column:
+      raise ValueError(
+        f"feature {column.name!r} was created twice, with other settings: "
+        f"{self.features[column.name]} and {column}"
+      )
+    table = self._tables.setdefault(
+      column.table,
+      Table(column.table, column.occurrence_threshold, column.expire_time),
+    )
+    for setting in ("occurrence_threshold", "expire_time"):
+      if getattr(column, setting) != getattr(table, setting):
+        raise ValueError(
+          f"feature {column.name!r}: {setting} is {getattr(column, setting)}, but the "
+          f"features that share table {column.table!r} use {getattr(table, setting)}"
+        )
+
+  def add_output(self, feature_name: str, segment: Segment) -> int:
+    """Declares that a feature's slice is read.
+
+    Returns:
+      The index of the output.
+
+    Raises:
+      ValueError: the feature was not declared, or the slice contradicts an earlier one.
+    """
+    column = self.features.get(feature_name)
+    if column is None:
+      raise ValueError(
+        f"feature {feature_name!r} has no embedding column; call "
+        f"create_embedding_feature_column({feature_name!r}) first (known: "
+        f"{', '.join(self.features) or 'none'})"
+      )
+    if segment.dim < 1:
+      raise ValueError(
+        f"slice {segment.name!r} of feature {feature_name!r}: got dim {segment.dim}, "
+        "wanted at least 1"
+      )
+    self._tables[column.table].add(segment)
+    output = Output(feature_name, column.table, segment.name)
+    if output in self.outputs:
+      return self.outputs.index(output)
+    self.outputs.append(output)
+    return len(self.outputs) - 1
+
+  @property
+  def tables(self) -> list[Table]:
+    """The tables that have segments."""
+    return [table for table in self._tables.values() if table.segments]
+
+  @property
+  def used_features(self) -> list[FeatureColumn]:
+    """The features that some output reads."""
+    read = {output.feature for output in self.outputs}
+    return [column for name, column in self.features.items() if name in read]
+
+  def table(self, name: str) -> Table:
+    return self._tables[name]
+
+  def config(self) -> str:
+    """All tables as JSON text."""
+    return tables_config(self.tables)
+
+  def needs_global_step(self) -> bool:
+    """Whether some segment's update depends on the global step."""
+    return any(
+      callable(s.learning_rate) or s.optimizer.depends_on_step
+      for table in self.tables
+      for s in table.segments.values()
+    )

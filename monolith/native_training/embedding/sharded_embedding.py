@@ -1,0 +1,222 @@
+"""The embedding tables of a model in a graph: one lookup and one update a server.
+
+The work of a step (ids to slices, gradients of slices to rows) is five ops:
+
+  worker  shard ids      every feature's ids -> a request for each server, an index
+  server  lookup         request -> the rows' values, one flat float32 buffer
+  worker  pool           buffers and index -> slices [batch, dim]
+  worker  pool gradient  gradients of slices -> one gradient buffer for each server
+  server  update         request and gradients -> rows changed in place
+
+A model asks for slices one at a time while its graph is built, and only then is it
+known what the one lookup must fetch. `declare` therefore hands out tensors whose
+value is bound later, by `build`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import tensorflow as tf
+
+from monolith.native_training import feature
+from monolith.native_training.embedding import plan as plan_lib
+from monolith.native_training.runtime.ops import loader
+
+
+class ShardedEmbedding:
+  """The tables of one model graph, spread over servers by id.
+
+  Args:
+    servers: the device of each server that holds tables; `[None]` keeps them in the
+      process that runs the graph.
+    shared_name: name of the tables on their servers: graphs that use the same one
+      share rows.
+    missing: what an id without a row reads: `'initial'` its initial value (training),
+      `'zero'` zeros (evaluation, prediction, serving).
+  """
+
+  def __init__(
+    self,
+    features: Mapping[str, object],
+    servers: Sequence[str | None] = (None,),
+    shared_name: str = "tables",
+    missing: str = "initial",
+  ):
+    self.plan = plan_lib.EmbeddingPlan()
+    self._features = features
+    self._servers = list(servers)
+    self._shared_name = shared_name
+    self._missing = missing
+    self._declared: list[tf.Tensor] = []  # Parallel to plan.outputs.
+    self._handles: list[tf.Tensor] = []  # One a server, once built.
+    self._built = False
+
+  def declare(self, feature_name: str, segment: plan_lib.Segment) -> tf.Tensor:
+    """A slice of a feature, as a tensor that gets its value from `build`.
+
+    Returns:
+      float32: `[batch, dim]`, `[batch, n, dim]` for first_n, or what the feature's own
+      combiner makes of it.
+    """
+    if self._built:
+      raise RuntimeError(
+        f"slice {segment.name!r} of feature {feature_name!r} was asked for after "
+        "model_fn had returned"
+      )
+    index = self.plan.add_output(feature_name, segment)
+    combiner = self.plan.features[feature_name].combiner
+    if index == len(self._declared):
+      if combiner.kind == "first_n":
+        shape = [None, combiner.length, segment.dim]
+      else:
+        shape = [None, segment.dim]
+      self._declared.append(_late_bound(shape, f"{feature_name}_{segment.name}"))
+    pooled = self._declared[index]
+    if combiner.kind != "none":
+      return pooled
+    splits = feature.ids_of(feature_name, self._features).row_splits
+    return combiner.combine(tf.RaggedTensor.from_row_splits(pooled, splits, False))
+
+  @property
+  def slices(self) -> list[tf.Tensor]:
+    """The declared tensors: what gradients are taken of. Parallel to plan.outputs."""
+    return self._declared
+
+  def build(self) -> None:
+    """Adds the ops of the lookup and binds every declared slice."""
+    self._built = True
+    if not self.plan.outputs:
+      return
+    ops = loader.ops()
+    self._handles = self._table_sets(ops)
+    columns = self.plan.used_features
+    tables = self.plan.tables
+    table_index = {table.name: i for i, table in enumerate(tables)}
+    ragged = [feature.ids_of(c.name, self._features) for c in columns]
+    self._row_splits = [r.row_splits for r in ragged]
+    self._requests, self._index = ops.monolith_shard_ids(
+      ids=[r.values for r in ragged],
+      row_splits=self._row_splits,
+      num_shards=len(self._servers),
+      table_of_feature=[table_index[c.table] for c in columns],
+      table_dims=[t.dim for t in tables],
+      feature_names=[c.name for c in columns],
+    )
+    values = []
+    for server, handle, request in zip(
+      self._servers, self._handles, self._requests, strict=True
+    ):
+      with tf.device(server):
+        values.append(ops.monolith_lookup(handle, request, missing=self._missing))
+    pooled = ops.monolith_pool(
+      values, self._index, self._row_splits, **self._pool_attributes()
+    )
+    for declared, value in zip(self._declared, pooled, strict=True):
+      _bind(declared, value)
+
+  def gradient_buffers(self, slice_gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    """The gradients of rows, from those of slices.
+
+    Args:
+      slice_gradients: float32, each of the shape of its slice in `slices`.
+
+    Returns:
+      A flat float32 buffer for each server, laid out like its looked-up values.
+    """
+    if not self.plan.outputs:
+      return []
+    return loader.ops().monolith_pool_grad(
+      slice_gradients,
+      self._requests,
+      self._index,
+      self._row_splits,
+      table_dims=[t.dim for t in self.plan.tables],
+      output_names=[o.label for o in self.plan.outputs],
+      **self._pool_attributes(),
+    )
+
+  def update(
+    self, gradient_buffers: Sequence[tf.Tensor], global_step: tf.Tensor
+  ) -> list[tf.Operation]:
+    """The ops that apply gradients to rows, one a server.
+
+    Args:
+      gradient_buffers: what `gradient_buffers` returned, perhaps clipped.
+      global_step: int64 scalar, for learning rates and warm-up.
+    """
+    if not self.plan.outputs:
+      return []
+    ops = loader.ops()
+    needs_step = self.plan.needs_global_step()
+    updates = []
+    for server, handle, request, gradients in zip(
+      self._servers, self._handles, self._requests, gradient_buffers, strict=True
+    ):
+      with tf.device(server):
+        # A step that no update reads would only cost a transfer between servers.
+        step = global_step if needs_step else tf.constant(0, tf.int64)
+        updates.append(
+          ops.monolith_update(
+            handle,
+            request,
+            gradients,
+            learning_rates=self._learning_rates(step),
+            update_time=tf.cast(tf.timestamp(), tf.int64),
+            global_step=step,
+          )
+        )
+    return updates
+
+  def table_sets(self) -> list[tuple[str | None, tf.Tensor]]:
+    """The device and the table set handle of every server; none without tables."""
+    return list(zip(self._servers, self._handles, strict=True)) if self._handles else []
+
+  def _table_sets(self, ops) -> list[tf.Tensor]:
+    handles = []
+    for server in self._servers:
+      with tf.device(server):
+        handles.append(
+          ops.monolith_table_set(
+            config=self.plan.config(), shared_name=self._shared_name
+          )
+        )
+    return handles
+
+  def _learning_rates(self, step: tf.Tensor) -> tf.Tensor:
+    rates = [
+      s.learning_rate(step) if callable(s.learning_rate) else s.learning_rate
+      for table in self.plan.tables
+      for s in table.segments.values()
+    ]
+    if any(tf.is_tensor(rate) for rate in rates):
+      return tf.stack([tf.cast(rate, tf.float32) for rate in rates])
+    return tf.constant(rates, tf.float32)
+
+  def _pool_attributes(self) -> dict[str, list]:
+    feature_index = {c.name: i for i, c in enumerate(self.plan.used_features)}
+    columns = [self.plan.features[o.feature] for o in self.plan.outputs]
+    tables = [self.plan.table(o.table) for o in self.plan.outputs]
+    segments = [o.segment for o in self.plan.outputs]
+    return {
+      "feature_of_output": [feature_index[c.name] for c in columns],
+      "offset_of_output": [
+        t.offset(s) for t, s in zip(tables, segments, strict=True)
+      ],
+      "dim_of_output": [
+        t.segments[s].dim for t, s in zip(tables, segments, strict=True)
+      ],
+      "combiner_of_output": [c.combiner.kind for c in columns],
+      "length_of_output": [c.combiner.length for c in columns],
+    }
+
+
+def _late_bound(shape: list[int | None], name: str) -> tf.Tensor:
+  placeholder = tf.compat.v1.placeholder(tf.float32, shape)
+  return tf.identity(placeholder, name=tf.compat.v1.get_default_graph().unique_name(
+    "slice_" + "".join(c if c.isalnum() else "_" for c in name), mark_as_used=False))
+
+
+def _bind(declared: tf.Tensor, value: tf.Tensor) -> None:
+  # Graph-mode TensorFlow has no public way to give an existing tensor its value. The
+  # session checks the graph only when it runs, and `value` depends on data alone, so
+  # no cycle can come of it.
+  declared.op._update_input(0, value)  # noqa: SLF001

@@ -1,0 +1,190 @@
+"""`Estimator`: trains, evaluates and predicts; `RunnerConfig` and `EstimatorSpec`.
+
+  estimator = Estimator(Ranking.params().instantiate(), RunnerConfig(model_dir=folder))
+  estimator.train(max_steps=1000)
+  print(estimator.evaluate())
+"""
+
+import dataclasses
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import tensorflow as tf
+from absl import logging
+
+import monolith.native_training.tensorflow_compat  # noqa: F401
+from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.training import checkpoint as checkpoint_lib
+from monolith.native_training.training import (
+  coordination,
+  evaluator,
+  inference,
+  summaries,
+)
+from monolith.native_training.training.heads import EstimatorSpec
+from monolith.native_training.training.runner_config import RunnerConfig
+from monolith.native_training.training.train_loop import TrainLoop
+
+__all__ = ["Estimator", "EstimatorSpec", "RunnerConfig"]
+
+Hooks = Sequence[tf.compat.v1.train.SessionRunHook]
+
+
+class Estimator:
+  """Runs a model in the role that `TF_CONFIG` gives this process.
+
+  Args:
+    model: a `MonolithModel`, or its parameters.
+    conf: where and how it runs.
+    warm_start_from: folder of a model (its newest checkpoint), or path of a checkpoint,
+      to take initial values from; only used where `model_dir` has no checkpoint.
+
+  Raises:
+    TypeError: `model` or `conf` is something else.
+  """
+
+  def __init__(
+    self,
+    model: MonolithModel,
+    conf: RunnerConfig | None = None,
+    warm_start_from: str | None = None,
+  ):
+    if hasattr(model, "instantiate"):
+      model = model.instantiate()
+    if not isinstance(model, MonolithModel):
+      raise TypeError(f"model: got {type(model).__name__}, wanted a MonolithModel")
+    conf = RunnerConfig() if conf is None else conf
+    if not isinstance(conf, RunnerConfig):
+      raise TypeError(f"conf: got {type(conf).__name__}, wanted a RunnerConfig")
+    if not conf.model_dir:
+      folder = tempfile.mkdtemp(prefix=f"{model.p.name}-")
+      logging.warning("no model_dir was given; using the temporary folder %s", folder)
+      conf = dataclasses.replace(conf, model_dir=folder)
+    self._model = model
+    self._config = conf
+    self._warm_start_from = warm_start_from
+    self._cluster = conf.cluster()
+
+  @property
+  def model_dir(self) -> str:
+    return self._config.model_dir
+
+  @property
+  def config(self) -> RunnerConfig:
+    return self._config
+
+  def latest_checkpoint(self) -> str | None:
+    """Path of the newest complete checkpoint, without suffix, or None."""
+    return checkpoint_lib.latest_checkpoint(self.model_dir)
+
+  def train(
+    self,
+    steps: int | None = None,
+    max_steps: int | None = None,
+    hooks: Hooks | None = None,
+  ) -> "Estimator":
+    """Plays this process's part in training, and returns when that is over.
+
+    A chief or worker trains, a parameter server serves until the chief is done, an
+    evaluator evaluates every new checkpoint until training is over. Training continues
+    from the newest checkpoint in `model_dir`.
+
+    Args:
+      steps: global steps to go; default `p.train.steps`.
+      max_steps: global step to stop at; default `p.train.max_steps`. With neither, until
+        the data end.
+      hooks: called around each step.
+
+    Returns:
+      This estimator.
+
+    Raises:
+      ValueError: `steps` or `max_steps` is not positive, or the model is not usable.
+      tf.errors.InvalidArgumentError: a batch is not usable, or a gradient not finite.
+    """
+    if steps is None and max_steps is None:
+      steps, max_steps = self._model.p.train.steps, self._model.p.train.max_steps
+    for name, value in (("steps", steps), ("max_steps", max_steps)):
+      if value is not None and value < 1:
+        raise ValueError(f"{name}: got {value}, wanted at least 1")
+    cluster = self._cluster
+    if cluster.task_type == "evaluator":
+      for path in evaluator.new_checkpoints(self.model_dir):
+        self._evaluate(path)
+      return self
+    target = ""
+    if cluster.is_distributed:
+      server = tf.distribute.Server(
+        cluster.spec(), job_name=cluster.task_type, task_index=cluster.task_index
+      )
+      target = server.target
+    if cluster.task_type == "ps":
+      coordination.serve_until_released(cluster, target)
+      return self
+    TrainLoop(
+      self._model, self._config, cluster, target, self._warm_start_from
+    ).run(steps, max_steps, hooks or ())
+    return self
+
+  def evaluate(
+    self, steps: int | None = None, hooks: Hooks | None = None
+  ) -> dict[str, float]:
+    """Evaluates the newest checkpoint in this process.
+
+    Args:
+      steps: batches to read; default `p.eval.steps`, None there is all of the data.
+      hooks: called around each step.
+
+    Returns:
+      `loss`, `global_step`, `examples`, and for each head `HEAD/label_mean`,
+      `HEAD/pred_mean`, and `HEAD/auc` or `HEAD/rmse` and `HEAD/mae`.
+
+    Raises:
+      ValueError: there is no checkpoint, or the data have no examples.
+    """
+    path = self._required_checkpoint(None)
+    return self._evaluate(path, steps, hooks)
+
+  def _evaluate(
+    self, path: str, steps: int | None = None, hooks: Hooks | None = None
+  ) -> dict[str, float]:
+    steps = self._model.p.eval.steps if steps is None else steps
+    metrics = inference.evaluate(self._model, path, steps, hooks)
+    summaries.write(os.path.join(self.model_dir, "eval"), metrics["global_step"], metrics)
+    return metrics
+
+  def predict(
+    self,
+    predict_keys: Sequence[str] | str | None = None,
+    hooks: Hooks | None = None,
+    checkpoint_path: str | None = None,
+    yield_single_examples: bool = True,
+  ) -> Iterator[dict[str, Any]]:
+    """Predicts on what `input_fn(PREDICT)` yields, in this process.
+
+    Args:
+      predict_keys: the heads to predict; default all.
+      hooks: called around each step.
+      checkpoint_path: default the newest.
+      yield_single_examples: one example at a time, or a batch.
+
+    Yields:
+      A dict of head name to NumPy array: `[...]` of an example, or `[batch, ...]`.
+
+    Raises:
+      ValueError: there is no checkpoint, or no such head.
+    """
+    path = self._required_checkpoint(checkpoint_path)
+    yield from inference.predict(
+      self._model, path, predict_keys, hooks, yield_single_examples
+    )
+
+  def _required_checkpoint(self, path: str | None) -> str:
+    path = path or self.latest_checkpoint()
+    if path is None:
+      raise ValueError(
+        f"model_dir {self.model_dir!r} has no complete checkpoint; train first"
+      )
+    return path

@@ -1,0 +1,222 @@
+"""One embedding table by itself, without a model: for notebooks, tests and tools.
+
+  table = HashTable('items', dim=32)
+  table.assign([7, 9], values)
+  table.lookup([7, 8])     # 8 has no row: its initial value
+
+Works eagerly and in graphs. In a graph the methods return tensors and ops to run.
+"""
+
+import itertools
+import os
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+import monolith.native_training.tensorflow_compat  # noqa: F401
+from monolith.native_training import entry
+from monolith.native_training.embedding import plan
+from monolith.native_training.runtime.ops import loader
+
+_SEGMENT = "embedding"
+_unique = itertools.count()
+
+
+class HashTable:
+  """A table of one row of `dim` floats for every int64 id.
+
+  A row appears when it is assigned or gets its first gradient; reading an id without a
+  row gives its initial value, which depends on `name` and the id alone.
+
+  Args:
+    name: seeds the initial values, and names the table in saved files.
+    dim: floats of a row, at least 1.
+    initializer: default `entry.DEFAULT_INITIALIZER`, uniform in +-0.05.
+    optimizer: default `entry.DEFAULT_OPTIMIZER`, Adagrad(0.05) from 0.1.
+    occurrence_threshold: how often an id must occur before it gets a row.
+    expire_time: days without an update after which `evict` removes a row.
+
+  Raises:
+    ValueError: an argument is out of range.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    dim: int,
+    initializer: entry.Initializer | None = None,
+    optimizer: entry.Optimizer | None = None,
+    occurrence_threshold: int = 0,
+    expire_time: float = 36500,
+  ):
+    if dim < 1:
+      raise ValueError(f"dim: got {dim}, wanted at least 1")
+    self.name = name
+    self.dim = dim
+    optimizer = optimizer or entry.DEFAULT_OPTIMIZER
+    self._learning_rate = getattr(optimizer, "learning_rate", 0.0)
+    table = plan.Table(name, occurrence_threshold, expire_time)
+    table.add(
+      plan.Segment(
+        _SEGMENT,
+        dim,
+        initializer or entry.DEFAULT_INITIALIZER,
+        optimizer,
+        entry.DEFAULT_COMPRESSOR,
+        self._learning_rate,
+      )
+    )
+    self._config = plan.tables_config([table])
+    self._shared_name = f"{name}/{os.getpid()}/{next(_unique)}"
+    self._ops = loader.ops()
+    self._eager_handle = self._make_handle() if tf.executing_eagerly() else None
+
+  def __del__(self):
+    handle = getattr(self, "_eager_handle", None)
+    if handle is not None and tf.executing_eagerly():
+      tf.raw_ops.DestroyResourceOp(resource=handle, ignore_lookup_error=True)
+
+  def lookup(self, ids) -> tf.Tensor:
+    """The rows of ids.
+
+    Args:
+      ids: int64 `[n]`, any values, repeated ones too.
+
+    Returns:
+      float32 `[n, dim]`.
+    """
+    ids = self._ids(ids)
+    # Duplicates are read once each: a table of one needs no shard or index.
+    values = self._ops.monolith_lookup(self._handle(), self._request(ids))
+    return tf.reshape(values, [-1, self.dim])
+
+  def assign(self, ids, values) -> tf.Operation | None:
+    """Sets rows; of a repeated id the last one counts.
+
+    Args:
+      ids: int64 `[n]`.
+      values: float32 `[n, dim]`.
+    """
+    return self._assign(ids, values, "set")
+
+  def assign_add(self, ids, values) -> tf.Operation | None:
+    """Adds to rows, a new one beginning at its initial value.
+
+    Args:
+      ids: int64 `[n]`; what is added to a repeated id is summed.
+      values: float32 `[n, dim]`.
+    """
+    return self._assign(ids, values, "add")
+
+  def apply_gradients(
+    self, ids, grads, learning_rate=None, update_time=None, global_step=0
+  ) -> tf.Operation | None:
+    """Lets the optimizer change rows.
+
+    Args:
+      ids: int64 `[n]`; the gradients of a repeated id are summed, then applied once.
+      grads: float32 `[n, dim]`, finite.
+      learning_rate: default the optimizer's.
+      update_time: seconds since 1970, for expiry; default now.
+      global_step: for an optimizer with warm-up.
+    """
+    if learning_rate is None:
+      learning_rate = self._learning_rate
+    ids = self._ids(ids)
+    return self._ops.monolith_update(
+      self._handle(),
+      self._request(ids),
+      self._values(grads, "grads", ids),
+      learning_rates=tf.reshape(tf.cast(learning_rate, tf.float32), [1]),
+      update_time=_seconds(update_time),
+      global_step=tf.cast(global_step, tf.int64),
+    )
+
+  def erase(self, ids) -> tf.Tensor:
+    """Removes rows.
+
+    Returns:
+      How many there were: int64 scalar.
+    """
+    return self._ops.monolith_erase(self._handle(), self._request(self._ids(ids)))
+
+  def evict(self, now=None) -> tf.Tensor:
+    """Removes rows that were not updated for `expire_time`.
+
+    Args:
+      now: seconds since 1970; default now.
+
+    Returns:
+      How many were removed: int64 scalar.
+    """
+    return self._ops.monolith_evict(self._handle(), _seconds(now))
+
+  def size(self) -> tf.Tensor:
+    """Rows: int64 scalar."""
+    return self._ops.monolith_table_stats(self._handle())[0][0]
+
+  def memory_bytes(self) -> tf.Tensor:
+    """Bytes that the rows and their index take: int64 scalar."""
+    return self._ops.monolith_table_stats(self._handle())[1][0]
+
+  def save(self, basename) -> tf.Tensor:
+    """Writes all rows, with their optimizer state, to the file `basename`.
+
+    Returns:
+      How many rows were written: int64 scalar.
+    """
+    return self._ops.monolith_save_tables(self._handle(), basename)
+
+  def restore(self, basename) -> tf.Tensor:
+    """Replaces all rows by those of a file that `save` wrote.
+
+    Returns:
+      How many rows were read: int64 scalar.
+    """
+    return self._ops.monolith_restore_tables(
+      self._handle(), [basename], shard_index=0, num_shards=1
+    )
+
+  def _make_handle(self) -> tf.Tensor:
+    return self._ops.monolith_table_set(
+      config=self._config, shared_name=self._shared_name
+    )
+
+  def _handle(self) -> tf.Tensor:
+    if tf.executing_eagerly() and self._eager_handle is not None:
+      return self._eager_handle
+    return self._make_handle()
+
+  def _ids(self, ids: Sequence[int] | tf.Tensor) -> tf.Tensor:
+    given = getattr(ids, "dtype", None)
+    if given is not None and tf.as_dtype(given) != tf.int64:
+      raise ValueError(f"ids: got {tf.as_dtype(given).name}, wanted int64 [n]")
+    ids = tf.convert_to_tensor(ids, tf.int64)
+    if ids.shape.rank not in (1, None):
+      raise ValueError(f"ids: got shape {ids.shape}, wanted [n]")
+    return ids
+
+  def _request(self, ids: tf.Tensor) -> tf.Tensor:
+    """The request of a set of one table: the number of ids, then the ids."""
+    return tf.concat([tf.shape(ids, out_type=tf.int64), ids], axis=0)
+
+  def _values(self, values, what: str, ids: tf.Tensor) -> tf.Tensor:
+    values = tf.convert_to_tensor(values, tf.float32)
+    wanted = tf.TensorShape([ids.shape.dims[0] if ids.shape.rank else None, self.dim])
+    if not values.shape.is_compatible_with(wanted):
+      raise ValueError(f"{what}: got shape {values.shape}, wanted {wanted}")
+    return tf.reshape(values, [-1])
+
+  def _assign(self, ids, values, mode: str):
+    ids = self._ids(ids)
+    return self._ops.monolith_assign(
+      self._handle(),
+      self._request(ids),
+      self._values(values, "values", ids),
+      update_time=_seconds(None),
+      mode=mode,
+    )
+
+
+def _seconds(time) -> tf.Tensor:
+  return tf.cast(tf.timestamp() if time is None else time, tf.int64)

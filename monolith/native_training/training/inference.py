@@ -1,0 +1,132 @@
+"""Evaluation and prediction: one process, from a checkpoint."""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.training import heads, model_graph
+from monolith.native_training.training.checkpoint import Checkpointer, step_of
+from monolith.native_training.training.cluster import alone
+from monolith.native_training.training.session import ReadySessionCreator
+
+
+class _RestoredModel:
+  """A model in a graph of its own, restored from a checkpoint."""
+
+  def __init__(self, model: MonolithModel, mode: str, checkpoint: str):
+    self._checkpoint = checkpoint
+    tf.compat.v1.train.get_or_create_global_step()
+    features = model_graph.read_batch(model, mode, alone())
+    self.graph = model_graph.build(model, features, mode)
+    self._checkpointer = Checkpointer(self.graph.embedding)
+
+  def session(self, hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None):
+    creator = ReadySessionCreator(
+      alone(), "", self._checkpointer, lambda: self._checkpoint
+    )
+    return tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks or ()))
+
+
+def evaluate(
+  model: MonolithModel,
+  checkpoint: str,
+  steps: int | None = None,
+  hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None = None,
+) -> dict[str, float]:
+  """Metrics of a checkpoint on the model's evaluation data.
+
+  Returns:
+    `loss` (mean over examples), `global_step`, `examples`, and for each head
+    `HEAD/label_mean`, `HEAD/pred_mean` and `HEAD/auc`, or `HEAD/rmse` and `HEAD/mae`.
+
+  Raises:
+    ValueError: the data have no examples.
+  """
+  with tf.Graph().as_default():
+    restored = _RestoredModel(model, tf.estimator.ModeKeys.EVAL, checkpoint)
+    graph = restored.graph
+    batch_size = graph.batch_size()
+    values, updates = {}, []
+    for name, (value, update) in _metrics(graph, batch_size).items():
+      values[name] = value
+      updates.append(update)
+    examples = done = 0
+    with restored.session(hooks) as session:
+      with contextlib.suppress(tf.errors.OutOfRangeError):
+        while steps is None or done < steps:
+          examples += int(session.run([batch_size, updates])[0])
+          done += 1
+      result = {k: float(v) for k, v in session._tf_sess().run(values).items()}  # noqa: SLF001
+  if not examples:
+    raise ValueError("the evaluation data have no examples")
+  result.update(global_step=step_of(checkpoint), examples=examples)
+  logging.info(
+    "evaluation at step %d: %s",
+    step_of(checkpoint),
+    ", ".join(f"{k} {v:.5g}" for k, v in sorted(result.items())),
+  )
+  return result
+
+
+def _metrics(graph: model_graph.ModelGraph, batch_size) -> dict[str, tuple]:
+  """Name to (value, update op) of TensorFlow's streaming metrics."""
+  streaming = tf.compat.v1.metrics
+  metrics = {}
+  if graph.spec.loss is not None:
+    weight = tf.cast(batch_size, tf.float32)
+    metrics["loss"] = streaming.mean(graph.spec.loss, weight)
+  for head in heads.heads_of(graph.spec):
+    metrics[f"{head.name}/pred_mean"] = streaming.mean(head.pred)
+    if head.label is None:
+      continue
+    label = tf.reshape(tf.cast(head.label, tf.float32), tf.shape(head.pred))
+    metrics[f"{head.name}/label_mean"] = streaming.mean(label)
+    if head.classification:
+      metrics[f"{head.name}/auc"] = streaming.auc(
+        label, head.pred, summation_method="careful_interpolation"
+      )
+    else:
+      metrics[f"{head.name}/rmse"] = streaming.root_mean_squared_error(label, head.pred)
+      metrics[f"{head.name}/mae"] = streaming.mean_absolute_error(label, head.pred)
+  return metrics
+
+
+def predict(
+  model: MonolithModel,
+  checkpoint: str,
+  predict_keys: Sequence[str] | str | None = None,
+  hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None = None,
+  yield_single_examples: bool = True,
+) -> Iterator[dict[str, Any]]:
+  """Predictions of a checkpoint on the model's data, see `Estimator.predict`."""
+  with tf.Graph().as_default() as tf_graph:
+    restored = _RestoredModel(model, tf.estimator.ModeKeys.PREDICT, checkpoint)
+    predictions = {h.name: h.pred for h in heads.heads_of(restored.graph.spec)}
+    keys = [predict_keys] if isinstance(predict_keys, str) else predict_keys
+    for key in keys or ():
+      if key not in predictions:
+        raise ValueError(
+          f"predict_keys: got {key!r}, the model's heads are {', '.join(predictions)}"
+        )
+    if keys:
+      predictions = {key: predictions[key] for key in keys}
+    session = restored.session(hooks)
+  # The graph is left before the first yield: the caller's own graph stays current.
+  with contextlib.ExitStack() as stack:
+    stack.callback(session.close)
+    while True:
+      with tf_graph.as_default():
+        try:
+          batch = session.run(predictions)
+        except tf.errors.OutOfRangeError:
+          return
+      if yield_single_examples:
+        for i in range(len(next(iter(batch.values())))):
+          yield {name: np.asarray(values[i]) for name, values in batch.items()}
+      else:
+        yield batch

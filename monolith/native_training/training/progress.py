@@ -1,0 +1,173 @@
+"""How far training is: log lines, a bar on a terminal, summaries, a progress file."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+import tqdm
+from absl import logging
+
+from monolith.native_training.training import summaries
+from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.runner_config import RunnerConfig
+
+_FILE_SECS = 1.0
+
+
+class ProgressFile:
+  """A JSON object in a file, replaced as a whole so that readers never see a part."""
+
+  def __init__(self, path: str, cluster: Cluster):
+    self._path = path
+    self._content = {"role": cluster.task_type, "index": cluster.task_index}
+    self._next = 0.0
+
+  def update(self, force: bool = False, **content: Any) -> None:
+    """Sets fields; writes them about once a second, or at once with `force`."""
+    self._content.update(content)
+    now = time.monotonic()
+    if not self._path or (now < self._next and not force):
+      return
+    self._next = now + _FILE_SECS
+    temporary = f"{self._path}.{os.getpid()}.tmp"
+    with open(temporary, "w") as file:
+      json.dump(self._content, file)
+    os.replace(temporary, self._path)
+
+
+class _Speed:
+  """Steps and examples per second since the last reading."""
+
+  def __init__(self):
+    self._since = time.monotonic()
+    self._steps = 0
+    self._examples = 0
+
+  def count(self, examples: int) -> None:
+    self._steps += 1
+    self._examples += examples
+
+  @property
+  def steps(self) -> int:
+    return self._steps
+
+  def read(self) -> tuple[float, float]:
+    seconds = max(time.monotonic() - self._since, 1e-9)
+    speed = self._steps / seconds, self._examples / seconds
+    self.__init__()
+    return speed
+
+
+class ProgressReporter:
+  """Reports the steps of one worker.
+
+  Args:
+    config: how often to log and to write summaries.
+    cluster: only the chief writes summaries.
+    max_steps: where the bar ends; None where that is not known.
+    on_report: called about once a second with the examples trained on so far.
+  """
+
+  def __init__(
+    self,
+    config: RunnerConfig,
+    cluster: Cluster,
+    max_steps: int | None,
+    on_report: Callable[[int], None] | None = None,
+  ):
+    self._config = config
+    self._file = ProgressFile(config.progress_file, cluster)
+    self._on_report = on_report
+    self._next_report = 0.0
+    self._log_speed = _Speed()
+    self._summary_speed = _Speed()
+    self._writer = None
+    if config.model_dir and cluster.is_chief:
+      self._writer = tf.compat.v1.summary.FileWriterCache.get(config.model_dir)
+    self._bar = None
+    if sys.stderr.isatty():
+      self._bar = tqdm.tqdm(total=max_steps, unit="step", dynamic_ncols=True)
+    self.examples = 0
+
+  def wants_summary(self) -> bool:
+    """Whether the coming step's summaries will be written."""
+    return bool(
+      self._writer and self._summary_speed.steps + 1 >= self._config.save_summary_steps
+    )
+
+  def step_done(
+    self, step: int, loss: float, examples: int, summary: bytes | None
+  ) -> None:
+    """Reports one step.
+
+    Args:
+      step: the global step after it.
+      loss: its loss.
+      examples: how many examples it had.
+      summary: the model's own merged summaries, if they were fetched.
+    """
+    self.examples += examples
+    self._log_speed.count(examples)
+    self._summary_speed.count(examples)
+    if self._log_speed.steps >= self._config.log_step_count_steps:
+      self._log(step, loss)
+    if self._writer and self._summary_speed.steps >= self._config.save_summary_steps:
+      self._summarize(step, loss, summary)
+    if self._bar is not None:
+      self._bar.n = step
+      self._bar.update(0)
+    now = time.monotonic()
+    if now >= self._next_report:
+      self._next_report = now + _FILE_SECS
+      self._file.update(
+        state="training", step=step, loss=loss, examples=self.examples, force=True
+      )
+      if self._on_report:
+        self._on_report(self.examples)
+
+  def saving(self) -> None:
+    self._file.update(state="saving", examples=self.examples, force=True)
+
+  def tables(self, step: int, stats: dict[str, tuple[int, int]]) -> None:
+    """Reports rows and bytes of the tables."""
+    self._file.update(
+      tables={name: rows for name, (rows, _) in stats.items()},
+      table_bytes={name: size for name, (_, size) in stats.items()},
+    )
+    logging.info(
+      "tables at step %d: %s",
+      step,
+      ", ".join(f"{n}: {r:,} rows, {b / 2**20:.1f} MiB" for n, (r, b) in stats.items())
+      or "none",
+    )
+    if self._writer:
+      values = {f"tables/{name}/rows": rows for name, (rows, _) in stats.items()}
+      summaries.add(self._writer, step, values)
+
+  def finished(self, step: int) -> None:
+    self._file.update(state="done", step=step, examples=self.examples, force=True)
+    if self._bar is not None:
+      self._bar.close()
+    if self._writer:
+      self._writer.flush()
+    logging.info("trained on %s examples, to step %d", f"{self.examples:,}", step)
+
+  def _log(self, step: int, loss: float) -> None:
+    steps, examples = self._log_speed.read()
+    self._file.update(examples_per_second=examples)
+    text = f"loss {loss:.4f}, {steps:,.0f} steps/s, {examples:,.0f} examples/s"
+    if self._bar is not None:
+      self._bar.set_postfix_str(text, refresh=False)
+    else:
+      logging.info("step %d: %s", step, text)
+
+  def _summarize(self, step: int, loss: float, summary: bytes | None) -> None:
+    steps, examples = self._summary_speed.read()
+    values = {"loss": loss, "steps_per_sec": steps, "examples_per_sec": examples}
+    summaries.add(self._writer, step, values)
+    if summary:
+      self._writer.add_summary(summary, step)

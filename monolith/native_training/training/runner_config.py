@@ -1,0 +1,124 @@
+"""`RunnerConfig`: how and where a model runs."""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from absl import flags
+
+from monolith.native_training.training.cluster import Cluster
+
+_HELP = {
+  "tf_config": "TF_CONFIG as JSON text; default is the environment variable.",
+  "model_dir": "Folder of checkpoints, summaries and exports. Empty: a temporary "
+  "folder.",
+  "model_name": "Name of the tables on the servers; default is the model's name.",
+  "num_ps": "Number of parameter servers; follows from TF_CONFIG.",
+  "num_workers": "Number of workers, chief included; follows from TF_CONFIG.",
+  "server_type": "Role of this process (chief, worker, ps, evaluator); follows from "
+  "TF_CONFIG.",
+  "index": "Index of this process within its role; follows from TF_CONFIG.",
+  "save_checkpoints_steps": "Save after so many global steps.",
+  "save_checkpoints_secs": "Save after so many seconds. With neither this nor "
+  "save_checkpoints_steps: 600.",
+  "checkpoints_max_to_keep": "Older checkpoints are removed.",
+  "log_step_count_steps": "Log loss and speed after so many of a worker's steps.",
+  "save_summary_steps": "Write TensorBoard summaries after so many of the chief's steps.",
+  "worker_timeout_secs": "At its end the chief waits for the other workers; one that has "
+  "not been heard of for so long is given up.",
+  "progress_file": "Write this process's progress here as JSON, about once a second.",
+}
+
+
+@dataclasses.dataclass
+class RunnerConfig:
+  """Where and how a model runs. Each field is also a command-line flag of a binary that
+  calls `define_flags`.
+
+  Attributes:
+    tf_config: the cluster, as JSON text or a dict; None is the environment's
+      `TF_CONFIG`, and none there is a job of one process.
+    model_dir: folder of checkpoints, summaries and exports; `''` is a new
+      temporary one.
+    model_name: name of the tables on the servers; `''` is the model's name.
+    num_ps, num_workers, server_type, index: the cluster in short. They follow from
+      `tf_config`; given, they must agree with it.
+    save_checkpoints_steps, save_checkpoints_secs: how often to save; with neither,
+      every 600 seconds. A checkpoint is also saved at the end.
+    checkpoints_max_to_keep: older checkpoints are removed.
+    log_step_count_steps: a worker logs loss and speed after so many of its steps.
+    save_summary_steps: summaries after so many of the chief's steps.
+    worker_timeout_secs: at its end the chief waits for the other workers; one that has
+      not been heard of for so long is given up.
+    progress_file: the process keeps its progress here as JSON; `''` writes none.
+  """
+
+  tf_config: str | Mapping[str, Any] | None = None
+  model_dir: str = ""
+  model_name: str = ""
+  num_ps: int | None = None
+  num_workers: int | None = None
+  server_type: str | None = None
+  index: int | None = None
+  save_checkpoints_steps: int | None = None
+  save_checkpoints_secs: float | None = None
+  checkpoints_max_to_keep: int = 10
+  log_step_count_steps: int = 100
+  save_summary_steps: int = 100
+  worker_timeout_secs: float = 600.0
+  progress_file: str = ""
+
+  def __post_init__(self):
+    if isinstance(self.tf_config, Mapping):
+      self.tf_config = json.dumps(self.tf_config)
+    cluster = self.cluster()
+    facts = {
+      "num_ps": len(cluster.ps),
+      "num_workers": cluster.num_workers,
+      "server_type": cluster.task_type,
+      "index": cluster.task_index,
+    }
+    for name, fact in facts.items():
+      given = getattr(self, name)
+      if given is not None and given != fact:
+        raise ValueError(
+          f"RunnerConfig.{name}: got {given!r}, but TF_CONFIG says {fact!r}; the "
+          "cluster is described by TF_CONFIG alone"
+        )
+      setattr(self, name, fact)
+    for name in (
+      "checkpoints_max_to_keep",
+      "log_step_count_steps",
+      "save_summary_steps",
+      "worker_timeout_secs",
+      "save_checkpoints_steps",
+      "save_checkpoints_secs",
+    ):
+      value = getattr(self, name)
+      if value is not None and not value > 0:
+        raise ValueError(f"RunnerConfig.{name}: got {value!r}, wanted more than 0")
+
+  def cluster(self) -> Cluster:
+    """The cluster and this process's place in it."""
+    if self.tf_config is not None:
+      return Cluster.from_config(self.tf_config)
+    return Cluster.from_environment()
+
+  @classmethod
+  def define_flags(cls, flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines a command-line flag for each field."""
+    define = {
+      "int": flags.DEFINE_integer,
+      "float": flags.DEFINE_float,
+      "str": flags.DEFINE_string,
+    }
+    for field in dataclasses.fields(cls):
+      kind = str(getattr(field.type, "__name__", field.type)).split(" ")[0]
+      kind = kind if kind in define else str(field.type).split(" ")[0]
+      define[kind](field.name, field.default, _HELP[field.name], flag_values=flag_values)
+
+  @classmethod
+  def from_flags(cls, flag_values: flags.FlagValues = flags.FLAGS) -> "RunnerConfig":
+    """The configuration that the command line gives."""
+    return cls(**{f.name: flag_values[f.name].value for f in dataclasses.fields(cls)})

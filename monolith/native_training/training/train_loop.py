@@ -1,0 +1,180 @@
+"""Training in this process: as a worker, or as the only process of a job."""
+
+import contextlib
+import time
+from collections.abc import Sequence
+
+import tensorflow as tf
+from absl import logging
+
+from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.training import checkpoint, model_graph
+from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.coordination import JobReports
+from monolith.native_training.training.placement import device_setter
+from monolith.native_training.training.progress import ProgressReporter
+from monolith.native_training.training.runner_config import RunnerConfig
+from monolith.native_training.training.session import ReadySessionCreator
+
+_DEFAULT_SAVE_SECS = 600.0
+
+
+class _SavePolicy:
+  """When the chief saves."""
+
+  def __init__(self, config: RunnerConfig):
+    self._steps = config.save_checkpoints_steps
+    self._secs = config.save_checkpoints_secs
+    if self._steps is None and self._secs is None:
+      self._secs = _DEFAULT_SAVE_SECS
+    self.saved(0)
+
+  def saved(self, step: int) -> None:
+    self._last_step = step
+    self._last_time = time.monotonic()
+
+  def is_due(self, step: int) -> bool:
+    by_steps = self._steps is not None and step - self._last_step >= self._steps
+    return by_steps or (
+      self._secs is not None and time.monotonic() - self._last_time >= self._secs
+    )
+
+
+class TrainLoop:
+  """Trains a model until its data end or enough steps are done.
+
+  Args:
+    target: where sessions run: the target of this worker's server, `''` without one.
+    warm_start_from: folder or path of a checkpoint to take initial values from.
+  """
+
+  def __init__(
+    self,
+    model: MonolithModel,
+    config: RunnerConfig,
+    cluster: Cluster,
+    target: str = "",
+    warm_start_from: str | None = None,
+  ):
+    self._model = model
+    self._config = config
+    self._cluster = cluster
+    self._target = target
+    self._warm_start_from = warm_start_from
+
+  def run(
+    self,
+    steps: int | None = None,
+    max_steps: int | None = None,
+    hooks: Sequence[tf.compat.v1.train.SessionRunHook] = (),
+  ) -> int:
+    """Trains.
+
+    Args:
+      steps: global steps to go from where training begins.
+      max_steps: global step to stop at. With neither, until the data end.
+      hooks: called around each step.
+
+    Returns:
+      The global step reached.
+    """
+    with tf.Graph().as_default():
+      with tf.compat.v1.device(device_setter(self._cluster)):
+        self._build()
+      creator = ReadySessionCreator(
+        self._cluster,
+        self._target,
+        self._checkpointer,
+        self._checkpoint_to_resume,
+        self._warm_start if self._warm_start_from else None,
+      )
+      with tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks)) as session:
+        return self._train(session, steps, max_steps)
+
+  def _build(self) -> None:
+    self._global_step = tf.compat.v1.train.get_or_create_global_step()
+    mode = tf.estimator.ModeKeys.TRAIN
+    features = model_graph.read_batch(self._model, mode, self._cluster)
+    graph = model_graph.build(
+      self._model,
+      features,
+      mode,
+      self._cluster.ps_devices,
+      self._config.model_name,
+    )
+    self._train_op, self._step = model_graph.train_op(self._model, graph)
+    self._loss = graph.spec.loss
+    self._batch_size = graph.batch_size()
+    self._summary = tf.compat.v1.summary.merge_all()
+    self._checkpointer = checkpoint.Checkpointer(
+      graph.embedding, self._config.checkpoints_max_to_keep
+    )
+    self._reports = None
+    if self._cluster.is_distributed:
+      self._reports = JobReports(self._cluster, self._config.worker_timeout_secs)
+
+  def _checkpoint_to_resume(self) -> str | None:
+    path = checkpoint.latest_checkpoint(self._config.model_dir)
+    if path:
+      checkpoint.mark_resumed(path)
+    return path
+
+  def _warm_start(self, session: tf.compat.v1.Session) -> None:
+    source = self._warm_start_from
+    path = checkpoint.latest_checkpoint(source) if tf.io.gfile.isdir(source) else source
+    if path is None:
+      raise ValueError(f"warm_start_from: found no complete checkpoint in {source}")
+    self._checkpointer.warm_start(session, path)
+
+  def _train(self, session, steps: int | None, max_steps: int | None) -> int:
+    raw = session._tf_sess  # noqa: SLF001: hooks get it by `SessionRunContext` only.
+    step = int(raw().run(self._global_step))
+    if steps is not None:
+      max_steps = min(step + steps, max_steps or step + steps)
+    on_report = None
+    if self._reports:
+      on_report = lambda examples: self._reports.report(raw(), examples)  # noqa: E731
+    progress = ProgressReporter(self._config, self._cluster, max_steps, on_report)
+    policy = _SavePolicy(self._config)
+    policy.saved(step)
+    fetches = {"train": self._train_op, "step": self._step, "loss": self._loss}
+    fetches["examples"] = self._batch_size
+    with contextlib.suppress(tf.errors.OutOfRangeError):
+      while (max_steps is None or step < max_steps) and not session.should_stop():
+        summary = self._summary if progress.wants_summary() else None
+        done = session.run({**fetches, "summary": summary} if summary is not None else fetches)
+        step = int(done["step"])
+        progress.step_done(
+          step, float(done["loss"]), int(done["examples"]), done.get("summary")
+        )
+        if self._saves and policy.is_due(step):
+          self._save(raw(), step, progress)
+          policy.saved(step)
+    return self._finish(raw(), progress)
+
+  @property
+  def _saves(self) -> bool:
+    return self._cluster.is_chief and bool(self._config.model_dir)
+
+  def _save(
+    self, session, step: int, progress: ProgressReporter, final: bool = False
+  ) -> None:
+    progress.saving()
+    begin = time.monotonic()
+    path = self._checkpointer.save(session, self._config.model_dir, step, final)
+    logging.info("saved %s in %.1f s", path, time.monotonic() - begin)
+    progress.tables(step, self._checkpointer.table_stats(session))
+
+  def _finish(self, session, progress: ProgressReporter) -> int:
+    """Ends this worker's part; the chief ends the job."""
+    if self._reports:
+      self._reports.report(session, progress.examples, done=True)
+      if self._cluster.is_chief:
+        self._reports.wait_for_workers(session)
+    step = int(session.run(self._global_step))
+    if self._saves:
+      self._save(session, step, progress, final=True)
+    progress.finished(step)
+    if self._reports and self._cluster.is_chief:
+      self._reports.release_servers(session)
+    return step
