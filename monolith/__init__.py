@@ -12,12 +12,9 @@ import sys
 
 def _select_keras_2() -> None:
   """Makes `tf.keras` Keras 2, which TensorFlow decides once, at its first use."""
-  os.environ["TF_USE_LEGACY_KERAS"] = "1"
   tensorflow = sys.modules.get("tensorflow")
-  if tensorflow is None:
-    return
   # While it is unused, `tf.keras` is a lazy loader, which has no version of its own.
-  keras = vars(tensorflow).get("keras")
+  keras = vars(tensorflow).get("keras") if tensorflow else None
   version = str(vars(keras).get("__version__", "")) if keras else ""
   if version.startswith("3."):
     raise ImportError(
@@ -25,9 +22,10 @@ def _select_keras_2() -> None:
       "Import monolith before the first use of tf.keras, or start Python with "
       "TF_USE_LEGACY_KERAS=1 in its environment."
     )
+  os.environ["TF_USE_LEGACY_KERAS"] = "1"
   # `from tensorflow.keras import ...` searches folders that TensorFlow chose when it
   # was imported, by the environment variable as it was then.
-  tf_keras = importlib.util.find_spec("tf_keras")
+  tf_keras = importlib.util.find_spec("tf_keras") if tensorflow else None
   if tf_keras and tf_keras.origin:
     folder = os.path.join(os.path.dirname(tf_keras.origin), "api", "_v2")
     if folder not in tensorflow.__path__:

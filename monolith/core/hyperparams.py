@@ -86,6 +86,8 @@ class Params:
     """A copy in which nested `Params` are copies too."""
     return copy.deepcopy(self)
 
+  __copy__ = copy  # Two owners of the same values would surprise.
+
   def __deepcopy__(self, memo: dict) -> "Params":
     clone = type(self).__new__(type(self))
     for key, value in self.__dict__.items():
@@ -133,6 +135,11 @@ class InstantiableParams(Params):
   def __init__(self, cls: type):
     super().__init__()
     self.__dict__["_cls"] = cls
+
+  def __eq__(self, other: object) -> bool:
+    return super().__eq__(other) and other.cls is self.cls
+
+  __hash__ = None
 
   @property
   def cls(self) -> type:

@@ -12,6 +12,8 @@ import dataclasses
 import math
 from typing import Any, ClassVar
 
+_WANTED = {float: "a finite number", int: "a whole number", bool: "True or False"}
+
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
@@ -22,11 +24,17 @@ class Entry:
   def __post_init__(self):
     for field in dataclasses.fields(self):
       value = getattr(self, field.name)
-      if isinstance(value, (bool, Entry)):
-        continue
-      if not isinstance(value, (int, float)) or not math.isfinite(value):
+      wanted = _WANTED.get(field.type, f"an {field.type.__name__}")
+      if field.type is float:
+        fits = type(value) is not bool and isinstance(value, (int, float))
+        fits = fits and math.isfinite(value)
+      elif field.type is int:
+        fits = type(value) is not bool and isinstance(value, int)
+      else:
+        fits = isinstance(value, field.type)
+      if not fits:
         raise ValueError(
-          f"{type(self).__name__}.{field.name}: got {value!r}, wanted a finite number"
+          f"{type(self).__name__}.{field.name}: got {value!r}, wanted {wanted}"
         )
 
   def config(self) -> dict[str, Any]:

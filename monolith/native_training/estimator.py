@@ -15,6 +15,7 @@ import tensorflow as tf
 from absl import logging
 
 import monolith.native_training.tensorflow_compat  # noqa: F401
+from monolith.native_training.model_export import saved_model
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import checkpoint as checkpoint_lib
 from monolith.native_training.training import (
@@ -123,9 +124,13 @@ class Estimator:
     if cluster.task_type == "ps":
       coordination.serve_until_released(cluster, target)
       return self
-    TrainLoop(
-      self._model, self._config, cluster, target, self._warm_start_from
-    ).run(steps, max_steps, hooks or ())
+    on_save = None
+    if self._model.p.serving.export_when_saving:
+      on_save = lambda path: self.export_saved_model(checkpoint_path=path)  # noqa: E731
+    loop = TrainLoop(
+      self._model, self._config, cluster, target, self._warm_start_from, on_save
+    )
+    loop.run(steps, max_steps, hooks or ())
     return self
 
   def evaluate(
@@ -180,6 +185,28 @@ class Estimator:
     yield from inference.predict(
       self._model, path, predict_keys, hooks, yield_single_examples
     )
+
+  def export_saved_model(
+    self, export_dir_base: str | None = None, checkpoint_path: str | None = None
+  ) -> str:
+    """Exports a checkpoint as a SavedModel, in this process.
+
+    Args:
+      export_dir_base: default `p.serving.export_dir_base` inside `model_dir`.
+      checkpoint_path: default the newest.
+
+    Returns:
+      The new folder, `export_dir_base/SECONDS`.
+
+    Raises:
+      ValueError: there is no checkpoint.
+      NotImplementedError: the model has no `serving_input_receiver_fn`.
+    """
+    path = self._required_checkpoint(checkpoint_path)
+    folder = export_dir_base or os.path.join(
+      self.model_dir, self._model.p.serving.export_dir_base
+    )
+    return saved_model.export(self._model, path, folder)
 
   def _required_checkpoint(self, path: str | None) -> str:
     path = path or self.latest_checkpoint()

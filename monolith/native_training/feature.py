@@ -70,6 +70,10 @@ def make_combiner(
   Raises:
     ValueError: the combiner is unknown or lacks its length.
   """
+  if max_seq_length < 0:
+    raise ValueError(
+      f"feature {feature_name!r}: got max_seq_length {max_seq_length}, wanted 0 or more"
+    )
   if isinstance(combiner, Combiner):
     return combiner
   if combiner is None:
@@ -110,16 +114,23 @@ class FeatureColumn:
   expire_time: float
 
   def __post_init__(self):
-    where = f"feature {self.name!r}"
-    if not 0 <= self.occurrence_threshold <= 65535:
-      raise ValueError(
-        f"{where}: got occurrence_threshold {self.occurrence_threshold}, "
-        "wanted 0 to 65535"
-      )
-    if not self.expire_time > 0:
-      raise ValueError(
-        f"{where}: got expire_time {self.expire_time} days, wanted more than 0"
-      )
+    check_row_rules(
+      f"feature {self.name!r}", self.occurrence_threshold, self.expire_time
+    )
+
+
+def check_row_rules(where: str, occurrence_threshold: int, expire_time: float) -> None:
+  """Checks when an id gets a row and when it loses it.
+
+  Raises:
+    ValueError: naming `where`, the setting that is out of range.
+  """
+  if not 0 <= occurrence_threshold <= 65535:
+    raise ValueError(
+      f"{where}: got occurrence_threshold {occurrence_threshold}, wanted 0 to 65535"
+    )
+  if not expire_time > 0:
+    raise ValueError(f"{where}: got expire_time {expire_time} days, wanted more than 0")
 
 
 def ids_of(name: str, features: Mapping[str, object]) -> tf.RaggedTensor:
@@ -144,7 +155,8 @@ def ids_of(name: str, features: Mapping[str, object]) -> tf.RaggedTensor:
     )
   ids = features[name]
   if isinstance(ids, tf.SparseTensor):
-    ids = tf.RaggedTensor.from_sparse(ids)
+    if ids.dtype == tf.int64 and ids.shape.rank == 2:
+      ids = tf.RaggedTensor.from_sparse(ids)
   elif not isinstance(ids, tf.RaggedTensor):
     ids = tf.convert_to_tensor(ids)
     rank = ids.shape.rank

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 import monolith.native_training.tensorflow_compat  # noqa: F401
-from monolith.native_training import entry
+from monolith.native_training import entry, feature
 from monolith.native_training.embedding import plan
 from monolith.native_training.runtime.ops import loader
 
@@ -49,8 +49,11 @@ class HashTable:
     occurrence_threshold: int = 0,
     expire_time: float = 36500,
   ):
-    if dim < 1:
-      raise ValueError(f"dim: got {dim}, wanted at least 1")
+    if not name:
+      raise ValueError("name: got '', wanted at least one character")
+    feature.check_row_rules(f"table {name!r}", occurrence_threshold, expire_time)
+    if type(dim) is not int or dim < 1:
+      raise ValueError(f"dim: got {dim!r}, wanted a whole number, at least 1")
     self.name = name
     self.dim = dim
     optimizer = optimizer or entry.DEFAULT_OPTIMIZER
@@ -127,7 +130,7 @@ class HashTable:
       self._handle(),
       self._request(ids),
       self._values(grads, "grads", ids),
-      learning_rates=tf.reshape(tf.cast(learning_rate, tf.float32), [1]),
+      learning_rates=_rate(learning_rate),
       update_time=_seconds(update_time),
       global_step=tf.cast(global_step, tf.int64),
     )
@@ -216,6 +219,13 @@ class HashTable:
       update_time=_seconds(None),
       mode=mode,
     )
+
+
+def _rate(learning_rate) -> tf.Tensor:
+  rate = tf.cast(learning_rate, tf.float32)
+  if rate.shape.num_elements() not in (1, None):
+    raise ValueError(f"learning_rate: got shape {rate.shape}, wanted one number")
+  return tf.reshape(rate, [1])
 
 
 def _seconds(time) -> tf.Tensor:

@@ -33,6 +33,18 @@ class Segment:
   compressor: entry.Compressor
   learning_rate: LearningRate
 
+  def __post_init__(self):
+    for what, kind in (
+      ("initializer", entry.Initializer),
+      ("optimizer", entry.Optimizer),
+      ("compressor", entry.Compressor),
+    ):
+      value = getattr(self, what)
+      if not isinstance(value, kind):
+        raise ValueError(
+          f"slice {self.name!r}: got {what} {value!r}, wanted an entry.{kind.__name__}"
+        )
+
   def config(self, table_name: str) -> dict[str, Any]:
     return {
       "name": self.name,
@@ -80,8 +92,8 @@ class Table:
       got, had = getattr(segment, field.name), getattr(known, field.name)
       if got != had:
         raise ValueError(
-          f"slice {segment.name!r} of table {self.name!r}: {field.name} is {got!r} here "
-          f"and {had!r} in an earlier lookup_embedding_slice"
+          f"slice {segment.name!r} of table {self.name!r}: {field.name} is {got!r} "
+          f"here and {had!r} in an earlier lookup_embedding_slice"
         )
 
   def config(self) -> dict[str, Any]:
@@ -160,10 +172,10 @@ class EmbeddingPlan:
         f"create_embedding_feature_column({feature_name!r}) first (known: "
         f"{', '.join(self.features) or 'none'})"
       )
-    if segment.dim < 1:
+    if type(segment.dim) is not int or segment.dim < 1:
       raise ValueError(
-        f"slice {segment.name!r} of feature {feature_name!r}: got dim {segment.dim}, "
-        "wanted at least 1"
+        f"slice {segment.name!r} of feature {feature_name!r}: got dim {segment.dim!r}, "
+        "wanted a whole number, at least 1"
       )
     self._tables[column.table].add(segment)
     output = Output(feature_name, column.table, segment.name)

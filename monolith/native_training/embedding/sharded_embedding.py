@@ -108,7 +108,11 @@ class ShardedEmbedding:
       with tf.device(server):
         values.append(ops.monolith_lookup(handle, request, missing=self._missing))
     pooled = ops.monolith_pool(
-      values, self._index, self._row_splits, **self._pool_attributes()
+      values,
+      self._index,
+      self._row_splits,
+      num_outputs=len(self.plan.outputs),
+      **self._pool_attributes(),
     )
     for declared, value in zip(self._declared, pooled, strict=True):
       _bind(declared, value)
@@ -130,6 +134,7 @@ class ShardedEmbedding:
       self._index,
       self._row_splits,
       table_dims=[t.dim for t in self.plan.tables],
+      feature_names=[c.name for c in self.plan.used_features],
       output_names=[o.label for o in self.plan.outputs],
       **self._pool_attributes(),
     )

@@ -83,11 +83,11 @@ def is_final(path: str) -> bool:
   return bool(read_manifest(path).get("final"))
 
 
-def mark_resumed(path: str) -> None:
-  """Notes that training goes on from a checkpoint with which it had ended."""
+def mark(path: str, final: bool) -> None:
+  """Notes that training ended with a checkpoint, or goes on from it after all."""
   manifest = read_manifest(path)
-  if manifest.pop("final", False):
-    _write_manifest(path, manifest)
+  if manifest.get("final") != final:
+    _write_manifest(path, {**manifest, "final": final})
 
 
 def read_manifest(path: str) -> dict:
@@ -100,8 +100,10 @@ def read_manifest(path: str) -> dict:
   with tf.io.gfile.GFile(name) as file:
     try:
       manifest = json.load(file)
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
       raise ValueError(f"{name}: damaged manifest ({error})") from None
+  if not isinstance(manifest, dict):
+    raise ValueError(f"{name}: damaged manifest (no JSON object)")
   version = manifest.get("format_version")
   if version != FORMAT_VERSION:
     raise ValueError(
@@ -215,7 +217,8 @@ class Checkpointer:
       name = variable.op.name
       if variable is step or shapes.get(name) != variable.shape.as_list():
         continue
-      variable.load(reader.get_tensor(name), session)
+      _, value = variable.initializer.inputs
+      session.run(variable.initializer, {value: reader.get_tensor(name)})
       taken += 1
     logging.info("warm start from %s: %d dense variables and the tables", path, taken)
 

@@ -67,6 +67,10 @@ class Cluster:
         f"TF_CONFIG cluster: got job {', '.join(sorted(unknown))}, wanted lists of "
         f"addresses under {', '.join(_TYPES)}"
       )
+    if not isinstance(task, Mapping):
+      raise ValueError(
+        f"TF_CONFIG task: got {task!r}, wanted an object of type and index"
+      )
     for job, addresses in jobs.items():
       if not isinstance(addresses, list) or not all(
         isinstance(a, str) for a in addresses

@@ -60,6 +60,8 @@ def as_spec(result: Any) -> EstimatorSpec:
       f"model_fn returned {type(result).__name__}, wanted an EstimatorSpec or "
       "(loss, label, pred)"
     )
+  if result.loss is not None and not tf.is_tensor(result.loss):
+    raise ValueError(f"loss: got {result.loss!r}, wanted a scalar tensor")
   if result.loss is not None and result.loss.shape.rank not in (0, None):
     raise ValueError(
       f"loss: got shape {result.loss.shape}, wanted a scalar; reduce it with "
@@ -81,6 +83,10 @@ def heads_of(spec: EstimatorSpec) -> list[Head]:
   Raises:
     ValueError: labels, predictions and names do not match up.
   """
+  if spec.pred is None:
+    raise ValueError("pred: got None, wanted a tensor, or a list or dict of them")
+  if isinstance(spec.pred, (Mapping, Sequence)) and not spec.pred:
+    raise ValueError("pred: got no heads, wanted at least one")
   if isinstance(spec.pred, Mapping):
     names, preds = list(spec.pred), list(spec.pred.values())
   elif isinstance(spec.pred, Sequence):

@@ -131,8 +131,9 @@ def train_op(
         [(g, v) for g, (_, v) in zip(clipped, dense)]  # noqa: B905: buffers follow.
       )
     )
-  # The step is counted beside the updates, not after them: no server waits for another.
-  with tf.control_dependencies([step_before]):
+  # The step counts once the first server, which holds it too, has its part: a batch
+  # that fails does not count, and the server waits for no other.
+  with tf.control_dependencies([step_before, updates[0]]):
     counted = global_step.assign_add(1, read_value=True)
   return tf.group(*updates, counted), counted
 

@@ -91,6 +91,7 @@ class ProgressReporter:
     self._bar = None
     if sys.stderr.isatty():
       self._bar = tqdm.tqdm(total=max_steps, unit="step", dynamic_ncols=True)
+    self._loss: dict[str, float] = {}
     self.examples = 0
 
   def wants_summary(self) -> bool:
@@ -111,6 +112,7 @@ class ProgressReporter:
       summary: the model's own merged summaries, if they were fetched.
     """
     self.examples += examples
+    self._loss = {"loss": loss}
     self._log_speed.count(examples)
     self._summary_speed.count(examples)
     if self._log_speed.steps >= self._config.log_step_count_steps:
@@ -149,7 +151,9 @@ class ProgressReporter:
       summaries.add(self._writer, step, values)
 
   def finished(self, step: int) -> None:
-    self._file.update(state="done", step=step, examples=self.examples, force=True)
+    self._file.update(
+      state="done", step=step, examples=self.examples, force=True, **self._loss
+    )
     if self._bar is not None:
       self._bar.close()
     if self._writer:

@@ -1,5 +1,7 @@
 """TensorBoard scalars."""
 
+import os
+import time
 from collections.abc import Mapping
 
 import tensorflow as tf
@@ -16,6 +18,8 @@ def add(
 
 def write(folder: str, step: int, values: Mapping[str, float]) -> None:
   """Adds one point to each named curve of a folder, in a file of its own."""
+  # TensorFlow names files by the second; a second one would replace the first.
+  suffix = f".{os.getpid()}.{time.monotonic_ns()}"
   with tf.Graph().as_default():  # The writer refuses to work eagerly.
-    with tf.compat.v1.summary.FileWriter(folder) as writer:
+    with tf.compat.v1.summary.FileWriter(folder, filename_suffix=suffix) as writer:
       add(writer, step, values)

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from absl import logging
@@ -27,16 +27,22 @@ class _SavePolicy:
     self._secs = config.save_checkpoints_secs
     if self._steps is None and self._secs is None:
       self._secs = _DEFAULT_SAVE_SECS
-    self.saved(0)
+    self.last_step: int | None = None
+    self.begin(0)
+
+  def begin(self, step: int) -> None:
+    """Counts from here."""
+    self._since_step = step
+    self._since_time = time.monotonic()
 
   def saved(self, step: int) -> None:
-    self._last_step = step
-    self._last_time = time.monotonic()
+    self.last_step = step
+    self.begin(step)
 
   def is_due(self, step: int) -> bool:
-    by_steps = self._steps is not None and step - self._last_step >= self._steps
+    by_steps = self._steps is not None and step - self._since_step >= self._steps
     return by_steps or (
-      self._secs is not None and time.monotonic() - self._last_time >= self._secs
+      self._secs is not None and time.monotonic() - self._since_time >= self._secs
     )
 
 
@@ -46,6 +52,7 @@ class TrainLoop:
   Args:
     target: where sessions run: the target of this worker's server, `''` without one.
     warm_start_from: folder or path of a checkpoint to take initial values from.
+    on_save: called by the chief with the path of each checkpoint it has saved.
   """
 
   def __init__(
@@ -55,12 +62,14 @@ class TrainLoop:
     cluster: Cluster,
     target: str = "",
     warm_start_from: str | None = None,
+    on_save: Callable[[str], object] | None = None,
   ):
     self._model = model
     self._config = config
     self._cluster = cluster
     self._target = target
     self._warm_start_from = warm_start_from
+    self._on_save = on_save
 
   def run(
     self,
@@ -116,7 +125,7 @@ class TrainLoop:
   def _checkpoint_to_resume(self) -> str | None:
     path = checkpoint.latest_checkpoint(self._config.model_dir)
     if path:
-      checkpoint.mark_resumed(path)
+      checkpoint.mark(path, final=False)
     return path
 
   def _warm_start(self, session: tf.compat.v1.Session) -> None:
@@ -136,7 +145,11 @@ class TrainLoop:
       on_report = lambda examples: self._reports.report(raw(), examples)  # noqa: E731
     progress = ProgressReporter(self._config, self._cluster, max_steps, on_report)
     policy = _SavePolicy(self._config)
-    policy.saved(step)
+    latest = checkpoint.latest_checkpoint(self._config.model_dir)
+    if latest and checkpoint.step_of(latest) == step:
+      policy.saved(step)
+    else:
+      policy.begin(step)
     fetches = {"train": self._train_op, "step": self._step, "loss": self._loss}
     fetches["examples"] = self._batch_size
     with contextlib.suppress(tf.errors.OutOfRangeError):
@@ -150,7 +163,7 @@ class TrainLoop:
         if self._saves and policy.is_due(step):
           self._save(raw(), step, progress)
           policy.saved(step)
-    return self._finish(raw(), progress)
+    return self._finish(raw(), progress, policy)
 
   @property
   def _saves(self) -> bool:
@@ -164,8 +177,10 @@ class TrainLoop:
     path = self._checkpointer.save(session, self._config.model_dir, step, final)
     logging.info("saved %s in %.1f s", path, time.monotonic() - begin)
     progress.tables(step, self._checkpointer.table_stats(session))
+    if self._on_save:
+      self._on_save(path)
 
-  def _finish(self, session, progress: ProgressReporter) -> int:
+  def _finish(self, session, progress: ProgressReporter, policy: _SavePolicy) -> int:
     """Ends this worker's part; the chief ends the job."""
     if self._reports:
       self._reports.report(session, progress.examples, done=True)
@@ -173,7 +188,11 @@ class TrainLoop:
         self._reports.wait_for_workers(session)
     step = int(session.run(self._global_step))
     if self._saves:
-      self._save(session, step, progress, final=True)
+      if step == policy.last_step and not self._cluster.is_distributed:
+        path = checkpoint.latest_checkpoint(self._config.model_dir)
+        checkpoint.mark(path, final=True)
+      else:
+        self._save(session, step, progress, final=True)
     progress.finished(step)
     if self._reports and self._cluster.is_chief:
       self._reports.release_servers(session)

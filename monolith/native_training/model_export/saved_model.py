@@ -1,0 +1,108 @@
+"""A checkpoint as an ordinary SavedModel, whose tables are assets.
+
+Dense variables are saved as TensorFlow saves them; the files of rows are copied from
+the checkpoint and read back when the model is loaded. A program that loads the model
+needs the op library: call `monolith.native_training.runtime.ops.loader.ops()` first.
+"""
+
+import os
+import time
+
+import tensorflow as tf
+
+from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.runtime.ops import loader
+from monolith.native_training.training import checkpoint as checkpoint_lib
+from monolith.native_training.training import heads, model_graph
+
+
+def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
+  """Writes a SavedModel.
+
+  Ids without a row read zeros. The signature `serving_default` takes the model's
+  receiver tensors and gives each head's prediction under its name.
+
+  Args:
+    model: defines `serving_input_receiver_fn`.
+    checkpoint: path of a checkpoint, without suffix.
+    export_dir_base: the export goes into a new folder in here, named by the time.
+
+  Returns:
+    Path of the new folder. It appears when it is complete.
+
+  Raises:
+    NotImplementedError: the model has no `serving_input_receiver_fn`.
+    TypeError: that function returned something else.
+  """
+  path = _new_folder(export_dir_base)
+  temporary = os.path.join(export_dir_base, f".tmp-{os.path.basename(path)}")
+  with tf.Graph().as_default():
+    tf.compat.v1.train.get_or_create_global_step()
+    receiver = model.serving_input_receiver_fn()
+    if not hasattr(receiver, "receiver_tensors"):
+      raise TypeError(
+        f"serving_input_receiver_fn returned {type(receiver).__name__}, wanted a "
+        "tf.estimator.export.ServingInputReceiver"
+      )
+    # Versions that one process has loaded side by side must not share tables.
+    graph = model_graph.build(
+      model,
+      receiver.features,
+      tf.estimator.ModeKeys.PREDICT,
+      tables_name=f"{model.p.name}/{os.path.basename(path)}",
+    )
+    signature = tf.compat.v1.saved_model.predict_signature_def(
+      receiver.receiver_tensors,
+      {head.name: head.pred for head in heads.heads_of(graph.spec)},
+    )
+    with tf.compat.v1.Session() as session:
+      _restore_dense(session, checkpoint)
+      builder = tf.compat.v1.saved_model.Builder(temporary)
+      builder.add_meta_graph_and_variables(
+        session,
+        [tf.saved_model.SERVING],
+        {tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY: signature},
+        assets_collection=_table_assets(checkpoint),
+        main_op=_restore_tables_on_load(graph),
+        strip_default_attrs=True,
+      )
+      builder.save()
+  tf.io.gfile.rename(temporary, path)
+  return path
+
+
+def _new_folder(export_dir_base: str) -> str:
+  """A name by the time, in seconds, that is not taken."""
+  seconds = int(time.time())
+  while tf.io.gfile.exists(os.path.join(export_dir_base, str(seconds))):
+    seconds += 1
+  return os.path.join(export_dir_base, str(seconds))
+
+
+def _restore_dense(session: tf.compat.v1.Session, checkpoint: str) -> None:
+  tf.compat.v1.train.Saver().restore(session, checkpoint)
+  session.run(tf.compat.v1.local_variables_initializer())
+
+
+def _table_assets(checkpoint: str) -> list[tf.Tensor]:
+  """Constants that name the files of rows, which the builder copies and renames."""
+  for name in checkpoint_lib.table_files(checkpoint):
+    tf.compat.v1.add_to_collection(
+      tf.compat.v1.GraphKeys.ASSET_FILEPATHS, tf.constant(name)
+    )
+  return tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS)
+
+
+def _restore_tables_on_load(graph: model_graph.ModelGraph) -> tf.Operation:
+  files = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS)
+  restores = [
+    loader.ops().monolith_restore_tables(
+      handle, tf.stack(files), shard_index=0, num_shards=1
+    )
+    for _, handle in graph.embedding.table_sets()
+  ]
+  return tf.group(
+    *restores,
+    tf.compat.v1.local_variables_initializer(),
+    tf.compat.v1.tables_initializer(),
+  )

@@ -1,0 +1,89 @@
+"""An exported model answers as the trained one does."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
+from monolith.native_training.native_model import MonolithModel
+
+_USERS = np.arange(40, dtype=np.int64)[:, None]
+
+
+class Popularity(MonolithModel):
+  def input_fn(self, mode):
+    data = {"user": _USERS, "label": np.sin(_USERS).astype(np.float32)}
+    return tf.data.Dataset.from_tensor_slices(data).repeat(5).batch(8)
+
+  def model_fn(self, features, mode):
+    self.create_embedding_feature_column("user")
+    (user,) = self.lookup_embedding_slice(["user"], "vec", 3)
+    pred = tf.reduce_sum(user, axis=1, keepdims=True)
+    pred *= tf.compat.v1.get_variable("scale", [], initializer=tf.ones_initializer())
+    if mode == tf.estimator.ModeKeys.PREDICT:
+      return EstimatorSpec(label=None, pred=pred, head_name="score")
+    loss = tf.reduce_mean(tf.square(pred - features["label"]))
+    return EstimatorSpec(
+      label=features["label"],
+      pred=pred,
+      head_name="score",
+      loss=loss,
+      classification=False,
+    )
+
+  def serving_input_receiver_fn(self):
+    user = tf.compat.v1.placeholder(tf.int64, [None, 1], name="user")
+    return tf.estimator.export.ServingInputReceiver({"user": user}, {"user": user})
+
+
+class SavedModelTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    model = Popularity.params()
+    model.serving.export_when_saving = self._testMethodName.endswith("with_checkpoints")
+    self.job = Estimator(
+      model.instantiate(),
+      RunnerConfig(
+        model_dir=self.create_tempdir().full_path, save_checkpoints_steps=10
+      ),
+    )
+
+  def _exports(self) -> list[str]:
+    folder = os.path.join(self.job.model_dir, "exported_models")
+    return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+
+  def test_predictions_equal_the_trained_models(self):
+    self.job.train()
+    path = self.job.export_saved_model()
+    self.assertEqual(self._exports(), [path])
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    score = served(user=tf.constant(_USERS))["score"].numpy()
+    predicted = [p["score"] for p, _ in zip(self.job.predict(), _USERS)]  # noqa: B905
+    np.testing.assert_array_equal(score, np.stack(predicted))
+
+  def test_an_unknown_id_reads_zeros(self):
+    self.job.train()
+    served = tf.saved_model.load(self.job.export_saved_model())
+    score = served.signatures["serving_default"](user=tf.constant([[-12345]], tf.int64))
+    self.assertEqual(score["score"].numpy(), 0.0)
+
+  def test_two_versions_in_one_process_are_apart(self):
+    self.job.train(max_steps=5)
+    first = tf.saved_model.load(self.job.export_saved_model())
+    before = first.signatures["serving_default"](user=tf.constant(_USERS))["score"]
+    self.job.train(steps=20)
+    second = tf.saved_model.load(self.job.export_saved_model())
+    after = second.signatures["serving_default"](user=tf.constant(_USERS))["score"]
+    again = first.signatures["serving_default"](user=tf.constant(_USERS))["score"]
+    np.testing.assert_array_equal(before, again)
+    self.assertGreater(float(tf.reduce_max(tf.abs(after - before))), 1e-3)
+
+  def test_exports_with_checkpoints(self):
+    self.job.train(max_steps=20)
+    self.assertLen(self._exports(), 2)
+
+
+if __name__ == "__main__":
+  absltest.main()

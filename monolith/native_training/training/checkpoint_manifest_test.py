@@ -1,0 +1,112 @@
+import json
+import os
+
+from absl.testing import absltest, parameterized
+
+from monolith.native_training.training import checkpoint
+
+
+class CheckpointManifestTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self._dir = self.create_tempdir().full_path
+
+  def _path(self, step: int) -> str:
+    return os.path.join(self._dir, f"model.ckpt-{step}")
+
+  def _add(self, step: int, manifest: str | dict | None = None, **fields) -> str:
+    """Makes the folder of a checkpoint; without manifest where that is `''`."""
+    path = self._path(step)
+    os.makedirs(f"{path}.tables")
+    if manifest is None:
+      manifest = {
+        "format_version": checkpoint.FORMAT_VERSION,
+        "table_files": ["part-00000-of-00002", "part-00001-of-00002"],
+        **fields,
+      }
+    if manifest != "":
+      self._write(path, manifest)
+    return path
+
+  def _write(self, path: str, manifest: str | bytes | dict) -> None:
+    text = json.dumps(manifest) if isinstance(manifest, dict) else manifest
+    data = text.encode() if isinstance(text, str) else text
+    with open(f"{path}.tables/manifest.json", "wb") as file:
+      file.write(data)
+
+  def test_the_newest_is_the_one_with_the_highest_step(self):
+    paths = [self._add(step) for step in (9, 100, 20)]
+    self.assertEqual(checkpoint.checkpoints(self._dir), [paths[0], paths[2], paths[1]])
+    self.assertEqual(checkpoint.latest_checkpoint(self._dir), paths[1])
+    self.assertEqual(checkpoint.step_of(paths[1]), 100)
+
+  def test_one_without_manifest_does_not_exist(self):
+    complete = self._add(10)
+    self._add(20, "")
+    open(self._path(20) + ".index", "w").close()
+    self.assertEqual(checkpoint.latest_checkpoint(self._dir), complete)
+
+  def test_a_manifest_that_is_being_written_does_not_count(self):
+    self._add(20, "")
+    open(self._path(20) + ".tables/manifest.json.tmp", "w").close()
+    self.assertIsNone(checkpoint.latest_checkpoint(self._dir))
+
+  def test_other_files_are_passed_over(self):
+    self._add(10)
+    for name in ("model.ckpt-11.index", "checkpoint", "model.ckpt-x.tables", "eval"):
+      os.mkdir(os.path.join(self._dir, name))
+    os.makedirs(os.path.join(self._dir, "my_model.ckpt-30.tables"))
+    self.assertEqual(checkpoint.checkpoints(self._dir), [self._path(10)])
+
+  def test_a_folder_without_any(self):
+    for folder in ("", self._dir, os.path.join(self._dir, "nowhere")):
+      self.assertIsNone(checkpoint.latest_checkpoint(folder))
+      self.assertEqual(checkpoint.checkpoints(folder), [])
+
+  def test_table_files_are_found_beside_the_manifest(self):
+    path = self._add(10)
+    self.assertEqual(
+      list(checkpoint.table_files(path)),
+      [f"{path}.tables/part-{i:05d}-of-00002" for i in (0, 1)],
+    )
+
+  def test_a_checkpoint_can_be_moved_with_its_folder(self):
+    self._add(10)
+    moved = self._dir + "-moved"
+    os.rename(self._dir, moved)
+    path = checkpoint.latest_checkpoint(moved)
+    for name in checkpoint.table_files(path):
+      self.assertStartsWith(name, moved)
+
+  @parameterized.parameters("", "{", '{"format_version"', "[1]", "null", b"\xff\xfe{")
+  def test_a_damaged_manifest_is_refused_by_name(self, content):
+    path = self._add(10, "")
+    self._write(path, content)
+    with self.assertRaisesRegex(ValueError, "model.ckpt-10.*: damaged manifest"):
+      checkpoint.read_manifest(path)
+
+  def test_a_version_of_the_future_is_refused_by_name(self):
+    path = self._add(10, {"format_version": 99})
+    with self.assertRaisesRegex(
+      ValueError, "model.ckpt-10.*got format version 99, this program reads 1"
+    ):
+      checkpoint.read_manifest(path)
+    self._write(path, {})
+    with self.assertRaisesRegex(ValueError, "got format version None"):
+      checkpoint.read_manifest(path)
+
+  def test_the_end_of_training_is_noted_and_taken_back(self):
+    path = self._add(10, rows={"mov": 3})
+    self.assertFalse(checkpoint.is_final(path))
+    before = checkpoint.read_manifest(path)
+    checkpoint.mark(path, final=True)
+    self.assertTrue(checkpoint.is_final(path))
+    checkpoint.mark(path, final=False)
+    self.assertFalse(checkpoint.is_final(path))
+    after = checkpoint.read_manifest(path)
+    self.assertEqual({**after, "final": None}, {**before, "final": None})
+    self.assertEqual(os.listdir(f"{path}.tables"), ["manifest.json"])
+
+
+if __name__ == "__main__":
+  absltest.main()

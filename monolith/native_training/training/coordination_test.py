@@ -1,0 +1,114 @@
+import socket
+import threading
+
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.training import coordination
+from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.session import session_config
+
+
+def _address() -> str:
+  with socket.socket() as probe:
+    probe.bind(("localhost", 0))
+    return f"localhost:{probe.getsockname()[1]}"
+
+
+class CoordinationTest(absltest.TestCase):
+  """Two servers and two workers, all in this process."""
+
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls._jobs = dict(workers=(_address(), _address()), ps=(_address(), _address()))
+    spec = Cluster(**cls._jobs).spec()
+    cls._servers = {
+      (job, i): tf.distribute.Server(spec, job_name=job, task_index=i)
+      for job in ("ps", "worker")
+      for i in (0, 1)
+    }
+
+  def _cluster(self, job: str, index: int) -> Cluster:
+    return Cluster(**self._jobs, task_type=job, task_index=index)
+
+  def _worker(self, index: int, timeout_secs: float = 60):
+    """A worker's reports and its session."""
+    cluster = self._cluster("worker", index)
+    with tf.Graph().as_default() as graph:
+      reports = coordination.JobReports(cluster, timeout_secs)
+      session = tf.compat.v1.Session(
+        self._servers["worker", index].target,
+        graph=graph,
+        config=session_config(cluster),
+      )
+    self.addCleanup(session.close)
+    return reports, session
+
+  def _serve(self, index: int) -> threading.Thread:
+    """A parameter server that runs until it is released."""
+    thread = threading.Thread(
+      target=coordination.serve_until_released,
+      args=(self._cluster("ps", index), self._servers["ps", index].target),
+      daemon=True,
+    )
+    thread.start()
+    return thread
+
+  def _drain(self, reports, session) -> None:
+    reports.job_examples(session)
+
+  def test_a_job_from_first_report_to_the_servers_exit(self):
+    chief, chief_session = self._worker(0)
+    worker, worker_session = self._worker(1)
+    servers = [self._serve(0), self._serve(1)]
+
+    chief.report(chief_session, 100)
+    worker.report(worker_session, 70)
+    self.assertEqual(chief.job_examples(chief_session), 170)
+    worker.report(worker_session, 90)
+    self.assertEqual(chief.job_examples(chief_session), 190)
+    self.assertEqual(chief.job_examples(chief_session), 190)
+
+    chief.report(chief_session, 200, done=True)
+    waiting = threading.Thread(
+      target=chief.wait_for_workers, args=(chief_session,), daemon=True
+    )
+    waiting.start()
+    waiting.join(1)
+    self.assertTrue(waiting.is_alive(), "the chief did not wait for the worker")
+    worker.report(worker_session, 120, done=True)
+    waiting.join(30)
+    self.assertFalse(waiting.is_alive(), "the chief waits for a worker that is done")
+    self.assertEqual(chief.job_examples(chief_session), 320)
+
+    self.assertTrue(all(server.is_alive() for server in servers))
+    chief.release_servers(chief_session)
+    for server in servers:
+      server.join(30)
+      self.assertFalse(server.is_alive(), "a server did not leave")
+
+  def test_a_silent_worker_is_given_up(self):
+    chief, session = self._worker(0, timeout_secs=1)
+    self._drain(chief, session)
+    chief.report(session, 10, done=True)
+    with self.assertLogs("absl", "WARNING") as logs:
+      chief.wait_for_workers(session)
+    self.assertIn("worker 1 has sent nothing for 1 s", logs.output[0])
+
+  def test_a_worker_that_restarts_counts_again(self):
+    chief, chief_session = self._worker(0)
+    worker, worker_session = self._worker(1)
+    self._drain(chief, chief_session)
+    worker.report(worker_session, 500, done=True)
+    self.assertEqual(chief.job_examples(chief_session), 500)
+    restarted, restarted_session = self._worker(1)
+    restarted.report(restarted_session, 3)
+    self.assertEqual(chief.job_examples(chief_session), 3)
+    restarted.report(restarted_session, 5, done=True)
+    chief.report(chief_session, 0, done=True)
+    chief.wait_for_workers(chief_session)
+
+
+if __name__ == "__main__":
+  absltest.main()

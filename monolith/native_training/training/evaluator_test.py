@@ -1,0 +1,86 @@
+import os
+from unittest import mock
+
+from absl.testing import absltest
+
+from monolith.native_training.training import checkpoint, evaluator
+
+
+class NewCheckpointsTest(absltest.TestCase):
+  """Time passes by `sleep` only, and each `sleep` is a turn of what the chief does."""
+
+  def setUp(self):
+    super().setUp()
+    self._dir = self.create_tempdir().full_path
+    self._now = 0.0
+    self._chief = {}
+    self.enter_context(
+      mock.patch.multiple(
+        evaluator.time, monotonic=lambda: self._now, sleep=self._sleep
+      )
+    )
+
+  def _sleep(self, seconds: float) -> None:
+    self.assertGreater(seconds, 0)
+    self._now += seconds
+    for when in [w for w in self._chief if w <= self._now]:
+      self._chief.pop(when)()
+    self.assertLess(self._now, 1000, "the evaluator does not leave")
+
+  def _save(self, step: int, final: bool = False) -> None:
+    path = os.path.join(self._dir, f"model.ckpt-{step}")
+    os.makedirs(f"{path}.tables")
+    text = f'{{"format_version": 1, "table_files": [], "final": {str(final).lower()}}}'
+    with open(f"{path}.tables/manifest.json", "w") as file:
+      file.write(text)
+
+  def _steps(self) -> list[int]:
+    return [checkpoint.step_of(p) for p in evaluator.new_checkpoints(self._dir)]
+
+  def test_each_one_is_served_once_until_the_final_one(self):
+    self._chief = {
+      5: lambda: self._save(10),
+      15: lambda: self._save(20),
+      200: lambda: self._save(30, final=True),
+    }
+    self.assertEqual(self._steps(), [10, 20, 30])
+    self.assertLess(self._now, 203)
+
+  def test_a_folder_that_is_not_there_yet_is_waited_for(self):
+    folder = self._dir
+    self._dir = os.path.join(folder, "later")
+    self._chief = {100: lambda: self._save(10, final=True)}
+    self.assertEqual(self._steps(), [10])
+
+  def test_those_that_came_while_it_was_busy_are_skipped_but_for_the_newest(self):
+    self._save(10)
+    served = evaluator.new_checkpoints(self._dir)
+    self.assertEqual(checkpoint.step_of(next(served)), 10)
+    for step in (20, 30):
+      self._save(step)
+    self._save(40, final=True)
+    self.assertEqual([checkpoint.step_of(path) for path in served], [40])
+
+  def test_an_earlier_runs_final_one_is_not_the_end_if_training_resumes(self):
+    self._save(10, final=True)
+    old = os.path.join(self._dir, "model.ckpt-10")
+    self._chief = {
+      10: lambda: checkpoint.mark(old, final=False),
+      100: lambda: self._save(20, final=True),
+    }
+    self.assertEqual(self._steps(), [10, 20])
+
+  def test_a_job_that_is_over_ends_it(self):
+    self._save(10, final=True)
+    self.assertEqual(self._steps(), [10])
+    self.assertLess(self._now, 60)
+
+  def test_a_final_mark_set_later_is_seen(self):
+    self._save(10)
+    path = os.path.join(self._dir, "model.ckpt-10")
+    self._chief = {50: lambda: checkpoint.mark(path, final=True)}
+    self.assertEqual(self._steps(), [10])
+
+
+if __name__ == "__main__":
+  absltest.main()

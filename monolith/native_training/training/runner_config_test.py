@@ -1,0 +1,134 @@
+import dataclasses
+import json
+import os
+from unittest import mock
+
+from absl import flags
+from absl.testing import absltest, parameterized
+
+from monolith.native_training.training.runner_config import RunnerConfig
+
+_TF_CONFIG = {
+  "cluster": {"chief": ["c:1"], "worker": ["w0:1", "w1:1"], "ps": ["p:1"]},
+  "task": {"type": "worker", "index": 1},
+}
+
+
+def _from_command_line(*arguments: str) -> RunnerConfig:
+  flag_values = flags.FlagValues()
+  RunnerConfig.define_flags(flag_values)
+  flag_values(["program", *arguments])
+  return RunnerConfig.from_flags(flag_values)
+
+
+class RunnerConfigTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.enter_context(mock.patch.dict(os.environ))
+    os.environ.pop("TF_CONFIG", None)
+
+  def test_defaults(self):
+    conf = RunnerConfig()
+    self.assertEqual((conf.model_dir, conf.model_name), ("", ""))
+    self.assertIsNone(conf.save_checkpoints_steps)
+    self.assertEqual(conf.checkpoints_max_to_keep, 10)
+    self.assertEqual((conf.log_step_count_steps, conf.save_summary_steps), (100, 100))
+    self.assertEqual((conf.num_ps, conf.num_workers), (0, 1))
+    self.assertEqual((conf.server_type, conf.index), ("worker", 0))
+
+  @parameterized.parameters(True, False)
+  def test_the_cluster_comes_from_tf_config(self, in_environment):
+    if in_environment:
+      os.environ["TF_CONFIG"] = json.dumps(_TF_CONFIG)
+      conf = RunnerConfig()
+    else:
+      conf = RunnerConfig(tf_config=_TF_CONFIG)
+    self.assertEqual((conf.num_ps, conf.num_workers), (1, 3))
+    self.assertEqual((conf.server_type, conf.index), ("worker", 1))
+    self.assertEqual(conf.cluster().worker_index, 2)
+
+  def test_a_tf_config_given_wins_over_the_environment(self):
+    os.environ["TF_CONFIG"] = json.dumps(_TF_CONFIG)
+    for given in ("", {}):
+      self.assertFalse(RunnerConfig(tf_config=given).cluster().is_distributed)
+
+  def test_the_cluster_in_short_may_agree(self):
+    conf = RunnerConfig(_TF_CONFIG, num_ps=1, num_workers=3, server_type="worker")
+    self.assertEqual(conf.num_workers, 3)
+    self.assertEqual(dataclasses.replace(conf, model_dir="m").num_workers, 3)
+
+  @parameterized.parameters(
+    ({"num_ps": 2}, "num_ps: got 2, but TF_CONFIG says 1"),
+    ({"num_workers": 2}, "num_workers: got 2, but TF_CONFIG says 3"),
+    ({"server_type": "ps"}, "server_type: got 'ps', but TF_CONFIG says 'worker'"),
+    ({"index": 0}, "index: got 0, but TF_CONFIG says 1"),
+  )
+  def test_the_cluster_in_short_may_not_disagree(self, given, message):
+    with self.assertRaisesRegex(ValueError, message):
+      RunnerConfig(_TF_CONFIG, **given)
+
+  @parameterized.parameters(
+    "checkpoints_max_to_keep",
+    "log_step_count_steps",
+    "save_summary_steps",
+    "worker_timeout_secs",
+    "save_checkpoints_steps",
+    "save_checkpoints_secs",
+  )
+  def test_how_often_is_positive(self, name):
+    for value in (0, -1, float("nan")):
+      with self.assertRaisesRegex(ValueError, f"{name}: got {value}, wanted more"):
+        RunnerConfig(**{name: value})
+
+  def test_a_damaged_tf_config_is_refused(self):
+    with self.assertRaisesRegex(ValueError, "TF_CONFIG is not JSON"):
+      RunnerConfig(tf_config="{")
+
+  def test_without_flags_it_is_the_default(self):
+    self.assertEqual(_from_command_line(), RunnerConfig())
+
+  def test_every_field_is_a_flag(self):
+    conf = _from_command_line(
+      f"--tf_config={json.dumps(_TF_CONFIG)}",
+      "--model_dir=/models/m",
+      "--model_name=m",
+      "--num_ps=1",
+      "--num_workers=3",
+      "--server_type=worker",
+      "--index=1",
+      "--save_checkpoints_steps=5",
+      "--save_checkpoints_secs=1.5",
+      "--checkpoints_max_to_keep=2",
+      "--log_step_count_steps=3",
+      "--save_summary_steps=4",
+      "--worker_timeout_secs=0.5",
+      "--progress_file=p.json",
+    )
+    self.assertEqual(
+      conf,
+      RunnerConfig(
+        tf_config=_TF_CONFIG,
+        model_dir="/models/m",
+        model_name="m",
+        save_checkpoints_steps=5,
+        save_checkpoints_secs=1.5,
+        checkpoints_max_to_keep=2,
+        log_step_count_steps=3,
+        save_summary_steps=4,
+        worker_timeout_secs=0.5,
+        progress_file="p.json",
+      ),
+    )
+    given = {f.name for f in dataclasses.fields(conf)}
+    defaults = RunnerConfig()
+    self.assertEmpty(
+      [
+        n
+        for n in given
+        if getattr(conf, n) == getattr(defaults, n) and n != "server_type"
+      ]
+    )
+
+
+if __name__ == "__main__":
+  absltest.main()
