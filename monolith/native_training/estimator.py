@@ -17,6 +17,7 @@ from absl import logging
 import monolith.native_training.tensorflow_compat  # noqa: F401
 from monolith.native_training.model_export import saved_model
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import checkpoint as checkpoint_lib
 from monolith.native_training.training import (
   coordination,
@@ -117,6 +118,7 @@ class Estimator:
       return self
     target = ""
     if cluster.is_distributed:
+      loader.ops()  # A server runs the ops of graphs that others have built.
       server = tf.distribute.Server(
         cluster.spec(), job_name=cluster.task_type, task_index=cluster.task_index
       )
