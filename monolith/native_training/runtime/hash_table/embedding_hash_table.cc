@@ -1,0 +1,135 @@
+// The table as a whole: making, counting, emptying. Reading and writing rows
+// are in embedding_hash_table_{read,write,train}.cc.
+
+#include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+
+#include <atomic>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/hash_table/row_arena.h"
+#include "monolith/native_training/runtime/hash_table/row_schema.h"
+#include "monolith/native_training/runtime/hash_table/stripe.h"
+#include "monolith/native_training/runtime/hash_table/stripe_batch.h"
+#include "monolith/native_training/runtime/hash_table/stripe_hash.h"
+#include "monolith/native_training/runtime/hash_table/stripe_partition.h"
+
+namespace monolith {
+
+absl::StatusOr<std::unique_ptr<EmbeddingHashTable>> EmbeddingHashTable::Create(
+    TableConfig config) {
+  absl::Status status = ValidateTableConfig(config);
+  if (!status.ok()) return status;
+  if (config.occurrence_threshold > 0) {
+    return absl::UnimplementedError(absl::StrCat(
+        "table '", config.name, "': occurrence_threshold is ",
+        config.occurrence_threshold,
+        ", but admission by occurrence is not built in yet; use 0"));
+  }
+  auto schema = RowSchema::Create(config);
+  if (!schema.ok()) return schema.status();
+  auto arena = RowArena::Create((*schema)->row_floats());
+  if (!arena.ok()) return arena.status();
+  return std::unique_ptr<EmbeddingHashTable>(new EmbeddingHashTable(
+      std::move(config), *std::move(schema), *std::move(arena)));
+}
+
+EmbeddingHashTable::EmbeddingHashTable(TableConfig config,
+                                       std::unique_ptr<RowSchema> schema,
+                                       std::unique_ptr<RowArena> arena)
+    : config_(std::move(config)),
+      schema_(std::move(schema)),
+      dim_(schema_->dim()),
+      state_dim_(schema_->state_dim()),
+      arena_(std::move(arena)),
+      stripes_(new Stripe[kNumStripes]) {
+  for (int i = 0; i < kNumStripes; ++i) {
+    stripes_[i].set_growth_phase(static_cast<double>(i) / kNumStripes);
+  }
+}
+
+EmbeddingHashTable::~EmbeddingHashTable() = default;
+
+absl::Status EmbeddingHashTable::CheckMatrix(const char* what, size_t num_ids,
+                                             size_t got, int width) const {
+  if (num_ids > StripePartition::kMaxIds) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("table '", config_.name, "': a batch has at most ",
+                     StripePartition::kMaxIds, " ids, got ", num_ids));
+  }
+  if (got == num_ids * static_cast<size_t>(width)) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("table '", config_.name, "': ", what, " must have ", num_ids,
+                   " x ", width, " = ", num_ids * static_cast<size_t>(width),
+                   " entries for ", num_ids, " ids, got ", got));
+}
+
+absl::StatusOr<int64_t> EmbeddingHashTable::Erase(absl::Span<const int64_t> ids,
+                                                  Executor& executor) {
+  absl::Status status = CheckMatrix("ids", ids.size(), ids.size(), 1);
+  if (!status.ok()) return status;
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  const StripePartition partition(ids, executor);
+  std::atomic<int64_t> erased{0};
+  status = ForEachStripe(ids.size(), executor, [&](int i) {
+    const absl::Span<const uint32_t> positions = partition.Positions(i);
+    if (positions.empty()) return absl::OkStatus();
+    Stripe& stripe = stripes_[i];
+    int64_t count = 0;
+    std::unique_lock<std::shared_mutex> lock(stripe.mutex());
+    for (uint32_t position : positions) {
+      const int64_t id = ids[position];
+      if (stripe.Erase(id, HashId(id), *arena_)) ++count;
+    }
+    erased.fetch_add(count, std::memory_order_relaxed);
+    return absl::OkStatus();
+  });
+  if (!status.ok()) return status;
+  return erased.load(std::memory_order_relaxed);
+}
+
+int64_t EmbeddingHashTable::Evict(uint32_t now_seconds, Executor& executor) {
+  constexpr double kSecondsPerDay = 86400;
+  const double oldest = now_seconds - config_.expire_time_days * kSecondsPerDay;
+  if (oldest <= 0) return 0;
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  std::atomic<int64_t> evicted{0};
+  executor.ParallelFor(kNumStripes, [&](int64_t i) {
+    Stripe& stripe = stripes_[i];
+    int64_t count = 0;
+    std::unique_lock<std::shared_mutex> lock(stripe.mutex());
+    stripe.ForEach([&](int64_t id, uint32_t row) {
+      if (*arena_->UpdateTime(row) >= oldest) return;
+      stripe.Erase(id, HashId(id), *arena_);
+      ++count;
+    });
+    evicted.fetch_add(count, std::memory_order_relaxed);
+  });
+  return evicted.load(std::memory_order_relaxed);
+}
+
+void EmbeddingHashTable::Clear() {
+  std::unique_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  for (int i = 0; i < kNumStripes; ++i) stripes_[i].Clear();
+  arena_->Reset();
+}
+
+int64_t EmbeddingHashTable::size() const {
+  int64_t total = 0;
+  for (int i = 0; i < kNumStripes; ++i) total += stripes_[i].size();
+  return total;
+}
+
+int64_t EmbeddingHashTable::memory_bytes() const {
+  int64_t total = static_cast<int64_t>(sizeof(*this)) +
+                  kNumStripes * static_cast<int64_t>(sizeof(Stripe)) +
+                  arena_->memory_bytes();
+  for (int i = 0; i < kNumStripes; ++i) total += stripes_[i].memory_bytes();
+  return total;
+}
+
+int EmbeddingHashTable::num_stripes() const { return kNumStripes; }
+
+}  // namespace monolith

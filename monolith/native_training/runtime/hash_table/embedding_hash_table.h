@@ -1,0 +1,186 @@
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_EMBEDDING_HASH_TABLE_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_EMBEDDING_HASH_TABLE_H_
+
+#include <cstdint>
+#include <memory>
+#include <shared_mutex>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "monolith/native_training/runtime/concurrency/executor.h"
+#include "monolith/native_training/runtime/hash_table/table_config.h"
+
+namespace monolith {
+
+class RowArena;
+class RowSchema;
+class Stripe;
+class StripePartition;
+
+// An exact map from 64-bit ids to rows of floats that trains in place.
+//
+// Every int64 is a legal id; each id with a row has a row of its own. A row
+// holds the embeddings of all segments, then their optimizer states, and the
+// time of its last update. An id without a row reads its initial value, which
+// depends on nothing but the segment's seed, the id and the position, so
+// reading never inserts and results do not depend on the order of arrival, the
+// number of threads or the number of tables that the ids are spread over.
+//
+// Thread safety: thread-safe. Reads run beside each other; a write excludes
+// others only from the stripe (1/64 of the ids) it is working on. Nobody sees
+// half a row, but a batch is not one atomic step: another thread may see some
+// of its rows written and others not.
+//
+// Batches: matrices are row-major and dense, one row per id. A call with wrong
+// sizes returns InvalidArgument and changes nothing. An id may be repeated.
+// ResourceExhausted (no memory, or 2^32 rows) may leave a batch partly done:
+// every row is then either as before or wholly written.
+//
+// Units: times are seconds since the epoch; memory is bytes.
+//
+// Example:
+//   auto table = EmbeddingHashTable::Create(config);  // dim 2
+//   if (!table.ok()) return table.status();
+//   std::vector<float> values(2 * 2);
+//   (*table)->Lookup({7, -1}, EmbeddingHashTable::MissingId::kInitialValue,
+//                    absl::MakeSpan(values));
+//   EmbeddingHashTable::UpdateOptions options;
+//   options.update_time = now;
+//   (*table)->ApplyGradients({7, -1}, {.1f, .2f, .3f, .4f}, options);
+class EmbeddingHashTable {
+ public:
+  // What an id without a row reads as.
+  enum class MissingId {
+    kInitialValue,  // in training
+    kZero,          // in evaluation and serving
+  };
+
+  struct UpdateOptions {
+    // One a segment, each finite; empty: the optimizers' own learning rates.
+    absl::Span<const float> learning_rates;
+    uint32_t update_time = 0;  // seconds since the epoch
+    int64_t global_step = 0;   // of the update, from 0: warm-up depends on it
+    // The caller promises that no id is repeated; a broken promise means that
+    // gradients of one id are applied one after the other instead of summed.
+    bool ids_are_unique = false;
+    // The caller has had ValidateGradients accept the same arguments.
+    bool validated = false;
+  };
+
+  // Rows in columns. Row i is ids[i], embeddings[i * dim ...],
+  // states[i * state_dim ...], update_times[i].
+  struct RowBatch {
+    std::vector<int64_t> ids;            // (n)
+    std::vector<float> embeddings;       // (n, dim)
+    std::vector<float> states;           // (n, state_dim)
+    std::vector<uint32_t> update_times;  // (n), seconds since the epoch
+  };
+
+  // InvalidArgument if the config is not valid or names an initializer or
+  // optimizer that does not exist; Unimplemented for what is not built in.
+  // An empty table takes a few kilobytes.
+  static absl::StatusOr<std::unique_ptr<EmbeddingHashTable>> Create(
+      TableConfig config);
+  ~EmbeddingHashTable();
+
+  EmbeddingHashTable(const EmbeddingHashTable&) = delete;
+  EmbeddingHashTable& operator=(const EmbeddingHashTable&) = delete;
+
+  const TableConfig& config() const { return config_; }
+  int dim() const { return dim_; }              // embedding floats per row
+  int state_dim() const { return state_dim_; }  // optimizer floats per row
+  int num_segments() const { return static_cast<int>(config_.segments.size()); }
+
+  // Reads the embeddings of `ids`. Never inserts.
+  absl::Status Lookup(absl::Span<const int64_t> ids,  // (n)
+                      MissingId missing,
+                      absl::Span<float> values,  // (n, dim)
+                      Executor& executor = InlineExecutor::Get()) const;
+
+  // Sets embeddings. A new row gets the optimizers' initial state; the state of
+  // an existing one stays. Of a repeated id the last value wins.
+  absl::Status Assign(absl::Span<const int64_t> ids,   // (n)
+                      absl::Span<const float> values,  // (n, dim)
+                      uint32_t update_time,
+                      Executor& executor = InlineExecutor::Get());
+
+  // Adds to embeddings; a new row starts at its initial value. All values of a
+  // repeated id are added, in their order.
+  absl::Status AssignAdd(absl::Span<const int64_t> ids,   // (n)
+                         absl::Span<const float> values,  // (n, dim)
+                         uint32_t update_time,
+                         Executor& executor = InlineExecutor::Get());
+
+  // Trains: one step of each segment's optimizer. The gradients of a repeated
+  // id are summed in their order and applied once; a sum out of float's range
+  // becomes the largest finite float. New rows start at their initial value.
+  // Validates as ValidateGradients does, before any row changes.
+  absl::Status ApplyGradients(absl::Span<const int64_t> ids,      // (n)
+                              absl::Span<const float> gradients,  // (n, dim)
+                              const UpdateOptions& options,
+                              Executor& executor = InlineExecutor::Get());
+
+  // Whether ApplyGradients would accept its arguments: sizes, learning rates,
+  // and that every gradient is finite. The error names the table, the id and
+  // the row of the first bad gradient. For updates of several tables that must
+  // all be good before the first is changed.
+  absl::Status ValidateGradients(
+      absl::Span<const int64_t> ids, absl::Span<const float> gradients,
+      const UpdateOptions& options,
+      Executor& executor = InlineExecutor::Get()) const;
+
+  // Removes rows; returns how many there were. Their memory is used again.
+  absl::StatusOr<int64_t> Erase(absl::Span<const int64_t> ids,
+                                Executor& executor = InlineExecutor::Get());
+
+  // Removes the rows whose last update is more than expire_time_days before
+  // `now_seconds`; returns how many.
+  int64_t Evict(uint32_t now_seconds,
+                Executor& executor = InlineExecutor::Get());
+
+  // Removes all rows and returns their memory to the system.
+  void Clear();
+
+  // The number of rows. Exact when nobody is writing.
+  int64_t size() const;
+
+  // Memory held for rows and index, in bytes, free rows included.
+  int64_t memory_bytes() const;
+
+  int num_stripes() const;
+
+  // Appends all rows of one stripe, in [0, num_stripes()), as they are at one
+  // moment. The stripes together are the table.
+  absl::Status ExportStripe(int stripe, RowBatch* out) const;
+
+  // Inserts or overwrites whole rows, as ExportStripe gave them. Of a repeated
+  // id the last row wins.
+  absl::Status ImportRows(absl::Span<const int64_t> ids,       // (n)
+                          absl::Span<const float> embeddings,  // (n, dim)
+                          absl::Span<const float> states,      // (n, state_dim)
+                          absl::Span<const uint32_t> update_times,  // (n)
+                          Executor& executor = InlineExecutor::Get());
+
+ private:
+  EmbeddingHashTable(TableConfig config, std::unique_ptr<RowSchema> schema,
+                     std::unique_ptr<RowArena> arena);
+
+  // InvalidArgument unless `got` is num_ids * width; `what` names the matrix.
+  absl::Status CheckMatrix(const char* what, size_t num_ids, size_t got,
+                           int width) const;
+
+  const TableConfig config_;
+  const std::unique_ptr<RowSchema> schema_;
+  const int dim_;
+  const int state_dim_;
+  // Held exclusively by Clear, shared by everything else that touches rows.
+  mutable std::shared_mutex clear_mutex_;
+  std::unique_ptr<RowArena> arena_;
+  std::unique_ptr<Stripe[]> stripes_;
+};
+
+}  // namespace monolith
+
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_EMBEDDING_HASH_TABLE_H_

@@ -1,0 +1,93 @@
+// Training: ApplyGradients and its validation.
+
+#include <cmath>
+#include <mutex>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/finite_check.h"
+#include "monolith/native_training/runtime/hash_table/gradient_sums.h"
+#include "monolith/native_training/runtime/hash_table/row_arena.h"
+#include "monolith/native_training/runtime/hash_table/row_schema.h"
+#include "monolith/native_training/runtime/hash_table/stripe.h"
+#include "monolith/native_training/runtime/hash_table/stripe_batch.h"
+#include "monolith/native_training/runtime/hash_table/stripe_partition.h"
+
+namespace monolith {
+
+absl::Status EmbeddingHashTable::ValidateGradients(
+    absl::Span<const int64_t> ids, absl::Span<const float> gradients,
+    const UpdateOptions& options, Executor& executor) const {
+  absl::Status status =
+      CheckMatrix("gradients", ids.size(), gradients.size(), dim_);
+  if (!status.ok()) return status;
+  const absl::Span<const float> rates = options.learning_rates;
+  if (!rates.empty() && rates.size() != config_.segments.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table '", config_.name, "': learning_rates must have one entry for ",
+        "each of the ", config_.segments.size(), " segments, or none; got ",
+        rates.size()));
+  }
+  for (size_t i = 0; i < rates.size(); ++i) {
+    if (std::isfinite(rates[i])) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table '", config_.name, "': the learning rate of segment '",
+        config_.segments[i].name, "' must be finite, got ", rates[i]));
+  }
+  const size_t bad = FindNonFinite(gradients, executor);
+  if (bad == gradients.size()) return absl::OkStatus();
+  const size_t row = bad / static_cast<size_t>(dim_);
+  return absl::InvalidArgumentError(absl::StrCat(
+      "table '", config_.name, "': the gradient of id ", ids[row], " (row ",
+      row, ", column ", bad % static_cast<size_t>(dim_), ") is ",
+      gradients[bad], "; no row was changed. Look for a division by zero or a ",
+      "learning rate that is too high"));
+}
+
+absl::Status EmbeddingHashTable::ApplyGradients(
+    absl::Span<const int64_t> ids, absl::Span<const float> gradients,
+    const UpdateOptions& options, Executor& executor) {
+  if (!options.validated) {
+    absl::Status status = ValidateGradients(ids, gradients, options, executor);
+    if (!status.ok()) return status;
+  }
+  const size_t dim = static_cast<size_t>(dim_);
+  const std::vector<UpdateContext> contexts =
+      schema_->MakeContexts(options.learning_rates, options.global_step);
+  const auto update = [&](int64_t id, const float* gradient,
+                          Stripe::Slot slot) {
+    float* const row = arena_->Row(slot.row);
+    if (slot.inserted) {
+      schema_->InitEmbedding(id, row);
+      schema_->InitState(row);
+    }
+    schema_->Update(gradient, contexts, row);
+    *arena_->UpdateTime(slot.row) = options.update_time;
+  };
+
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  const StripePartition partition(ids, executor);
+  return ForEachStripe(ids.size(), executor, [&](int stripe) {
+    const absl::Span<const uint32_t> positions = partition.Positions(stripe);
+    if (positions.empty()) return absl::OkStatus();
+    if (options.ids_are_unique) {
+      return WriteStripeRows(
+          positions.size(), *arena_, stripes_[stripe],
+          [&](size_t i) { return ids[positions[i]]; },
+          [&](size_t i, Stripe::Slot slot) {
+            update(ids[positions[i]], gradients.data() + positions[i] * dim,
+                   slot);
+          });
+    }
+    const GradientSums sums(ids, gradients, dim, positions);
+    return WriteStripeRows(
+        sums.entries().size(), *arena_, stripes_[stripe],
+        [&](size_t i) { return sums.entries()[i].id; },
+        [&](size_t i, Stripe::Slot slot) {
+          update(sums.entries()[i].id, sums.entries()[i].gradient, slot);
+        });
+  });
+}
+
+}  // namespace monolith

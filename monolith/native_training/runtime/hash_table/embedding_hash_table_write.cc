@@ -1,0 +1,96 @@
+// Writing given values to rows: Assign, AssignAdd and ImportRows.
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/row_arena.h"
+#include "monolith/native_training/runtime/hash_table/row_schema.h"
+#include "monolith/native_training/runtime/hash_table/stripe.h"
+#include "monolith/native_training/runtime/hash_table/stripe_batch.h"
+#include "monolith/native_training/runtime/hash_table/stripe_partition.h"
+
+namespace monolith {
+namespace {
+
+// Finds or inserts the rows of a batch and calls
+// write(position in the batch, its slot) for each; positions of one id come in
+// ascending order, those of different stripes at once.
+template <typename Write>
+absl::Status WriteRows(absl::Span<const int64_t> ids, RowArena& arena,
+                       Stripe* stripes, Executor& executor, Write write) {
+  const StripePartition partition(ids, executor);
+  return ForEachStripe(ids.size(), executor, [&](int stripe) {
+    const absl::Span<const uint32_t> positions = partition.Positions(stripe);
+    return WriteStripeRows(
+        positions.size(), arena, stripes[stripe],
+        [&](size_t i) { return ids[positions[i]]; },
+        [&](size_t i, Stripe::Slot slot) { write(positions[i], slot); });
+  });
+}
+
+}  // namespace
+
+absl::Status EmbeddingHashTable::Assign(absl::Span<const int64_t> ids,
+                                        absl::Span<const float> values,
+                                        uint32_t update_time,
+                                        Executor& executor) {
+  absl::Status status = CheckMatrix("values", ids.size(), values.size(), dim_);
+  if (!status.ok()) return status;
+  const size_t dim = static_cast<size_t>(dim_);
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  return WriteRows(ids, *arena_, stripes_.get(), executor,
+                   [&](size_t position, Stripe::Slot slot) {
+                     float* const row = arena_->Row(slot.row);
+                     std::memcpy(row, values.data() + position * dim,
+                                 dim * sizeof(float));
+                     if (slot.inserted) schema_->InitState(row);
+                     *arena_->UpdateTime(slot.row) = update_time;
+                   });
+}
+
+absl::Status EmbeddingHashTable::AssignAdd(absl::Span<const int64_t> ids,
+                                           absl::Span<const float> values,
+                                           uint32_t update_time,
+                                           Executor& executor) {
+  absl::Status status = CheckMatrix("values", ids.size(), values.size(), dim_);
+  if (!status.ok()) return status;
+  const size_t dim = static_cast<size_t>(dim_);
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  return WriteRows(ids, *arena_, stripes_.get(), executor,
+                   [&](size_t position, Stripe::Slot slot) {
+                     float* const row = arena_->Row(slot.row);
+                     if (slot.inserted) {
+                       schema_->InitEmbedding(ids[position], row);
+                       schema_->InitState(row);
+                     }
+                     const float* const value = values.data() + position * dim;
+                     for (size_t i = 0; i < dim; ++i) row[i] += value[i];
+                     *arena_->UpdateTime(slot.row) = update_time;
+                   });
+}
+
+absl::Status EmbeddingHashTable::ImportRows(
+    absl::Span<const int64_t> ids, absl::Span<const float> embeddings,
+    absl::Span<const float> states, absl::Span<const uint32_t> update_times,
+    Executor& executor) {
+  const size_t n = ids.size();
+  absl::Status status = CheckMatrix("embeddings", n, embeddings.size(), dim_);
+  status.Update(CheckMatrix("states", n, states.size(), state_dim_));
+  status.Update(CheckMatrix("update_times", n, update_times.size(), 1));
+  if (!status.ok()) return status;
+  const size_t dim = static_cast<size_t>(dim_);
+  const size_t state_dim = static_cast<size_t>(state_dim_);
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  return WriteRows(ids, *arena_, stripes_.get(), executor,
+                   [&](size_t position, Stripe::Slot slot) {
+                     float* const row = arena_->Row(slot.row);
+                     std::copy_n(embeddings.data() + position * dim, dim, row);
+                     std::copy_n(states.data() + position * state_dim,
+                                 state_dim, row + dim);
+                     *arena_->UpdateTime(slot.row) = update_times[position];
+                   });
+}
+
+}  // namespace monolith

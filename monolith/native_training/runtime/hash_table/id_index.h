@@ -1,0 +1,143 @@
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_ID_INDEX_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_ID_INDEX_H_
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "monolith/native_training/runtime/hash_table/row_arena.h"
+#include "monolith/native_training/runtime/hash_table/stripe_hash.h"
+#include "monolith/native_training/runtime/hash_table/zeroed_memory.h"
+
+namespace monolith {
+
+// A hash map from ids to row numbers, made for one cache miss a lookup.
+//
+// Entries lie in buckets of one cache line, five a bucket, at most 80 % full.
+// An id's home is the bucket at its hash scaled to the number of buckets; where
+// that is full, the id goes to the next bucket with room. Each bucket counts
+// the entries that wanted to be in it or passed it on the way from home but lie
+// further on ("overflow"). A search ends at the first bucket that nobody
+// passed, so ids that are not there are found out as fast as those that are,
+// and erasing leaves no tombstones.
+//
+// Because scaling keeps the order of hashes, growing copies the buckets in one
+// sequential sweep, and any number of buckets will do: growth is by a quarter,
+// not by doubling. Several indexes of one table get different phases, so that
+// they do not all grow at the same size.
+//
+// `hash` is always HashId(id). An index is that of one stripe, so the bits
+// which chose the stripe are not used again.
+//
+// Thread safety: const functions beside each other, others alone. Prefetch may
+// be called at any time, even beside others.
+//
+// Example:
+//   if (absl::Status s = index.ReserveOne(); !s.ok()) return s;
+//   index.Insert(id, hash, row);
+//   uint32_t row = index.Find(id, hash);  // RowArena::kNoRow if absent
+class IdIndex {
+ public:
+  static constexpr uint32_t kNoRow = RowArena::kNoRow;
+
+  IdIndex() = default;
+  IdIndex(const IdIndex&) = delete;
+  IdIndex& operator=(const IdIndex&) = delete;
+
+  // Shifts the sizes at which the index grows; phase is in [0, 1). Before the
+  // first insertion.
+  void set_growth_phase(double phase) { growth_phase_ = phase; }
+
+  int64_t size() const { return static_cast<int64_t>(size_); }
+  size_t memory_bytes() const { return memory_.size(); }
+
+  // Brings the home bucket of a hash into the cache.
+  void Prefetch(uint64_t hash) const {
+    __builtin_prefetch(buckets() + Home(hash, num_buckets()));
+  }
+
+  // The row of an id; kNoRow if it has none.
+  uint32_t Find(int64_t id, uint64_t hash) const {
+    const uint64_t n = num_buckets();
+    const Bucket* const all = buckets();
+    uint64_t b = Home(hash, n);
+    for (uint64_t probes = 0; probes < n; ++probes) {
+      const Bucket& bucket = all[b];
+      const uint32_t match = bucket.Match(id);
+      if (match != 0) return bucket.rows[__builtin_ctz(match)];
+      if (bucket.overflow() == 0) return kNoRow;
+      if (++b == n) b = 0;
+    }
+    return kNoRow;
+  }
+
+  // Makes room for one more entry; ResourceExhausted leaves all as it was.
+  absl::Status ReserveOne() {
+    if (size_ < capacity_) return absl::OkStatus();
+    return Grow();
+  }
+
+  // Adds an id that is not there, after ReserveOne.
+  void Insert(int64_t id, uint64_t hash, uint32_t row);
+
+  // Removes an id; its row, or kNoRow if it was not there.
+  uint32_t Erase(int64_t id, uint64_t hash);
+
+  // Calls visit(id, row) for every entry. visit may Erase that very entry.
+  void ForEach(absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
+
+  // Removes everything and frees the memory.
+  void Clear();
+
+ private:
+  static constexpr int kSlots = 5;
+  static constexpr uint32_t kOccupied = (1u << kSlots) - 1;
+  static constexpr uint32_t kOneOverflow = 1u << kSlots;
+
+  struct alignas(64) Bucket {
+    // A bit for each occupied slot that holds the id; at most one is set.
+    uint32_t Match(int64_t id) const {
+      uint32_t match = 0;
+      for (int i = 0; i < kSlots; ++i) {
+        match |= static_cast<uint32_t>(ids[i] == id) << i;
+      }
+      return match & meta;
+    }
+    uint32_t free_slots() const { return ~meta & kOccupied; }
+    uint32_t overflow() const { return meta >> kSlots; }
+
+    int64_t ids[kSlots];
+    uint32_t rows[kSlots];
+    uint32_t meta;  // low 5 bits: slots occupied; the others: overflow
+  };
+  static_assert(sizeof(Bucket) == 64, "a bucket is one cache line");
+
+  static uint64_t Home(uint64_t hash, uint64_t num_buckets) {
+    return ((HashInStripe(hash) >> 32) * num_buckets) >> 32;
+  }
+
+  // Relaxed atomics only for Prefetch, which may see an old or mixed pair and
+  // then prefetches in vain.
+  Bucket* buckets() const { return buckets_.load(std::memory_order_relaxed); }
+  uint64_t num_buckets() const {
+    return num_buckets_.load(std::memory_order_relaxed);
+  }
+
+  absl::Status Grow();
+  uint64_t NextNumBuckets() const;
+  static void Place(Bucket* buckets, uint64_t num_buckets, int64_t id,
+                    uint64_t hash, uint32_t row);
+
+  std::atomic<Bucket*> buckets_{nullptr};
+  std::atomic<uint64_t> num_buckets_{0};
+  uint64_t size_ = 0;
+  uint64_t capacity_ = 0;  // entries it may hold before it grows
+  double growth_phase_ = 0;
+  ZeroedMemory memory_;
+};
+
+}  // namespace monolith
+
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_ID_INDEX_H_

@@ -1,0 +1,121 @@
+#include "monolith/native_training/runtime/hash_table/id_index.h"
+
+#include <limits>
+#include <random>
+#include <unordered_map>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
+
+namespace monolith {
+namespace {
+
+void InsertId(IdIndex& index, int64_t id, uint32_t row) {
+  ASSERT_TRUE(index.ReserveOne().ok());
+  index.Insert(id, HashId(id), row);
+}
+
+uint32_t Find(const IdIndex& index, int64_t id) {
+  return index.Find(id, HashId(id));
+}
+
+TEST(IdIndexTest, AnEmptyIndexFindsNothing) {
+  IdIndex index;
+  EXPECT_EQ(Find(index, 0), IdIndex::kNoRow);
+  EXPECT_EQ(index.Erase(0, HashId(0)), IdIndex::kNoRow);
+  EXPECT_EQ(index.memory_bytes(), 0u);
+  index.Prefetch(HashId(7));
+}
+
+TEST(IdIndexTest, EveryIdIsLegal) {
+  IdIndex index;
+  const std::vector<int64_t> ids = {0, -1, std::numeric_limits<int64_t>::min(),
+                                    std::numeric_limits<int64_t>::max()};
+  for (size_t i = 0; i < ids.size(); ++i) {
+    EXPECT_EQ(Find(index, ids[i]), IdIndex::kNoRow);
+    InsertId(index, ids[i], static_cast<uint32_t>(i));
+  }
+  for (size_t i = 0; i < ids.size(); ++i) EXPECT_EQ(Find(index, ids[i]), i);
+}
+
+TEST(IdIndexTest, AgreesWithUnorderedMap) {
+  for (uint32_t seed : {1, 2, 3}) {
+    std::mt19937 random(seed);
+    IdIndex index;
+    index.set_growth_phase(seed / 4.0);
+    std::unordered_map<int64_t, uint32_t> oracle;
+    // Ids from a small range are inserted and erased again and again; the range
+    // widens, so that the index also grows.
+    for (uint32_t step = 0; step < 300000; ++step) {
+      const int64_t id = static_cast<int64_t>(random() % (100 + step / 10));
+      const auto it = oracle.find(id);
+      ASSERT_EQ(Find(index, id),
+                it == oracle.end() ? IdIndex::kNoRow : it->second);
+      if (it == oracle.end()) {
+        InsertId(index, id, step);
+        oracle[id] = step;
+      } else if (random() % 3 == 0) {
+        ASSERT_EQ(index.Erase(id, HashId(id)), it->second);
+        oracle.erase(it);
+      }
+      ASSERT_EQ(index.size(), static_cast<int64_t>(oracle.size()));
+    }
+    index.ForEach([&](int64_t id, uint32_t row) {
+      ASSERT_EQ(oracle.at(id), row);
+      oracle.erase(id);
+    });
+    EXPECT_TRUE(oracle.empty());
+  }
+}
+
+// Ids whose hashes are equal where the index looks first: all want one bucket.
+TEST(IdIndexTest, SurvivesCrowdedBuckets) {
+  IdIndex index;
+  const uint64_t hash = 0;  // of all ids, so the index must not grow on the way
+  for (int64_t i = 0; i < 32; ++i) {
+    ASSERT_TRUE(index.ReserveOne().ok());
+    index.Insert(i, HashId(i), static_cast<uint32_t>(i));
+  }
+  for (int64_t i = 0; i < 32; ++i) index.Erase(i, HashId(i));
+  for (int64_t i = 0; i < 32; ++i) index.Insert(i, hash, 100 + i);
+  for (int64_t i = 0; i < 32; i += 2) EXPECT_EQ(index.Erase(i, hash), 100 + i);
+  for (int64_t i = 0; i < 32; ++i) {
+    EXPECT_EQ(index.Find(i, hash), i % 2 ? 100 + i : IdIndex::kNoRow);
+  }
+}
+
+TEST(IdIndexTest, ErasingEverythingLeavesNoTrace) {
+  IdIndex index;
+  for (int round = 0; round < 50; ++round) {
+    for (int64_t i = 0; i < 1000; ++i) InsertId(index, i * 977 + round, 1);
+    const size_t bytes = index.memory_bytes();
+    for (int64_t i = 0; i < 1000; ++i) {
+      const int64_t id = i * 977 + round;
+      ASSERT_EQ(index.Erase(id, HashId(id)), 1u);
+    }
+    EXPECT_EQ(index.size(), 0);
+    EXPECT_EQ(index.memory_bytes(), bytes);
+  }
+  index.Clear();
+  EXPECT_EQ(index.memory_bytes(), 0u);
+  InsertId(index, 5, 6);
+  EXPECT_EQ(Find(index, 5), 6u);
+}
+
+TEST(IdIndexTest, GrowsByAQuarter) {
+  IdIndex index;
+  size_t bytes = 0;
+  for (int64_t id = 0; id < 200000; ++id) {
+    InsertId(index, id, 0);
+    if (id > 1000 && index.memory_bytes() != bytes && bytes > 0) {
+      EXPECT_LE(static_cast<double>(index.memory_bytes()),
+                1.3 * static_cast<double>(bytes) + 4096);
+    }
+    bytes = index.memory_bytes();
+  }
+  EXPECT_LE(bytes / 200000.0, 21);  // at most 80 %, at least 64 % full
+}
+
+}  // namespace
+}  // namespace monolith

@@ -1,0 +1,51 @@
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_PREFETCH_PIPELINE_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_PREFETCH_PIPELINE_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+namespace monolith {
+
+// Hides memory latency in a loop over random places: each item passes three
+// stages, kPrefetchDistance items apart, so that what a stage prefetches has
+// arrived when the next stage uses it. Each stage sees the items in order.
+//
+// Example:
+//   RunPrefetchPipeline(n,
+//       [&](size_t i) { stripe.Prefetch(hash(i)); },
+//       [&](size_t i) { row[i % kPipelineRing] = find(i); prefetch it },
+//       [&](size_t i) { copy(row[i % kPipelineRing]); });
+
+inline constexpr size_t kPrefetchDistance = 16;
+
+// What a stage leaves in slot i % kPipelineRing is there for the next stage,
+// but not for the one after that.
+inline constexpr size_t kPipelineRing = 2 * kPrefetchDistance;
+
+template <typename First, typename Second, typename Third>
+void RunPrefetchPipeline(size_t n, First first, Second second, Third third) {
+  constexpr size_t d = kPrefetchDistance;
+  for (size_t i = 0; i < n + 2 * d; ++i) {
+    if (i < n) first(i);
+    if (i >= d && i < n + d) second(i - d);
+    if (i >= 2 * d) third(i - 2 * d);
+  }
+}
+
+// Prefetches the cache lines of [data, data + bytes); of long blocks the first
+// ones, as the hardware notices the rest.
+template <bool kForWriting>
+inline void PrefetchBlock(const void* data, size_t bytes) {
+  constexpr size_t kLine = 64;
+  constexpr size_t kMaxBytes = 16 * kLine;
+  const auto begin = reinterpret_cast<uintptr_t>(data);
+  const uintptr_t end = begin + std::min(bytes, kMaxBytes);
+  for (uintptr_t line = begin & ~(kLine - 1); line < end; line += kLine) {
+    __builtin_prefetch(reinterpret_cast<const void*>(line), kForWriting);
+  }
+}
+
+}  // namespace monolith
+
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_PREFETCH_PIPELINE_H_

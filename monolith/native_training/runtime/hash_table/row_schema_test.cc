@@ -1,0 +1,66 @@
+#include "monolith/native_training/runtime/hash_table/row_schema.h"
+
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace monolith {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+SegmentConfig Segment(const char* name, int dim, double constant,
+                      const char* optimizer) {
+  SegmentConfig segment;
+  segment.name = name;
+  segment.dim = dim;
+  segment.initializer = {"constants", {{"constant", constant}}};
+  segment.optimizer = {optimizer, {{"learning_rate", 0.5}}};
+  return segment;
+}
+
+TableConfig ThreeSegments() {
+  TableConfig config;
+  config.name = "t";
+  config.segments = {Segment("a", 2, 1, "adagrad"), Segment("b", 1, 2, "sgd"),
+                     Segment("c", 1, 3, "adagrad")};
+  return config;
+}
+
+TEST(RowSchemaTest, LaysSegmentsSideBySideThenTheirStates) {
+  auto schema = *RowSchema::Create(ThreeSegments());
+  EXPECT_EQ(schema->dim(), 4);
+  EXPECT_EQ(schema->state_dim(), 3);
+  std::vector<float> row(schema->row_floats());
+  schema->InitEmbedding(9, row.data());
+  schema->InitState(row.data());
+  EXPECT_THAT(row, ElementsAre(1, 1, 2, 3, .1f, .1f, .1f));
+}
+
+TEST(RowSchemaTest, UpdatesEachSegmentWithItsOwnOptimizerAndRate) {
+  auto schema = *RowSchema::Create(ThreeSegments());
+  std::vector<float> row = {1, 1, 2, 3, 3, 8, 5};
+  const std::vector<float> gradient = {1, 1, 10, 2};
+  schema->Update(gradient.data(), schema->MakeContexts({4, 1, 6}, 0),
+                 row.data());
+  EXPECT_THAT(
+      row, ElementsAre(1 - 4 / 2.f, 1 - 4 / 3.f, -8, 3 - 6 * 2 / 3.f, 4, 9, 9));
+  row = {1, 1, 2, 3, 3, 8, 5};
+  schema->Update(gradient.data(), schema->MakeContexts({}, 0), row.data());
+  EXPECT_EQ(row[2], 2 - .5f * 10);
+}
+
+TEST(RowSchemaTest, NamesTheSegmentThatIsWrong) {
+  TableConfig config = ThreeSegments();
+  config.segments[1].optimizer.type = "adamant";
+  const auto schema = RowSchema::Create(config);
+  EXPECT_THAT(std::string(schema.status().message()),
+              HasSubstr("table 't', segment 'b': there is no optimizer "
+                        "'adamant'; there are adagrad, sgd"));
+}
+
+}  // namespace
+}  // namespace monolith

@@ -1,0 +1,73 @@
+#include "monolith/native_training/runtime/hash_table/stripe.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "absl/status/statusor.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
+
+namespace monolith {
+namespace {
+
+// Blocks double up to the larger size, so that a table of few rows takes little
+// memory and one of many seldom asks the arena.
+constexpr uint32_t kFirstBlockRows = 4;
+constexpr uint32_t kLargestBlockRows = 64;
+
+}  // namespace
+
+absl::Status Stripe::Insert(int64_t id, uint64_t hash, RowArena& arena,
+                            Slot* slot) {
+  absl::Status status = index_.ReserveOne();
+  if (!status.ok()) return status;
+  status = TakeRow(arena, &slot->row);
+  if (!status.ok()) return status;
+  slot->inserted = true;
+  index_.Insert(id, hash, slot->row);
+  PublishSize();
+  return absl::OkStatus();
+}
+
+bool Stripe::Erase(int64_t id, uint64_t hash, RowArena& arena) {
+  const uint32_t row = index_.Erase(id, hash);
+  if (row == RowArena::kNoRow) return false;
+  std::memcpy(arena.Row(row), &first_free_, sizeof(first_free_));
+  first_free_ = row;
+  PublishSize();
+  return true;
+}
+
+void Stripe::Clear() {
+  index_.Clear();
+  first_free_ = RowArena::kNoRow;
+  block_ = {0, 0};
+  next_block_rows_ = 0;
+  PublishSize();
+}
+
+absl::Status Stripe::TakeRow(RowArena& arena, uint32_t* row) {
+  if (first_free_ != RowArena::kNoRow) {
+    *row = first_free_;
+    std::memcpy(&first_free_, arena.Row(*row), sizeof(first_free_));
+    return absl::OkStatus();
+  }
+  if (block_.count == 0) {
+    next_block_rows_ =
+        std::clamp(2 * next_block_rows_, kFirstBlockRows, kLargestBlockRows);
+    absl::StatusOr<RowArena::Block> block =
+        arena.AllocateBlock(next_block_rows_);
+    if (!block.ok()) return block.status();
+    block_ = *block;
+  }
+  *row = block_.first++;
+  --block_.count;
+  return absl::OkStatus();
+}
+
+void Stripe::PublishSize() {
+  size_.store(index_.size(), std::memory_order_relaxed);
+  memory_bytes_.store(static_cast<int64_t>(index_.memory_bytes()),
+                      std::memory_order_relaxed);
+}
+
+}  // namespace monolith

@@ -1,0 +1,87 @@
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_STRIPE_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_STRIPE_H_
+
+#include <atomic>
+#include <cstdint>
+#include <shared_mutex>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "monolith/native_training/runtime/hash_table/id_index.h"
+#include "monolith/native_training/runtime/hash_table/row_arena.h"
+
+namespace monolith {
+
+// The part of a table whose ids share the highest bits of their hash: a lock,
+// an index, and the rows that the stripe has taken from the table's arena.
+//
+// Rows of erased ids stay with the stripe and are handed out again before new
+// ones; they form a list that is linked through their first four bytes.
+//
+// Thread safety: hold mutex() shared for const functions and exclusively for
+// others, except Prefetch, size and memory_bytes, which need no lock. A thread
+// that holds several stripes' locks takes them in ascending order. The contents
+// of rows are guarded by the lock of their stripe.
+class alignas(64) Stripe {
+ public:
+  // A row and whether it was made just now, with arbitrary contents.
+  struct Slot {
+    uint32_t row;
+    bool inserted;
+  };
+
+  std::shared_mutex& mutex() const { return mutex_; }
+
+  // See IdIndex::set_growth_phase.
+  void set_growth_phase(double phase) { index_.set_growth_phase(phase); }
+
+  void Prefetch(uint64_t hash) const { index_.Prefetch(hash); }
+
+  // RowArena::kNoRow if the id has no row.
+  uint32_t Find(int64_t id, uint64_t hash) const {
+    return index_.Find(id, hash);
+  }
+
+  // ResourceExhausted leaves the stripe as it was.
+  absl::Status FindOrInsert(int64_t id, uint64_t hash, RowArena& arena,
+                            Slot* slot) {
+    *slot = {index_.Find(id, hash), false};
+    if (slot->row != RowArena::kNoRow) return absl::OkStatus();
+    return Insert(id, hash, arena, slot);
+  }
+
+  // Whether the id had a row.
+  bool Erase(int64_t id, uint64_t hash, RowArena& arena);
+
+  // Calls visit(id, row) for every row; visit may Erase that very id.
+  void ForEach(absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
+    index_.ForEach(visit);
+  }
+
+  // Forgets everything; for when the arena is reset.
+  void Clear();
+
+  int64_t size() const { return size_.load(std::memory_order_relaxed); }
+
+  // Of the index; the rows are the arena's.
+  int64_t memory_bytes() const {
+    return memory_bytes_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  absl::Status Insert(int64_t id, uint64_t hash, RowArena& arena, Slot* slot);
+  absl::Status TakeRow(RowArena& arena, uint32_t* row);
+  void PublishSize();
+
+  mutable std::shared_mutex mutex_;
+  IdIndex index_;
+  uint32_t first_free_ = RowArena::kNoRow;
+  RowArena::Block block_{0, 0};  // rows that nobody has had yet
+  uint32_t next_block_rows_ = 0;
+  std::atomic<int64_t> size_{0};
+  std::atomic<int64_t> memory_bytes_{0};
+};
+
+}  // namespace monolith
+
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_STRIPE_H_

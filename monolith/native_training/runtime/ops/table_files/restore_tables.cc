@@ -1,0 +1,152 @@
+#include "monolith/native_training/runtime/ops/table_files/restore_tables.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/ops/table_files/row_conversion.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
+#include "tensorflow/core/platform/env.h"
+#include "tensorflow/core/platform/logging.h"
+#include "tensorflow/core/platform/statusor.h"
+
+namespace monolith {
+namespace {
+
+using RowBatch = EmbeddingHashTable::RowBatch;
+
+// What becomes of one table of a file.
+struct Destination {
+  EmbeddingHashTable* table;
+  RowConversion conversion;
+};
+
+// One per table of the file; none for a table that the model does not have.
+using Destinations = std::vector<std::optional<Destination>>;
+
+absl::StatusOr<Destinations> FindDestinations(const TableSet& tables,
+                                              const TableFileReader& reader) {
+  Destinations destinations(reader.header().tables.size());
+  for (size_t f = 0; f < destinations.size(); ++f) {
+    const TableFileHeader::Table& from = reader.header().tables[f];
+    for (int t = 0; t < tables.num_tables(); ++t) {
+      EmbeddingHashTable& table = tables.table(t);
+      if (table.config().name != from.config.name) continue;
+      absl::StatusOr<RowConversion> conversion =
+          RowConversion::Create(from, table.config());
+      if (!conversion.ok()) {
+        return absl::Status(conversion.status().code(),
+                            absl::StrCat("table file ", reader.file(), ": ",
+                                         conversion.status().message()));
+      }
+      destinations[f] = Destination{&table, *std::move(conversion)};
+    }
+  }
+  return destinations;
+}
+
+// Reads all of a file, and collects what is to be warned of.
+absl::Status CheckFile(const TableSet& tables, tensorflow::Env* env,
+                       const std::string& file,
+                       std::set<std::string>* warnings) {
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
+                      TableFileReader::Open(env, file));
+  TF_ASSIGN_OR_RETURN(const Destinations destinations,
+                      FindDestinations(tables, *reader));
+  for (const std::optional<Destination>& destination : destinations) {
+    if (!destination.has_value()) continue;
+    const auto& lost = destination->conversion.warnings();
+    warnings->insert(lost.begin(), lost.end());
+  }
+  for (;;) {
+    TF_ASSIGN_OR_RETURN(const std::optional<RowBlock> block, reader->Next());
+    if (!block.has_value()) return absl::OkStatus();
+  }
+}
+
+// Keeps the rows of one shard, in place.
+void KeepShard(int shard_index, int num_shards, int dim, int state_dim,
+               RowBatch* rows) {
+  size_t kept = 0;
+  for (size_t row = 0; row < rows->ids.size(); ++row) {
+    if (ShardOfId(rows->ids[row], num_shards) != shard_index) continue;
+    if (kept != row) {
+      rows->ids[kept] = rows->ids[row];
+      std::copy_n(&rows->embeddings[row * dim], dim,
+                  &rows->embeddings[kept * dim]);
+      std::copy_n(rows->states.begin() + row * state_dim, state_dim,
+                  rows->states.begin() + kept * state_dim);
+      rows->update_times[kept] = rows->update_times[row];
+    }
+    ++kept;
+  }
+  rows->ids.resize(kept);
+  rows->embeddings.resize(kept * dim);
+  rows->states.resize(kept * state_dim);
+  rows->update_times.resize(kept);
+}
+
+absl::Status Import(const Destination& destination, const RowBatch& rows,
+                    Executor& executor) {
+  EmbeddingHashTable& table = *destination.table;
+  std::vector<float> embeddings(rows.ids.size() * table.dim());
+  std::vector<float> states(rows.ids.size() * table.state_dim());
+  if (destination.conversion.needs_initial_values()) {
+    TF_RETURN_IF_ERROR(
+        table.Lookup(rows.ids, EmbeddingHashTable::MissingId::kInitialValue,
+                     absl::MakeSpan(embeddings), executor));
+  }
+  destination.conversion.Convert(rows, absl::MakeSpan(embeddings),
+                                 absl::MakeSpan(states));
+  return table.ImportRows(rows.ids, embeddings, states, rows.update_times,
+                          executor);
+}
+
+}  // namespace
+
+absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
+                                      absl::Span<const std::string> files,
+                                      int shard_index, int num_shards,
+                                      tensorflow::Env* env,
+                                      Executor& executor) {
+  std::set<std::string> warnings;
+  for (const std::string& file : files) {
+    TF_RETURN_IF_ERROR(CheckFile(tables, env, file, &warnings));
+  }
+  for (const std::string& warning : warnings) LOG(WARNING) << warning;
+  for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
+  int64_t num_rows = 0;
+  for (const std::string& file : files) {
+    TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
+                        TableFileReader::Open(env, file));
+    TF_ASSIGN_OR_RETURN(const Destinations destinations,
+                        FindDestinations(tables, *reader));
+    for (;;) {
+      TF_ASSIGN_OR_RETURN(std::optional<RowBlock> block, reader->Next());
+      if (!block.has_value()) break;
+      const std::optional<Destination>& destination =
+          destinations[block->table];
+      if (!destination.has_value()) continue;
+      KeepShard(shard_index, num_shards, block->dim, block->state_dim,
+                &block->rows);
+      TF_RETURN_IF_ERROR(Import(*destination, block->rows, executor));
+      num_rows += block->rows.ids.size();
+    }
+  }
+  return num_rows;
+}
+
+}  // namespace monolith

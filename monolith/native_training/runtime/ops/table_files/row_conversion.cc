@@ -1,0 +1,105 @@
+#include "monolith/native_training/runtime/ops/table_files/row_conversion.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "monolith/native_training/runtime/hash_table/table_config.h"
+#include "monolith/native_training/runtime/ops/table_files/initial_state.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
+
+namespace monolith {
+namespace {
+
+// Where a segment of the file begins in a row.
+struct Place {
+  const SegmentConfig* segment = nullptr;  // none of that name
+  int embedding = 0;
+  int state = 0;
+  int state_dim = 0;
+};
+
+Place FindSegment(const TableFileHeader::Table& table,
+                  const std::string& name) {
+  Place place;
+  for (size_t s = 0; s < table.config.segments.size(); ++s) {
+    const SegmentConfig& segment = table.config.segments[s];
+    place.state_dim = table.state_dims[s];
+    if (segment.name == name) {
+      place.segment = &segment;
+      return place;
+    }
+    place.embedding += segment.dim;
+    place.state += place.state_dim;
+  }
+  return place;
+}
+
+}  // namespace
+
+absl::StatusOr<RowConversion> RowConversion::Create(
+    const TableFileHeader::Table& from, const TableConfig& to) {
+  RowConversion conversion;
+  conversion.from_dim_ = from.dim();
+  conversion.from_state_dim_ = from.state_dim();
+  int embedding = 0;
+  int state = 0;
+  for (const SegmentConfig& segment : to.segments) {
+    absl::StatusOr<std::vector<float>> initial = InitialState(segment);
+    if (!initial.ok()) return initial.status();
+    const int state_dim = static_cast<int>(initial->size());
+    conversion.initial_state_.insert(conversion.initial_state_.end(),
+                                     initial->begin(), initial->end());
+
+    const Place place = FindSegment(from, segment.name);
+    if (place.segment == nullptr) {
+      conversion.needs_initial_values_ = true;
+    } else if (place.segment->dim != segment.dim) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("segment ", segment.name, " of table ", to.name,
+                       " has dim ", place.segment->dim, " in the file, but ",
+                       segment.dim, " in the model"));
+    } else {
+      conversion.embeddings_.push_back(
+          {place.embedding, embedding, segment.dim});
+      if (place.segment->optimizer.type == segment.optimizer.type &&
+          place.state_dim == state_dim) {
+        conversion.states_.push_back({place.state, state, state_dim});
+      } else {
+        conversion.warnings_.push_back(absl::StrCat(
+            "segment ", segment.name, " of table ", to.name,
+            " was trained with ", place.segment->optimizer.type, ", now with ",
+            segment.optimizer.type, ": its optimizer state starts anew"));
+      }
+    }
+    embedding += segment.dim;
+    state += state_dim;
+  }
+  conversion.to_dim_ = embedding;
+  return conversion;
+}
+
+void RowConversion::Convert(const RowBatch& from, absl::Span<float> embeddings,
+                            absl::Span<float> states) const {
+  const size_t to_state_dim = initial_state_.size();
+  for (size_t row = 0; row < from.ids.size(); ++row) {
+    const float* embedding = from.embeddings.data() + row * from_dim_;
+    for (const Range& range : embeddings_) {
+      std::copy_n(embedding + range.from, range.size,
+                  embeddings.data() + row * to_dim_ + range.to);
+    }
+    float* to = states.data() + row * to_state_dim;
+    std::copy(initial_state_.begin(), initial_state_.end(), to);
+    const float* state = from.states.data() + row * from_state_dim_;
+    for (const Range& range : states_) {
+      std::copy_n(state + range.from, range.size, to + range.to);
+    }
+  }
+}
+
+}  // namespace monolith

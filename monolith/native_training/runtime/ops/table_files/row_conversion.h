@@ -1,0 +1,62 @@
+// Turns rows as a file has them into rows as a table wants them.
+//
+// Segments are matched by name, so both may have segments the other lacks, in
+// any order. Immutable once made.
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_ROW_CONVERSION_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_ROW_CONVERSION_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/table_config.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
+
+namespace monolith {
+
+class RowConversion {
+ public:
+  using RowBatch = EmbeddingHashTable::RowBatch;
+
+  // InvalidArgument naming table and segment if both have a segment, but of
+  // different dims.
+  static absl::StatusOr<RowConversion> Create(
+      const TableFileHeader::Table& from, const TableConfig& to);
+
+  // What the rows lose: sentences to log.
+  const std::vector<std::string>& warnings() const { return warnings_; }
+
+  // Some embeddings come from no file: `embeddings` of Convert must hold
+  // initial values.
+  bool needs_initial_values() const { return needs_initial_values_; }
+
+  // Converts all rows.
+  void Convert(const RowBatch& from,
+               absl::Span<float> embeddings,     // (n, dim of `to`)
+               absl::Span<float> states) const;  // (n, state_dim of `to`)
+
+ private:
+  // A range of floats that a row of the file and one of the table share.
+  struct Range {
+    int from;
+    int to;
+    int size;
+  };
+
+  RowConversion() = default;
+
+  int from_dim_ = 0;
+  int from_state_dim_ = 0;
+  int to_dim_ = 0;
+  std::vector<Range> embeddings_;
+  std::vector<Range> states_;
+  std::vector<float> initial_state_;  // of a whole row
+  bool needs_initial_values_ = false;
+  std::vector<std::string> warnings_;
+};
+
+}  // namespace monolith
+
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_ROW_CONVERSION_H_

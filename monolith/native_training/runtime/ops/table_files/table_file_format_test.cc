@@ -1,0 +1,151 @@
+#include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "gtest/gtest.h"
+#include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/table_config.h"
+
+namespace monolith {
+namespace {
+
+using RowBatch = EmbeddingHashTable::RowBatch;
+
+RowBatch SomeRows() {
+  RowBatch rows;
+  rows.ids = {7, -1, int64_t{1} << 62};
+  rows.embeddings = {1, 2, 3, 4, 5, 6};
+  rows.states = {10, 20, 30};
+  rows.update_times = {100, 0, 0xffffffff};
+  return rows;
+}
+
+TableFileHeader SomeHeader() {
+  SegmentConfig segment;
+  segment.name = "vec";
+  segment.dim = 2;
+  segment.seed = (uint64_t{1} << 63) - 1;
+  segment.optimizer = {"adagrad", {{"initial_accumulator_value", 0.1}}};
+  TableFileHeader::Table table;
+  table.config.name = "mov";
+  table.config.segments = {segment};
+  table.state_dims = {1};
+  return {"/job:ps/task:1", {table}};
+}
+
+TEST(TableFileFormatTest, BlockRoundTrip) {
+  const std::string record = EncodeBlock(5, 2, 1, SomeRows(), 1, 3);
+  EXPECT_EQ(KindOfRecord(record), TableRecordKind::kBlock);
+  const auto block = DecodeBlock(record);
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_EQ(block->table, 5u);
+  EXPECT_EQ(block->dim, 2u);
+  EXPECT_EQ(block->state_dim, 1u);
+  EXPECT_EQ(block->rows.ids, (std::vector<int64_t>{-1, int64_t{1} << 62}));
+  EXPECT_EQ(block->rows.embeddings, (std::vector<float>{3, 4, 5, 6}));
+  EXPECT_EQ(block->rows.states, (std::vector<float>{20, 30}));
+  EXPECT_EQ(block->rows.update_times, (std::vector<uint32_t>{0, 0xffffffff}));
+}
+
+TEST(TableFileFormatTest, EmptyBlockRoundTrip) {
+  const auto block = DecodeBlock(EncodeBlock(0, 2, 0, RowBatch(), 0, 0));
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_TRUE(block->rows.ids.empty());
+}
+
+TEST(TableFileFormatTest, LayoutOfABlock) {
+  RowBatch rows;
+  rows.ids = {0x0102030405060708};
+  rows.embeddings = {1.0f};
+  rows.update_times = {9};
+  const std::string wanted(
+      "MTB1\x03\0\0\0\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0"
+      "\x08\x07\x06\x05\x04\x03\x02\x01"
+      "\0\0\x80\x3f"
+      "\x09\0\0\0",
+      40);
+  EXPECT_EQ(EncodeBlock(3, 1, 0, rows, 0, 1), wanted);
+}
+
+TEST(TableFileFormatTest, RefusesEveryOtherBlockLength) {
+  const std::string record = EncodeBlock(0, 2, 1, SomeRows(), 0, 3);
+  for (size_t size = 0; size < record.size(); ++size) {
+    EXPECT_EQ(DecodeBlock(record.substr(0, size)).status().code(),
+              absl::StatusCode::kDataLoss);
+  }
+  EXPECT_EQ(DecodeBlock(record + "x").status().code(),
+            absl::StatusCode::kDataLoss);
+}
+
+TEST(TableFileFormatTest, SurvivesAnyBlockHeader) {
+  const std::string record = EncodeBlock(0, 2, 1, SomeRows(), 0, 3);
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 20000; ++round) {
+    std::string damaged = record;
+    const int changes = 1 + random() % 4;
+    for (int c = 0; c < changes; ++c) {
+      damaged[4 + random() % 20] = static_cast<char>(random());
+    }
+    const auto block = DecodeBlock(damaged);
+    if (!block.ok()) continue;
+    EXPECT_EQ(block->rows.embeddings.size(),
+              block->rows.ids.size() * block->dim);
+    EXPECT_EQ(block->rows.states.size(),
+              block->rows.ids.size() * block->state_dim);
+  }
+}
+
+TEST(TableFileFormatTest, HeaderRoundTrip) {
+  const TableFileHeader header = SomeHeader();
+  const auto decoded = DecodeHeader(EncodeHeader(header));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->written_by, header.written_by);
+  ASSERT_EQ(decoded->tables.size(), 1u);
+  EXPECT_EQ(decoded->tables[0].config, header.tables[0].config);
+  EXPECT_EQ(decoded->tables[0].state_dims, header.tables[0].state_dims);
+  EXPECT_EQ(decoded->tables[0].dim(), 2);
+  EXPECT_EQ(decoded->tables[0].state_dim(), 1);
+}
+
+TEST(TableFileFormatTest, RefusesDamagedHeaders) {
+  const std::string record = EncodeHeader(SomeHeader());
+  for (size_t size = 0; size < record.size(); ++size) {
+    EXPECT_EQ(DecodeHeader(record.substr(0, size)).status().code(),
+              absl::StatusCode::kDataLoss);
+  }
+  for (const char* json :
+       {"{}", "[]", "7", "\"x\"", "{\"version\":1}",
+        "{\"version\":1,\"tables\":{}}", "{\"version\":1,\"tables\":[7]}",
+        "{\"version\":\"1\",\"tables\":[]}",
+        "{\"version\":1,\"tables\":[{\"config\":{},\"state_dims\":[]}]}",
+        "{\"version\":1,\"tables\":[{\"config\":{},\"state_dims\":[-1]}]}"}) {
+    EXPECT_EQ(DecodeHeader(std::string("MTH1") + json).status().code(),
+              absl::StatusCode::kDataLoss)
+        << json;
+  }
+  TableFileHeader header = SomeHeader();
+  header.tables[0].state_dims = {1, 1};
+  EXPECT_FALSE(DecodeHeader(EncodeHeader(header)).ok());
+  header.tables[0].state_dims = {0x7fffffff};
+  EXPECT_FALSE(DecodeHeader(EncodeHeader(header)).ok());
+}
+
+TEST(TableFileFormatTest, FooterRoundTrip) {
+  const auto rows = DecodeFooter(EncodeFooter({3, 0, int64_t{1} << 40}));
+  ASSERT_TRUE(rows.ok()) << rows.status();
+  EXPECT_EQ(*rows, (std::vector<int64_t>{3, 0, int64_t{1} << 40}));
+  for (const char* record :
+       {"", "MTF1", "MTF1{}", "MTF1{\"rows\":7}", "MTF1{\"rows\":[1.5]}",
+        "MTF1{\"rows\":[-1]}", "MTH1{\"rows\":[1]}"}) {
+    EXPECT_EQ(DecodeFooter(record).status().code(), absl::StatusCode::kDataLoss)
+        << record;
+  }
+}
+
+}  // namespace
+}  // namespace monolith

@@ -1,0 +1,120 @@
+#include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
+#include "tensorflow/core/platform/env.h"
+#include "tensorflow/core/platform/statusor.h"
+
+namespace monolith {
+namespace {
+
+// Bytes read from the filesystem at once.
+constexpr int64_t kReadAhead = 4 << 20;
+
+tensorflow::io::RecordReaderOptions ReaderOptions() {
+  tensorflow::io::RecordReaderOptions options;
+  options.buffer_size = kReadAhead;
+  return options;
+}
+
+}  // namespace
+
+TableFileReader::TableFileReader(
+    std::string file, std::unique_ptr<tensorflow::RandomAccessFile> source)
+    : file_(std::move(file)),
+      source_(std::move(source)),
+      records_(source_.get(), ReaderOptions()) {}
+
+absl::StatusOr<std::unique_ptr<TableFileReader>> TableFileReader::Open(
+    tensorflow::Env* env, const std::string& file) {
+  std::unique_ptr<tensorflow::RandomAccessFile> source;
+  TF_RETURN_IF_ERROR(env->NewRandomAccessFile(file, &source));
+  std::unique_ptr<TableFileReader> reader(
+      new TableFileReader(file, std::move(source)));
+  TF_ASSIGN_OR_RETURN(const bool read, reader->ReadRecord());
+  if (!read) return reader->Damaged("it is empty");
+  absl::StatusOr<TableFileHeader> header = DecodeHeader(reader->record_);
+  if (!header.ok()) return reader->Damaged(header.status().message());
+  reader->header_ = *std::move(header);
+  reader->rows_read_.resize(reader->header_.tables.size());
+  return reader;
+}
+
+absl::Status TableFileReader::Damaged(absl::string_view reason) const {
+  return absl::DataLossError(
+      absl::StrCat("table file ", file_, " cannot be used: ", reason));
+}
+
+absl::StatusOr<bool> TableFileReader::ReadRecord() {
+  const absl::Status status = records_.ReadRecord(&record_);
+  if (status.ok()) return true;
+  if (absl::IsOutOfRange(status)) return false;
+  if (absl::IsDataLoss(status)) return Damaged(status.message());
+  return absl::Status(status.code(), absl::StrCat("reading table file ", file_,
+                                                  ": ", status.message()));
+}
+
+absl::StatusOr<std::optional<RowBlock>> TableFileReader::Next() {
+  TF_ASSIGN_OR_RETURN(const bool read, ReadRecord());
+  if (!read) {
+    return Damaged("it ends without a footer, so it was never finished");
+  }
+  if (KindOfRecord(record_) == TableRecordKind::kFooter) {
+    TF_RETURN_IF_ERROR(CheckFooter());
+    return std::nullopt;
+  }
+  absl::StatusOr<RowBlock> block = DecodeBlock(record_);
+  if (!block.ok()) return Damaged(block.status().message());
+  TF_RETURN_IF_ERROR(CheckBlock(*block));
+  rows_read_[block->table] += block->rows.ids.size();
+  return std::optional<RowBlock>(*std::move(block));
+}
+
+absl::Status TableFileReader::CheckBlock(const RowBlock& block) const {
+  if (block.table >= header_.tables.size()) {
+    return Damaged(absl::StrCat("a block is of table ", block.table,
+                                ", but its header lists ",
+                                header_.tables.size()));
+  }
+  const TableFileHeader::Table& table = header_.tables[block.table];
+  if (static_cast<int64_t>(block.dim) != table.dim() ||
+      static_cast<int64_t>(block.state_dim) != table.state_dim()) {
+    return Damaged(absl::StrCat(
+        "a block of table ", table.config.name, " has rows of ", block.dim,
+        " + ", block.state_dim, " floats, but its header says ", table.dim(),
+        " + ", table.state_dim()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TableFileReader::CheckFooter() {
+  absl::StatusOr<std::vector<int64_t>> rows = DecodeFooter(record_);
+  if (!rows.ok()) return Damaged(rows.status().message());
+  if (rows->size() != rows_read_.size()) {
+    return Damaged(absl::StrCat("its footer counts rows of ", rows->size(),
+                                " tables, but its header lists ",
+                                rows_read_.size()));
+  }
+  for (size_t t = 0; t < rows_read_.size(); ++t) {
+    if ((*rows)[t] == rows_read_[t]) continue;
+    return Damaged(absl::StrCat("it has ", rows_read_[t], " rows of table ",
+                                header_.tables[t].config.name,
+                                ", but its footer says ", (*rows)[t]));
+  }
+  TF_ASSIGN_OR_RETURN(const bool more, ReadRecord());
+  if (more) return Damaged("something follows its footer");
+  return absl::OkStatus();
+}
+
+}  // namespace monolith

@@ -1,0 +1,65 @@
+// Reads a table file (table_file_format.h) and checks it as it goes.
+//
+//   auto reader = TableFileReader::Open(env, file);
+//   for (;;) {
+//     auto block = (*reader)->Next();
+//     if (!block.ok()) return block.status();
+//     if (!block->has_value()) break;  // the file was whole
+//   }
+//
+// Every error names the file. DataLoss: the file is damaged or was never
+// finished. Not thread-safe.
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_TABLE_FILE_READER_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_TABLE_FILE_READER_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
+#include "tensorflow/core/lib/io/record_reader.h"
+#include "tensorflow/core/platform/env.h"
+#include "tensorflow/core/platform/file_system.h"
+#include "tensorflow/core/platform/tstring.h"
+
+namespace monolith {
+
+class TableFileReader {
+ public:
+  // Reads the header.
+  static absl::StatusOr<std::unique_ptr<TableFileReader>> Open(
+      tensorflow::Env* env, const std::string& file);
+
+  const std::string& file() const { return file_; }
+  const TableFileHeader& header() const { return header_; }
+
+  // The next block, whose table and widths are those of the header; nothing
+  // after the last, once the footer has confirmed that all rows were there.
+  absl::StatusOr<std::optional<RowBlock>> Next();
+
+ private:
+  TableFileReader(std::string file,
+                  std::unique_ptr<tensorflow::RandomAccessFile> source);
+
+  absl::Status Damaged(absl::string_view reason) const;
+  // False at the end of the file.
+  absl::StatusOr<bool> ReadRecord();
+  absl::Status CheckBlock(const RowBlock& block) const;
+  absl::Status CheckFooter();
+
+  const std::string file_;
+  std::unique_ptr<tensorflow::RandomAccessFile> source_;
+  tensorflow::io::SequentialRecordReader records_;
+  tensorflow::tstring record_;
+  TableFileHeader header_;
+  std::vector<int64_t> rows_read_;  // (number of tables)
+};
+
+}  // namespace monolith
+
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_TABLE_FILE_READER_H_

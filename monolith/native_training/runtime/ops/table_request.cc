@@ -1,0 +1,41 @@
+#include "monolith/native_training/runtime/ops/table_request.h"
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "monolith/native_training/runtime/batch/request_format.h"
+#include "monolith/native_training/runtime/ops/input_checks.h"
+#include "monolith/native_training/runtime/ops/table_set.h"
+#include "tensorflow/core/framework/tensor.h"
+
+namespace monolith {
+
+absl::StatusOr<TableRequest> ParseTableRequest(
+    const TableSet& tables, const tensorflow::Tensor& request) {
+  absl::StatusOr<absl::Span<const int64_t>> numbers =
+      Int64Vector("request", request);
+  if (!numbers.ok()) return numbers.status();
+  absl::StatusOr<RequestView> view =
+      ParseRequest(*numbers, tables.num_tables());
+  if (!view.ok()) return view.status();
+  absl::StatusOr<int64_t> value_size = ValueBufferSize(*view, tables.dims());
+  if (!value_size.ok()) return value_size.status();
+
+  TableRequest result;
+  result.value_size = *value_size;
+  int64_t id_begin = 0;
+  int64_t value_begin = 0;
+  for (int t = 0; t < tables.num_tables(); ++t) {
+    const int64_t count = view->counts[t];
+    const int64_t floats = count * tables.dims()[t];
+    result.parts.push_back({&tables.table(t),
+                            view->ids.subspan(id_begin, count), value_begin,
+                            floats});
+    id_begin += count;
+    value_begin += floats;
+  }
+  return result;
+}
+
+}  // namespace monolith

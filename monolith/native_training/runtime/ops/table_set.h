@@ -1,0 +1,46 @@
+// The tables of one server, as a TensorFlow resource.
+//
+// Thread safety: thread-safe; the tables are, and nothing else changes.
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/table_config.h"
+#include "tensorflow/core/framework/resource_base.h"
+
+namespace monolith {
+
+class TableSet : public tensorflow::ResourceBase {
+ public:
+  // The caller owns the one reference of the result. Fails if a table cannot
+  // be made from its config.
+  static absl::StatusOr<TableSet*> Create(
+      const std::vector<TableConfig>& configs);
+
+  int num_tables() const { return static_cast<int>(tables_.size()); }
+  // REQUIRES: 0 <= t < num_tables().
+  EmbeddingHashTable& table(int t) const { return *tables_[t]; }
+  // (num_tables) floats per row.
+  absl::Span<const int64_t> dims() const { return dims_; }
+  std::vector<TableConfig> configs() const;
+
+  std::string DebugString() const override;
+  int64_t MemoryUsed() const override;
+
+ private:
+  TableSet() = default;
+
+  std::vector<std::unique_ptr<EmbeddingHashTable>> tables_;
+  std::vector<int64_t> dims_;
+};
+
+}  // namespace monolith
+
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_H_
