@@ -1,0 +1,184 @@
+import contextlib
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+
+from absl import flags
+from absl.testing import absltest, flagsaver
+
+from monolith.native_training.movie_ranking import demo_local_runner
+
+# Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
+_CHILD = """
+import json, os, sys, time
+arguments = dict(a[2:].split("=", 1) for a in sys.argv[2:])
+role = "evaluation"
+if sys.argv[1] == "train":
+  task = json.loads(os.environ["TF_CONFIG"])["task"]
+  role = f"{task['type']} {task['index']}"
+behaviour = json.loads(os.environ["BEHAVIOUR"]).get(role, "")
+
+def report(**content):
+  with open(arguments["progress_file"] + ".tmp", "w") as file:
+    json.dump(content, file)
+  os.rename(arguments["progress_file"] + ".tmp", arguments["progress_file"])
+
+if role == "worker 0":
+  print("W1123 17:20:42.145242 139706958789504 ratings.py:119] no MovieLens today")
+  print("I0000 00:00:1795455091.414989    2883 cudart_stub.cc:31] no GPU")
+if behaviour == "fail":
+  print("a line")
+  sys.exit("something is wrong")
+if role == "evaluation":
+  while not os.path.exists(arguments["wait_for"]):
+    time.sleep(0.01)
+  with open(arguments["output"], "w") as file:
+    json.dump({"rank/rmse": 0.875, "examples": 10}, file)
+elif role.startswith("worker"):
+  report(state="training", examples=1, loss=1.5)
+  time.sleep(0.5)
+  if behaviour == "hang":
+    time.sleep(600)
+  report(state="done", examples=500, tables={"mov": 3}, table_bytes={"mov": 4000})
+elif behaviour == "stay":
+  time.sleep(600)
+else:
+  time.sleep(0.2)
+"""
+
+
+class DemoLocalRunnerTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = self.create_tempdir().full_path
+    self.enter_context(
+      flagsaver.flagsaver(model_dir=self.folder, num_ps=2, num_workers=2)
+    )
+    self.enter_context(
+      absltest.mock.patch.object(
+        demo_local_runner, "_python", lambda *a: [sys.executable, "-c", _CHILD, *a]
+      )
+    )
+
+  def _run(self, **behaviour: str) -> tuple[int, str]:
+    named = {name.replace("_", " "): what for name, what in behaviour.items()}
+    output = io.StringIO()
+    with (
+      absltest.mock.patch.dict(os.environ, {"BEHAVIOUR": json.dumps(named)}),
+      contextlib.redirect_stdout(output),
+      contextlib.redirect_stderr(output),
+    ):
+      return demo_local_runner.main(["demo"]), output.getvalue()
+
+  def test_result(self):
+    path = os.path.join(self.folder, "result.json")
+    with flagsaver.flagsaver(result_json=path):
+      code, output = self._run()
+    self.assertEqual(code, 0, output)
+    result = json.loads(pathlib.Path(path).read_text())
+    self.assertEqual(result["training_type"], "batch")
+    self.assertEqual(result["dataset"], "100k")
+    self.assertEqual(result["examples"], 1000)
+    self.assertEqual(result["test_rmse"], 0.875)
+    self.assertEqual(result["tables"], {"mov": 3})
+    self.assertGreater(result["seconds"], 0.4)
+    self.assertAlmostEqual(result["examples_per_second"], 1000 / result["seconds"])
+    self.assertRegex(output, r"test RMSE +0.8750")
+    self.assertRegex(output, r"tables +mov: 3 rows, 0.0 MB")
+    self.assertIn(f"tensorboard --logdir={self.folder}", output)
+
+  def test_log_lines_are_short_and_kept_in_full(self):
+    _, output = self._run()
+    self.assertIn("[worker 0] warning: no MovieLens today\n", output)
+    self.assertNotIn("no GPU", output)
+    log = pathlib.Path(self.folder, "logs", "worker-0.log").read_text()
+    self.assertIn("W1123 17:20:42.145242 139706958789504 ratings.py:119] no Mov", log)
+    self.assertIn("no GPU", log)
+
+  def test_synthetic_ratings_are_called_synthetic(self):
+    with flagsaver.flagsaver(dataset="synthetic"):
+      code, output = self._run()
+    self.assertEqual(code, 0, output)
+    self.assertRegex(output, r"2 workers, SYNTHETIC ratings")
+    self.assertRegex(output, r"ratings +SYNTHETIC ratings")
+
+  def test_one_process(self):
+    with flagsaver.flagsaver(num_ps=0, num_workers=1):
+      code, output = self._run()
+    self.assertEqual(code, 0, output)
+    self.assertRegex(output, r"examples trained +500")
+
+  def test_any_process_that_fails_fails_the_job(self):
+    for name in ("worker_1", "ps_0", "evaluation"):
+      with self.subTest(name):
+        others = {"worker_0": "hang"} if name != "worker_0" else {}
+        code, output = self._run(**{name: "fail"}, **others)
+        self.assertEqual(code, 1)
+        told = name.replace("_", " ")
+        self.assertIn(f"[{told}] something is wrong", output)
+        self.assertIn(f"{told} failed (exit code 1)", output)
+
+  def test_a_server_that_stays_is_ended(self):
+    with absltest.mock.patch.object(demo_local_runner, "_SERVER_EXIT_SECONDS", 0.5):
+      code, output = self._run(ps_1="stay")
+    self.assertEqual(code, 0, output)
+    self.assertIn("ps 1 did not end", output)
+
+  def test_refusals(self):
+    for settings, message in (
+      ({"training_type": "stream"}, "needs the Kafka data source"),
+      ({"num_ps": 0}, "2 workers need at least one parameter server"),
+      ({"model_dir": "/proc/x"}, "/proc/x"),
+    ):
+      with self.subTest(message), flagsaver.flagsaver(**settings):
+        code, output = self._run()
+        self.assertEqual(code, 2)
+        self.assertIn(message, output)
+        self.assertLen(output.splitlines(), 1)
+
+
+class ProgramTest(absltest.TestCase):
+  def _run(self, *arguments: str) -> subprocess.CompletedProcess:
+    code = """
+    import sys
+    from monolith.native_training import demo
+    if "--imports" in sys.argv:
+      sys.exit("tensorflow" in sys.modules)
+    demo.demo_local_runner.run()
+    """
+    return subprocess.run(
+      [sys.executable, "-c", textwrap.dedent(code), *arguments],
+      env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+      capture_output=True,
+      text=True,
+    )
+
+  def test_unknown_flags_are_named_in_one_line_and_ignored(self):
+    run = self._run("--training_type=stream", "--cxxopt=-std=c++14", "--spam", "eggs")
+    self.assertEqual(run.returncode, 2)
+    ignored, refusal = run.stderr.splitlines()
+    self.assertEqual(
+      ignored, "ignored, not flags of this demo: --cxxopt=-std=c++14 --spam eggs"
+    )
+    self.assertIn("Kafka", refusal)
+
+  def test_a_wrong_value_is_an_error(self):
+    run = self._run("--dataset=2m")
+    self.assertEqual(run.returncode, 1)
+    self.assertIn("value should be one of <100k|1m|25m|synthetic>", run.stderr)
+
+  def test_does_not_import_tensorflow(self):
+    self.assertEqual(self._run("--imports").returncode, 0)
+
+  def test_help_lists_the_flags(self):
+    run = self._run("--helpfull")
+    for name in flags.FLAGS.flags_by_module_dict()[demo_local_runner.__name__]:
+      self.assertIn(f"--{name.name}", run.stdout.replace("--[no]", "--"))
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,94 @@
+"""What the demo says in the end, for people and for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from typing import Any
+
+
+@dataclasses.dataclass
+class DemoResult:
+  """The outcome of a run; the fields are the keys of `--result_json`.
+
+  Attributes:
+    training_type: `batch`.
+    dataset: what was really trained on: `100k`, `1m`, `25m` or `synthetic`.
+    requested_dataset: what was asked for.
+    examples: trained on, all epochs and workers together.
+    seconds: from the first training step to the last.
+    total_seconds: of the whole run, from start-up to the end of the evaluation.
+    examples_per_second: `examples / seconds`.
+    test_rmse: root mean squared error on the held-out ratings, in stars.
+    tables: rows of each table.
+    table_bytes: memory of each table on all servers.
+    peak_memory_bytes: largest resident memory of each process.
+    model_dir: checkpoints and TensorBoard logs.
+  """
+
+  training_type: str
+  dataset: str
+  requested_dataset: str
+  examples: int
+  seconds: float
+  total_seconds: float
+  examples_per_second: float
+  test_rmse: float
+  tables: dict[str, int]
+  table_bytes: dict[str, int]
+  peak_memory_bytes: dict[str, int]
+  model_dir: str
+
+  def as_text(self) -> str:
+    """A short table."""
+    rows = [
+      ("ratings", self._ratings()),
+      ("examples trained", f"{self.examples:,}"),
+      ("seconds", f"{self.seconds:.1f} (whole run {self.total_seconds:.1f})"),
+      ("examples/s", f"{self.examples_per_second:,.0f}"),
+      ("test RMSE", f"{self.test_rmse:.4f} stars, on the tenth held out"),
+      ("tables", self._tables()),
+      ("peak memory", ", ".join(self._memory())),
+      ("model", self.model_dir),
+      ("TensorBoard", f"tensorboard --logdir={self.model_dir}"),
+    ]
+    width = max(len(name) for name, _ in rows)
+    title = f"Movie ranking, {self.training_type} training"
+    return "\n".join([title] + [f"  {name:<{width}}  {text}" for name, text in rows])
+
+  def write_json(self, path: str) -> None:
+    """Writes all fields, as a whole or not at all."""
+    fields: dict[str, Any] = dataclasses.asdict(self)
+    with open(f"{path}.tmp", "w") as file:
+      json.dump(fields, file, indent=2)
+      file.write("\n")
+    os.replace(f"{path}.tmp", path)
+
+  def _ratings(self) -> str:
+    text = ratings_name(self.dataset)
+    if self.dataset != self.requested_dataset:
+      text += f" ({self.requested_dataset} was asked for, but cannot be downloaded)"
+    return text
+
+  def _tables(self) -> str:
+    return ", ".join(
+      f"{name}: {rows:,} rows, {_megabytes(self.table_bytes.get(name, 0))}"
+      for name, rows in sorted(self.tables.items())
+    )
+
+  def _memory(self) -> list[str]:
+    return [
+      f"{name} {_megabytes(size)}" for name, size in self.peak_memory_bytes.items()
+    ]
+
+
+def ratings_name(dataset: str) -> str:
+  """What people call the ratings of `--dataset`."""
+  if dataset == "synthetic":
+    return "SYNTHETIC ratings (generated, no real data)"
+  return f"MovieLens {dataset} ratings"
+
+
+def _megabytes(size: int) -> str:
+  return f"{size / 1e6:,.1f} MB" if size < 10e6 else f"{size / 1e6:,.0f} MB"

@@ -1,0 +1,49 @@
+"""Evaluates the newest checkpoint on the held-out tenth of the ratings.
+
+Reads and prepares the ratings first, then waits until training is over, so that at that
+moment nothing is left to do but evaluate.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from absl import app, flags, logging
+
+from monolith.native_training.estimator import Estimator, RunnerConfig
+from monolith.native_training.movie_ranking import model_flags
+from monolith.native_training.movie_ranking.movie_ranking_model import SYNTHETIC
+from monolith.native_training.movie_ranking.rating_table import load_rating_table
+
+_POLL_SECONDS = 0.05
+
+_WAIT_FOR = flags.DEFINE_string(
+  "wait_for", "", "Begin when this file is there; empty is at once."
+)
+_OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the metrics to.")
+
+
+def main(argv: Sequence[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
+  model = model_flags.model_from_flags()
+  if model.p.dataset != SYNTHETIC and model.p.ratings_dir:
+    load_rating_table(model.p.dataset, model.p.ratings_dir)
+  while _WAIT_FOR.value and not os.path.exists(_WAIT_FOR.value):
+    time.sleep(_POLL_SECONDS)
+  metrics = Estimator(model, RunnerConfig.from_flags()).evaluate()
+  with open(f"{_OUTPUT.value}.tmp", "w") as file:
+    json.dump({name: np.asarray(value).item() for name, value in metrics.items()}, file)
+  os.replace(f"{_OUTPUT.value}.tmp", _OUTPUT.value)
+
+
+if __name__ == "__main__":
+  logging.set_verbosity(logging.INFO)
+  flags.mark_flag_as_required("output")
+  RunnerConfig.define_flags()
+  model_flags.define_flags()
+  app.run(main)
