@@ -70,9 +70,10 @@ class HashTable:
       )
     )
     self._config = plan.tables_config([table])
-    self._shared_name = f"{name}/{os.getpid()}/{next(_unique)}"
+    self._shared_name = f"table/{name}/{os.getpid()}/{next(_unique)}"
     self._ops = loader.ops()
-    self._eager_handle = self._make_handle() if tf.executing_eagerly() else None
+    with tf.init_scope():
+      self._eager_handle = self._make_handle() if tf.executing_eagerly() else None
 
   def __del__(self):
     handle = getattr(self, "_eager_handle", None)
@@ -186,7 +187,10 @@ class HashTable:
     )
 
   def _handle(self) -> tf.Tensor:
-    if tf.executing_eagerly() and self._eager_handle is not None:
+    # A tf.function captures the one handle, by which TensorFlow keeps its calls in order.
+    with tf.init_scope():
+      is_eager = tf.executing_eagerly()
+    if is_eager and self._eager_handle is not None:
       return self._eager_handle
     return self._make_handle()
 
@@ -197,7 +201,7 @@ class HashTable:
     ids = tf.convert_to_tensor(ids, tf.int64)
     if ids.shape.rank not in (1, None):
       raise ValueError(f"ids: got shape {ids.shape}, wanted [n]")
-    return ids
+    return tf.ensure_shape(ids, [None])
 
   def _request(self, ids: tf.Tensor) -> tf.Tensor:
     """The request of a set of one table: the number of ids, then the ids."""
@@ -208,7 +212,7 @@ class HashTable:
     wanted = tf.TensorShape([ids.shape.dims[0] if ids.shape.rank else None, self.dim])
     if not values.shape.is_compatible_with(wanted):
       raise ValueError(f"{what}: got shape {values.shape}, wanted {wanted}")
-    return tf.reshape(values, [-1])
+    return tf.reshape(tf.ensure_shape(values, [None, self.dim]), [-1])
 
   def _assign(self, ids, values, mode: str):
     ids = self._ids(ids)

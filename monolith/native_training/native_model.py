@@ -205,6 +205,8 @@ class MonolithModel(abc.ABC):
     ):
       if value not in choices:
         raise ValueError(f"{name}: got {value!r}, wanted one of {choices}")
+    if not groups and out_type is not None:
+      raise ValueError(f"features: got none, which have no out_type {out_type!r}")
     embedding = self._building()
     optimizer = optimizer or entry.DEFAULT_OPTIMIZER
     if learning_rate_fn is None:

@@ -2,10 +2,11 @@
 
 import concurrent.futures
 import hashlib
+import json
 import os
 import pathlib
-import shutil
 import subprocess
+import sys
 import zipfile
 
 from absl.testing import absltest
@@ -19,7 +20,9 @@ def _write_wheel(folder: pathlib.Path) -> pathlib.Path:
   info = "tiny-1.0.dist-info"
   with zipfile.ZipFile(wheel, "w") as archive:
     archive.writestr("tiny.py", "VALUE = 7\n")
-    archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0")
+    archive.writestr(
+      f"{info}/METADATA", "Metadata-Version: 2.1\nName: tiny\nVersion: 1.0"
+    )
     archive.writestr(
       f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any"
     )
@@ -48,38 +51,48 @@ class CreateEnvironmentTest(absltest.TestCase):
     out = subprocess.check_output([environment["python"], "-I", "-c", code])
     self.assertEqual(out.decode().strip(), "7")
 
-  def test_makes_repairs_and_then_leaves_alone(self):
-    environment = self._ensure()
-    self._assert_usable(environment)
-    folder = pathlib.Path(environment["python"]).parent.parent
-
-    with self.subTest("sound: nothing is made"):
-      inode = folder.stat().st_ino
-      self.assertEqual(self._ensure(), environment)
-      self.assertEqual(folder.stat().st_ino, inode)
-
-    with self.subTest("a file of a package is missing"):
-      (pathlib.Path(environment["site_packages"]) / "tiny.py").unlink()
-      self.assertIn("tiny.py is missing", create_environment.fault(folder))
-      self._assert_usable(self._ensure())
-
-    with self.subTest("making it was interrupted"):
-      (folder / "monolith-complete.json").unlink()
-      shutil.rmtree(folder / "lib")
-      self.assertIn("interrupted", create_environment.fault(folder))
-      self._assert_usable(self._ensure())
-
-  def test_is_made_once_by_builds_that_start_together(self):
+  def test_is_made_once_by_builds_that_start_together_and_repaired(self):
     make = create_environment._make
     with absltest.mock.patch.object(
       create_environment, "_make", side_effect=make
     ) as counted:
       with concurrent.futures.ThreadPoolExecutor() as pool:
         builds = [pool.submit(self._ensure) for _ in range(3)]
-      environments = [build.result() for build in builds]
-    self.assertEqual(counted.call_count, 1)
-    for environment in environments:
-      self._assert_usable(environment)
+      self.assertEqual(counted.call_count, 1)
+      for build in builds:
+        self._assert_usable(build.result())
+
+      environment = self._ensure()
+      self.assertEqual(counted.call_count, 1)
+
+      (pathlib.Path(environment["site_packages"]) / "tiny.py").unlink()
+      self._assert_usable(self._ensure())
+      self.assertEqual(counted.call_count, 2)
+
+  def test_tells_what_is_wrong(self):
+    folder = self._folder / "environment"
+    self.assertIn("does not exist", create_environment.fault(folder))
+    (folder / "bin").mkdir(parents=True)
+    self.assertIn("interrupted", create_environment.fault(folder))
+
+    packages = folder / "packages"
+    info = packages / "tiny-1.0.dist-info"
+    info.mkdir(parents=True)
+    (folder / "monolith-complete.json").write_text(
+      json.dumps({"site_packages": str(packages)})
+    )
+    self.assertIn("does not run", create_environment.fault(folder))
+    (folder / "bin" / "python3").symlink_to(sys.executable)
+    self.assertIn("no packages", create_environment.fault(folder))
+
+    (info / "RECORD").write_text("tiny.py,sha256=x,10\nother.py,,\n")
+    self.assertIn("tiny.py is missing", create_environment.fault(folder))
+    (packages / "tiny.py").write_text("VALUE = 7")
+    self.assertIn("9 bytes instead of 10", create_environment.fault(folder))
+    (packages / "tiny.py").write_text("VALUE = 7\n")
+    self.assertIn("other.py is missing", create_environment.fault(folder))
+    (packages / "other.py").touch()
+    self.assertIsNone(create_environment.fault(folder))
 
   def test_refuses_a_package_with_another_hash(self):
     lock = self._locks[1]

@@ -8,6 +8,7 @@ compressor. Pure data: no TensorFlow, so that it can be inspected and tested alo
 import dataclasses
 import hashlib
 import json
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -44,6 +45,12 @@ class Segment:
         raise ValueError(
           f"slice {self.name!r}: got {what} {value!r}, wanted an entry.{kind.__name__}"
         )
+    rate = self.learning_rate
+    if not callable(rate) and not isinstance(rate, numbers.Real):
+      raise ValueError(
+        f"slice {self.name!r}: got learning_rate {rate!r}, wanted a number or a "
+        "function of the global step"
+      )
 
   def config(self, table_name: str) -> dict[str, Any]:
     return {

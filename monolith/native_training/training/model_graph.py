@@ -82,7 +82,7 @@ def build(
     dict(features),
     mode,
     servers=servers,
-    shared_name=f"{tables_name or model.p.name}/tables",
+    shared_name=f"tables/{tables_name or model.p.name}",
     missing="initial" if mode == tf.estimator.ModeKeys.TRAIN else "zero",
   )
   return ModelGraph(features, heads.as_spec(result), embedding)

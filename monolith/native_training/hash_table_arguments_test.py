@@ -1,0 +1,73 @@
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest, parameterized
+
+from monolith.native_training import entry
+from monolith.native_training.hash_table_ops import HashTable
+
+
+class BadArgumentTest(parameterized.TestCase):
+  @parameterized.parameters(
+    (lambda: HashTable("t", 0), "dim: got 0"),
+    (lambda: HashTable("t", 2.5), "dim: got 2.5"),
+    (lambda: HashTable("", 4), "name: got ''"),
+    (lambda: HashTable("t", 4, expire_time=0), "'t': got expire_time 0"),
+    (lambda: HashTable("t", 4, expire_time=float("nan")), "'t': got expire_time nan"),
+    (lambda: HashTable("t", 4, occurrence_threshold=-1), "got occurrence_threshold -1"),
+    (
+      lambda: HashTable("t", 4, occurrence_threshold=65536),
+      "got occurrence_threshold 65536",
+    ),
+    (lambda: HashTable("t", 4, initializer="zeros"), "got initializer 'zeros'"),
+    (lambda: HashTable("t", 4, optimizer="sgd"), "got optimizer 'sgd'"),
+    (
+      lambda: HashTable("t", 4, optimizer=entry.ZerosInitializer()),
+      "got optimizer ZerosInitializer",
+    ),
+  )
+  def test_of_the_table(self, make, message):
+    with self.assertRaisesRegex(ValueError, message):
+      make()
+
+  @parameterized.parameters(
+    (lambda t: t.lookup(np.array([1], np.int32)), "ids: got int32, wanted int64"),
+    (lambda t: t.lookup(tf.constant([1.0])), "ids: got float32, wanted int64"),
+    (lambda t: t.lookup([[1], [2]]), r"ids: got shape \(2, 1\), wanted \[n\]"),
+    (lambda t: t.lookup(1), r"ids: got shape \(\), wanted \[n\]"),
+    (lambda t: t.assign([1], [[1.0]]), r"values: got shape \(1, 1\), wanted \(1, 4\)"),
+    (lambda t: t.assign([1], np.ones(4)), r"values: got shape \(4,\), wanted \(1, 4\)"),
+    (lambda t: t.assign_add([1], np.ones([2, 4])), r"values: got shape \(2, 4\)"),
+    (lambda t: t.apply_gradients([1], np.ones([1, 5])), r"grads: got shape \(1, 5\)"),
+    (lambda t: t.erase(np.array([1.5])), "ids: got float64"),
+    (
+      lambda t: t.apply_gradients([1], np.ones([1, 4]), learning_rate=[0.1, 0.2]),
+      r"learning_rate: got shape \(2,\), wanted one number",
+    ),
+  )
+  def test_of_a_call(self, call, message):
+    table = HashTable("t", 4)
+    with self.assertRaisesRegex(ValueError, message):
+      call(table)
+    self.assertEqual(table.size(), 0)
+
+  @parameterized.parameters(
+    (lambda t: t.apply_gradients([1], np.ones([1, 4]), learning_rate=np.nan), "nan"),
+    (lambda t: t.apply_gradients([1], np.ones([1, 4]), update_time=-1), "-1"),
+    (lambda t: t.apply_gradients([1], np.ones([1, 4]), update_time=2**33), "858993"),
+    (lambda t: t.evict(-1), "-1"),
+  )
+  def test_numbers_out_of_range(self, call, message):
+    table = HashTable("t", 4)
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
+      call(table)
+    self.assertEqual(table.size(), 0)
+
+  def test_what_the_core_does_not_know_is_named(self):
+    with self.assertRaisesRegex(tf.errors.OpError, "ftrl"):
+      HashTable("t", 4, optimizer=entry.FtrlOptimizer()).lookup([1])
+    with self.assertRaisesRegex(tf.errors.OpError, "occurrence_threshold"):
+      HashTable("t", 4, occurrence_threshold=2).lookup([1])
+
+
+if __name__ == "__main__":
+  absltest.main()

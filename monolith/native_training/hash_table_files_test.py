@@ -1,0 +1,89 @@
+import os
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.hash_table_ops import HashTable
+
+_DAY = 86400
+# Every int64 is an id, these too.
+_IDS = np.array([0, 1, -1, 2**63 - 1, -(2**63), 12345678901234567], np.int64)
+
+
+def _rows(ids, dim: int = 4) -> np.ndarray:
+  """Rows that differ by id and by position."""
+  return (np.arange(len(ids) * dim).reshape(len(ids), dim) + 1).astype(np.float32)
+
+
+class SaveAndRestoreTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self._file = os.path.join(self.create_tempdir().full_path, "rows")
+
+  def test_rows_and_optimizer_state_come_back(self):
+    table = HashTable("t", 4)
+    ids = np.concatenate([_IDS, np.arange(100, 5000)])
+    gradients = _rows(ids) / 1000
+    table.apply_gradients(ids, gradients)
+    self.assertEqual(table.save(self._file), len(ids))
+
+    other = HashTable("t", 4)
+    other.assign([50], _rows([50]))
+    self.assertEqual(other.restore(self._file), len(ids))
+    self.assertEqual(other.size(), len(ids))
+    np.testing.assert_array_equal(other.lookup(ids), table.lookup(ids))
+    for each in (table, other):
+      each.apply_gradients(ids, gradients)
+    np.testing.assert_array_equal(other.lookup(ids), table.lookup(ids))
+
+  def test_update_times_come_back(self):
+    table = HashTable("t", 1, expire_time=1)
+    table.apply_gradients([1], [[1.0]], update_time=1000)
+    table.apply_gradients([2], [[1.0]], update_time=1000 + _DAY)
+    table.save(self._file)
+    other = HashTable("t", 1, expire_time=1)
+    other.restore(self._file)
+    self.assertEqual(other.evict(1000 + _DAY + 10), 1)
+    self.assertEqual(other.erase([2]), 1)
+
+  def test_an_empty_table(self):
+    self.assertEqual(HashTable("t", 4).save(self._file), 0)
+    table = HashTable("t", 4)
+    table.assign([1], _rows([1]))
+    self.assertEqual(table.restore(self._file), 0)
+    self.assertEqual(table.size(), 0)
+
+  def test_only_the_file_asked_for_is_written(self):
+    HashTable("t", 4).save(self._file)
+    self.assertEqual(os.listdir(os.path.dirname(self._file)), ["rows"])
+
+  def test_another_width_is_refused_and_nothing_lost(self):
+    HashTable("t", 4).save(self._file)
+    table = HashTable("t", 8)
+    table.assign([1], _rows([1], 8))
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "t.*embedding"):
+      table.restore(self._file)
+    np.testing.assert_array_equal(table.lookup([1]), _rows([1], 8))
+
+  def test_a_missing_file_is_named(self):
+    with self.assertRaisesRegex(tf.errors.OpError, "rows"):
+      HashTable("t", 4).restore(self._file)
+
+  def test_a_damaged_file_is_refused_by_name(self):
+    table = HashTable("t", 4)
+    table.assign(_IDS, _rows(_IDS))
+    table.save(self._file)
+    with open(self._file, "rb") as file:
+      good = file.read()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    for content in (good[: len(good) // 2], good[:-1], bytes(flipped), b""):
+      with open(self._file, "wb") as file:
+        file.write(content)
+      with self.assertRaisesRegex(tf.errors.DataLossError, "rows"):
+        HashTable("t", 4).restore(self._file)
+
+
+if __name__ == "__main__":
+  absltest.main()
