@@ -187,7 +187,7 @@ class HashTable:
     )
 
   def _handle(self) -> tf.Tensor:
-    # A tf.function captures the one handle, by which TensorFlow keeps its calls in order.
+    # A tf.function captures the one handle: by it TensorFlow keeps calls in order.
     with tf.init_scope():
       is_eager = tf.executing_eagerly()
     if is_eager and self._eager_handle is not None:

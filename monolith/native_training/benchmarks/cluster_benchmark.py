@@ -122,7 +122,6 @@ def _take_turns(
         num_workers,
         _WARMUP_SECONDS.value,
         _SECONDS.value,
-        model_dir=system == "monolith",
         check=signals.check,
       )
       after = canary.sing()

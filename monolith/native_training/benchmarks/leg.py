@@ -30,20 +30,18 @@ def run_leg(
   num_workers: int,
   warmup_seconds: float,
   seconds: float,
-  model_dir: bool,
   check: Callable[[], None] = lambda: None,
 ) -> Throughput:
   """Runs a job on this machine.
 
   Args:
     module: the program of every process, in this folder, that knows the flags of
-      `role_log`.
+      `role_log` and of `movie_ranking:train`.
     arguments: further flags for it.
     num_ps: parameter servers; 0 with one worker is a job of one process.
     num_workers: workers.
     warmup_seconds: time after the first step that is not measured.
     seconds: about how long is measured.
-    model_dir: whether the program takes `--model_dir`.
     check: called often; what it raises ends the job.
 
   Raises:
@@ -60,8 +58,7 @@ def run_leg(
         command = [sys.executable, "-m", f"{_PACKAGE}.{module}", *arguments]
         command.append(f"--seconds={warmup_seconds + seconds}")
         command.append(f"--role_log={logs[task.name]}")
-        if model_dir:
-          command.append(f"--model_dir={os.path.join(folder, 'model')}")
+        command.append(f"--model_dir={os.path.join(folder, 'model')}")
         task_environment = dict(environment)
         if num_ps:
           task_environment["TF_CONFIG"] = task.tf_config

@@ -7,28 +7,20 @@ worker prints its examples per second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from absl import app
-
 from monolith.native_training.benchmarks import role_log
 from monolith.native_training.estimator import Estimator, RunnerConfig
 from monolith.native_training.movie_ranking import model_flags
+from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
 
 
-def main(argv: Sequence[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
+def main(model: MovieRankingModel, config: RunnerConfig) -> None:
   log = role_log.RoleLog.from_flags()
-  model = model_flags.model_from_flags()
-  Estimator(model, RunnerConfig.from_flags()).train(hooks=[log])
+  Estimator(model, config).train(hooks=[log])
   log.write()
   if log.examples_per_second():
     print(f"{log.examples_per_second():,.0f} examples/s")
 
 
 if __name__ == "__main__":
-  RunnerConfig.define_flags()
-  model_flags.define_flags()
   role_log.define_flags()
-  app.run(main)
+  model_flags.run(main)

@@ -44,7 +44,8 @@ _TRAINING_SHARE = 0.9
 # What TensorFlow's C++ tells of itself, and what precedes the message in a line of
 # Python's log, is in the log files only.
 _CHATTER = re.compile(
-  r"I0000 |E0000 .*cuInit|.{26}: I tensorflow/|"
+  r"I0000 |E0000 .*cuInit|.{26}: I tensorflow/|\t \[\[\{\{node |"
+  r"W0000 .*(rendezvous is aborting|RecvTensor cancelled)|"
   r"WARNING: All log messages before absl::InitializeLog"
 )
 _LOG_PREFIX = re.compile(r"([IWEF])\d{4} [\d:.]+ +\d+ \S+\.py:\d+\] ")
@@ -193,9 +194,9 @@ class _Demo:
       self._start(processes)
       self._wait_for(processes, list(self._progress_files))
       training = self._progress.read()
+      self._begin_evaluation()
       self._let_servers_leave(processes)
-      open(self._path("evaluate_now"), "w").close()
-      self._wait_for(processes, [_EVALUATION], "evaluating")
+      self._wait_for(processes, [_EVALUATION])
       self._console.end_status()
       return self._result(training, processes.peak_memory_bytes())
 
@@ -235,14 +236,19 @@ class _Demo:
       f"--seed={_SEED.value}",
     ]
 
-  def _wait_for(
-    self, processes: LocalProcesses, names: Sequence[str], doing: str = ""
-  ) -> None:
+  def _wait_for(self, processes: LocalProcesses, names: Sequence[str]) -> None:
     """Returns when the named processes have ended well."""
     while set(names) & set(processes.running()):
       self._poll(processes)
-      self._console.status(doing or self._training_status(self._progress.read()))
+      progress = self._progress.read()
+      if progress.is_done:
+        # Leaving takes the other processes seconds, which need not be waited for.
+        self._begin_evaluation()
+      self._console.status(self._status(progress))
     self._poll(processes)
+
+  def _begin_evaluation(self) -> None:
+    open(self._path("evaluate_now"), "w").close()
 
   def _poll(self, processes: LocalProcesses) -> None:
     self._signals.check()
@@ -263,11 +269,13 @@ class _Demo:
       self._console.line(f"training is over, but {', '.join(staying)} did not end")
       processes.stop(staying)
 
-  def _training_status(self, progress: JobProgress) -> str:
+  def _status(self, progress: JobProgress) -> str:
     elapsed = f"{time.monotonic() - self._begin:.0f} s"
-    total = self._expected_examples()
+    if progress.is_done:
+      return f"evaluating, {elapsed}"
     if not progress.workers:
       return f"starting, {elapsed}"
+    total = self._expected_examples()
     parts = [f"training, {elapsed}", f"{progress.examples:,} examples"]
     if total:
       parts[-1] += f" of {total:,} ({min(progress.examples / total, 1):.0%})"

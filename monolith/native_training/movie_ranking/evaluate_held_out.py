@@ -9,14 +9,16 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Sequence
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags
 
 from monolith.native_training.estimator import Estimator, RunnerConfig
 from monolith.native_training.movie_ranking import model_flags
-from monolith.native_training.movie_ranking.movie_ranking_model import SYNTHETIC
+from monolith.native_training.movie_ranking.movie_ranking_model import (
+  SYNTHETIC,
+  MovieRankingModel,
+)
 from monolith.native_training.movie_ranking.rating_table import load_rating_table
 
 _POLL_SECONDS = 0.05
@@ -27,23 +29,17 @@ _WAIT_FOR = flags.DEFINE_string(
 _OUTPUT = flags.DEFINE_string("output", None, "JSON file to write the metrics to.")
 
 
-def main(argv: Sequence[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
-  model = model_flags.model_from_flags()
+def main(model: MovieRankingModel, config: RunnerConfig) -> None:
   if model.p.dataset != SYNTHETIC and model.p.ratings_dir:
     load_rating_table(model.p.dataset, model.p.ratings_dir)
   while _WAIT_FOR.value and not os.path.exists(_WAIT_FOR.value):
     time.sleep(_POLL_SECONDS)
-  metrics = Estimator(model, RunnerConfig.from_flags()).evaluate()
+  metrics = Estimator(model, config).evaluate()
   with open(f"{_OUTPUT.value}.tmp", "w") as file:
     json.dump({name: np.asarray(value).item() for name, value in metrics.items()}, file)
   os.replace(f"{_OUTPUT.value}.tmp", _OUTPUT.value)
 
 
 if __name__ == "__main__":
-  logging.set_verbosity(logging.INFO)
   flags.mark_flag_as_required("output")
-  RunnerConfig.define_flags()
-  model_flags.define_flags()
-  app.run(main)
+  model_flags.run(main)

@@ -1,16 +1,38 @@
-"""The model's settings as command-line flags, for programs that run one process."""
+"""The command line of the programs that run one process of a job."""
 
 from __future__ import annotations
 
-from absl import flags
+from collections.abc import Callable, Sequence
 
+import tensorflow as tf
+from absl import app, flags, logging
+
+from monolith.native_training.estimator import RunnerConfig
 from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
 
 _OWN = ("dataset", "ratings_dir", "num_ratings", "epochs", "seed")
 
 
-def define_flags() -> None:
-  """Defines a flag for each setting; call it before flags are parsed."""
+def run(main: Callable[[MovieRankingModel, RunnerConfig], None]) -> None:
+  """Runs a program whose flags describe the model and how it runs.
+
+  Args:
+    main: is given what the flags describe.
+  """
+
+  def parsed(argv: Sequence[str]) -> None:
+    if len(argv) > 1:
+      raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
+    main(_model_from_flags(), RunnerConfig.from_flags())
+
+  logging.set_verbosity(logging.INFO)
+  tf.get_logger().setLevel("ERROR")  # It tells what our own log tells, and twice.
+  RunnerConfig.define_flags()
+  _define_model_flags()
+  app.run(parsed)
+
+
+def _define_model_flags() -> None:
   defaults = MovieRankingModel.params()
   for name in _OWN:
     default = getattr(defaults, name)
@@ -20,8 +42,7 @@ def define_flags() -> None:
   flags.DEFINE_integer("max_steps", None, "Global step at which training ends.")
 
 
-def model_from_flags() -> MovieRankingModel:
-  """The model that the flags describe."""
+def _model_from_flags() -> MovieRankingModel:
   values = flags.FLAGS
   params = MovieRankingModel.params()
   params.set(**{name: values[name].value for name in _OWN})

@@ -9,22 +9,14 @@ Without TF_CONFIG it is a job of one process. See --help for the settings.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from absl import app, logging
-
 from monolith.native_training.estimator import Estimator, RunnerConfig
 from monolith.native_training.movie_ranking import model_flags
+from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
 
 
-def main(argv: Sequence[str]) -> None:
-  if len(argv) > 1:
-    raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
-  Estimator(model_flags.model_from_flags(), RunnerConfig.from_flags()).train()
+def main(model: MovieRankingModel, config: RunnerConfig) -> None:
+  Estimator(model, config).train()
 
 
 if __name__ == "__main__":
-  logging.set_verbosity(logging.INFO)
-  RunnerConfig.define_flags()
-  model_flags.define_flags()
-  app.run(main)
+  model_flags.run(main)

@@ -20,6 +20,7 @@ class JobProgress:
     tables: rows of each table, once the chief has saved.
     table_bytes: memory of each table.
     workers: how many workers have begun to train.
+    is_done: whether all workers are done, and the chief has saved the model.
   """
 
   examples: int = 0
@@ -29,6 +30,7 @@ class JobProgress:
   tables: dict[str, int] = dataclasses.field(default_factory=dict)
   table_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
   workers: int = 0
+  is_done: bool = False
 
   @property
   def examples_per_second(self) -> float:
@@ -61,6 +63,7 @@ class ProgressFiles:
       step=max((c.get("step", 0) for c in contents), default=0),
       loss=sum(losses) / len(losses) if losses else None,
       workers=len(self._begun),
+      is_done=[c.get("state") for c in contents] == ["done"] * len(self._paths),
     )
     for content in contents:
       progress.tables.update(content.get("tables") or {})

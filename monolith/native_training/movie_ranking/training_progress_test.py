@@ -22,6 +22,7 @@ class ProgressFilesTest(absltest.TestCase):
     progress = self.files.read()
     self.assertEqual((progress.examples, progress.workers, progress.loss), (0, 0, None))
     self.assertEqual(progress.examples_per_second, 0)
+    self.assertFalse(progress.is_done)
 
   def test_a_file_that_cannot_be_read_is_no_news(self):
     self._write(0, 10, state="training", step=5, examples=50, loss=1.0)
@@ -45,11 +46,12 @@ class ProgressFilesTest(absltest.TestCase):
     self._write(1, 19, state="done", examples=90)
     self.files.read()
     self._write(0, 20, state="saving", examples=110)
-    self.files.read()
+    self.assertFalse(self.files.read().is_done)
     self._write(
       0, 29, state="done", examples=110, tables={"mov": 3}, table_bytes={"mov": 99}
     )
     progress = self.files.read()
+    self.assertTrue(progress.is_done)
     self.assertEqual(progress.seconds, 10)
     self.assertEqual(progress.examples_per_second, 20)
     self.assertEqual((progress.tables, progress.table_bytes), ({"mov": 3}, {"mov": 99}))

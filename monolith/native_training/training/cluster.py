@@ -95,7 +95,8 @@ class Cluster:
   def _check_task(self, num_evaluators: int) -> None:
     if self.task_type not in _TYPES:
       raise ValueError(
-        f"TF_CONFIG task.type: got {self.task_type!r}, wanted one of {', '.join(_TYPES)}"
+        f"TF_CONFIG task.type: got {self.task_type!r}, wanted one of "
+        f"{', '.join(_TYPES)}"
       )
     if len(self.chief) > 1:
       raise ValueError(f"TF_CONFIG cluster.chief: got {len(self.chief)}, wanted one")
@@ -107,8 +108,8 @@ class Cluster:
       size = len(self._job(self.task_type))
     if not isinstance(self.task_index, int) or not 0 <= self.task_index < size:
       raise ValueError(
-        f"TF_CONFIG task: got {self.task_type} {self.task_index!r}, but the cluster has "
-        f"{size} of that type"
+        f"TF_CONFIG task: got {self.task_type} {self.task_index!r}, but the cluster "
+        f"has {size} of that type"
       )
     if self.num_workers > 1 and not self.ps:
       raise ValueError(

@@ -72,7 +72,8 @@ def as_spec(result: Any) -> EstimatorSpec:
     optimizer, tf.compat.v1.train.Optimizer
   ):
     raise ValueError(
-      f"optimizer: got {type(optimizer).__name__}, wanted a tf.compat.v1.train.Optimizer"
+      f"optimizer: got {type(optimizer).__name__}, wanted a "
+      "tf.compat.v1.train.Optimizer"
     )
   return result
 

@@ -35,7 +35,8 @@ TEST(ParseRequestTest, SplitsCountsFromIds) {
 }
 
 TEST(ParseRequestTest, AcceptsNoIds) {
-  const auto view = ParseRequest({0, 0}, 2);
+  const std::vector<int64_t> request = {0, 0};
+  const auto view = ParseRequest(request, 2);
   ASSERT_TRUE(view.ok()) << view.status();
   EXPECT_TRUE(view->ids.empty());
   EXPECT_EQ(*ValueBufferSize(*view, {4, 8}), 0);
