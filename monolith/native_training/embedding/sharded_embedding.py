@@ -49,6 +49,8 @@ class ShardedEmbedding:
     self._declared: list[tf.Tensor] = []  # Parallel to plan.outputs.
     self._handles: list[tf.Tensor] = []  # One a server, once built.
     self._built = False
+    self._values: list[tf.Tensor] = []
+    self._pool: tf.Operation | None = None
 
   def declare(self, feature_name: str, segment: plan_lib.Segment) -> tf.Tensor:
     """A slice of a feature, as a tensor that gets its value from `build`.
@@ -114,8 +116,22 @@ class ShardedEmbedding:
       num_outputs=len(self.plan.outputs),
       **self._pool_attributes(),
     )
+    self._values, self._pool = values, pooled[0].op
     for declared, value in zip(self._declared, pooled, strict=True):
       _bind(declared, value)
+
+  @property
+  def servers(self) -> list[str | None]:
+    """The device of each server."""
+    return self._servers
+
+  def looked_up(self, server: int) -> tf.Tensor | None:
+    """The buffer of values that a server's lookup returns; None without tables."""
+    return self._values[server] if self._values else None
+
+  def replace_looked_up(self, server: int, values: tf.Tensor) -> None:
+    """Makes the worker read a server's values from elsewhere: the same ones."""
+    self._pool._update_input(server, values)  # noqa: SLF001: see `_bind`.
 
   def gradient_buffers(self, slice_gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """The gradients of rows, from those of slices.

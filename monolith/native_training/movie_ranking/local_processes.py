@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Self
 
 _LAST_LINES = 20
 _READ_TIMEOUT_SECONDS = 5.0
@@ -69,7 +68,7 @@ class LocalProcesses:
     self._log_folder = log_folder
     self._children: dict[str, _Child] = {}
 
-  def __enter__(self) -> Self:
+  def __enter__(self) -> LocalProcesses:
     return self
 
   def __exit__(self, *exception) -> None:

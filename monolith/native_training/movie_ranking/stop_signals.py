@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 from types import FrameType
-from typing import Self
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -27,7 +26,7 @@ class StopSignals:
   def __init__(self):
     self._received: int | None = None
 
-  def __enter__(self) -> Self:
+  def __enter__(self) -> StopSignals:
     self._before = {
       signum: signal.signal(signum, self._remember) for signum in _SIGNALS
     }

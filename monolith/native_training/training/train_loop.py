@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import checkpoint, model_graph
+from monolith.native_training.training import checkpoint, model_graph, train_step
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.placement import device_setter
@@ -111,7 +111,7 @@ class TrainLoop:
       self._cluster.ps_devices,
       self._config.model_name,
     )
-    self._train_op, self._step = model_graph.train_op(self._model, graph)
+    self._train_op, self._step = train_step.train_op(self._model, graph)
     self._loss = graph.spec.loss
     self._batch_size = graph.batch_size()
     self._summary = tf.compat.v1.summary.merge_all()

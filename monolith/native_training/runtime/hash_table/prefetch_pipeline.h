@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 
 namespace monolith {
 
@@ -33,17 +32,19 @@ void RunPrefetchPipeline(size_t n, First first, Second second, Third third) {
   }
 }
 
-// Prefetches the cache lines of [data, data + bytes); of long blocks the first
-// ones, as the hardware notices the rest.
+// Prefetches the cache lines of a block of at least one float; of a long block
+// the first ones, as the hardware notices the rest.
 template <bool kForWriting>
 inline void PrefetchBlock(const void* data, size_t bytes) {
   constexpr size_t kLine = 64;
   constexpr size_t kMaxBytes = 16 * kLine;
-  const auto begin = reinterpret_cast<uintptr_t>(data);
-  const uintptr_t end = begin + std::min(bytes, kMaxBytes);
-  for (uintptr_t line = begin & ~(kLine - 1); line < end; line += kLine) {
-    __builtin_prefetch(reinterpret_cast<const void*>(line), kForWriting);
+  const char* const begin = static_cast<const char*>(data);
+  const size_t n = std::min(bytes, kMaxBytes);
+  for (size_t offset = 0; offset < n; offset += kLine) {
+    __builtin_prefetch(begin + offset, kForWriting);
   }
+  // The line that an unaligned block ends in.
+  if (n > 0) __builtin_prefetch(begin + n - 1, kForWriting);
 }
 
 }  // namespace monolith
