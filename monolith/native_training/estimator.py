@@ -1,8 +1,8 @@
 """`Estimator`: trains, evaluates and predicts; `RunnerConfig` and `EstimatorSpec`.
 
-  estimator = Estimator(Ranking.params().instantiate(), RunnerConfig(model_dir=folder))
-  estimator.train(max_steps=1000)
-  print(estimator.evaluate())
+estimator = Estimator(Ranking.params().instantiate(), RunnerConfig(model_dir=folder))
+estimator.train(max_steps=1000)
+print(estimator.evaluate())
 """
 
 import dataclasses
@@ -95,8 +95,8 @@ class Estimator:
 
     Args:
       steps: global steps to go; default `p.train.steps`.
-      max_steps: global step to stop at; default `p.train.max_steps`. With neither, until
-        the data end.
+      max_steps: global step to stop at; default `p.train.max_steps`. With neither,
+        until the data end.
       hooks: called around each step.
 
     Returns:
@@ -159,7 +159,9 @@ class Estimator:
   ) -> dict[str, float]:
     steps = self._model.p.eval.steps if steps is None else steps
     metrics = inference.evaluate(self._model, path, steps, hooks)
-    summaries.write(os.path.join(self.model_dir, "eval"), metrics["global_step"], metrics)
+    summaries.write(
+      os.path.join(self.model_dir, "eval"), metrics["global_step"], metrics
+    )
     return metrics
 
   def predict(

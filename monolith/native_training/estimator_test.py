@@ -41,8 +41,10 @@ class TasteModel(MonolithModel):
     dataset = tf.data.Dataset.from_tensor_slices(data)
     if mode == tf.estimator.ModeKeys.TRAIN:
       dataset = dataset.repeat(self.p.epochs)
-    return dataset.batch(_BATCH, drop_remainder=True).enumerate().map(
-      lambda i, x: {**x, "i": tf.fill([_BATCH], i)}
+    return (
+      dataset.batch(_BATCH, drop_remainder=True)
+      .enumerate()
+      .map(lambda i, x: {**x, "i": tf.fill([_BATCH], i)})
     )
 
   def model_fn(self, features, mode):

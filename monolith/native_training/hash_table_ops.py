@@ -90,7 +90,6 @@ class HashTable:
       float32 `[n, dim]`.
     """
     ids = self._ids(ids)
-    # Duplicates are read once each: a table of one needs no shard or index.
     values = self._ops.monolith_lookup(self._handle(), self._request(ids))
     return tf.reshape(values, [-1, self.dim])
 

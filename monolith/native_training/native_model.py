@@ -1,22 +1,22 @@
 """`MonolithModel`: what a user subclasses.
 
-  class Ranking(MonolithModel):
+class Ranking(MonolithModel):
 
-    def input_fn(self, mode):
-      return dataset  # A batched tf.data.Dataset of dicts.
+  def input_fn(self, mode):
+    return dataset  # A batched tf.data.Dataset of dicts.
 
-    def model_fn(self, features, mode):
-      self.create_embedding_feature_column('user')
-      self.create_embedding_feature_column('movie')
-      user, movie = self.lookup_embedding_slice(
-          features=['user', 'movie'], slice_name='vec', slice_dim=32)
-      pred = dense_layers(tf.concat((user, movie), axis=1))
-      loss = tf.reduce_mean(tf.square(pred - features['label']))
-      return EstimatorSpec(label=features['label'], pred=pred, loss=loss,
-                           optimizer=tf.compat.v1.train.AdagradOptimizer(0.05),
-                           classification=False)
+  def model_fn(self, features, mode):
+    self.create_embedding_feature_column('user')
+    self.create_embedding_feature_column('movie')
+    user, movie = self.lookup_embedding_slice(
+        features=['user', 'movie'], slice_name='vec', slice_dim=32)
+    pred = dense_layers(tf.concat((user, movie), axis=1))
+    loss = tf.reduce_mean(tf.square(pred - features['label']))
+    return EstimatorSpec(label=features['label'], pred=pred, loss=loss,
+                         optimizer=tf.compat.v1.train.AdagradOptimizer(0.05),
+                         classification=False)
 
-  model = Ranking.params().instantiate()
+model = Ranking.params().instantiate()
 """
 
 import abc

@@ -131,7 +131,7 @@ class ShardedEmbedding:
 
   def replace_looked_up(self, server: int, values: tf.Tensor) -> None:
     """Makes the worker read a server's values from elsewhere: the same ones."""
-    self._pool._update_input(server, values)  # noqa: SLF001: see `_bind`.
+    self._pool._update_input(server, values)  # see `_bind`.
 
   def gradient_buffers(self, slice_gradients: Sequence[tf.Tensor]) -> list[tf.Tensor]:
     """The gradients of rows, from those of slices.
@@ -219,9 +219,7 @@ class ShardedEmbedding:
     segments = [o.segment for o in self.plan.outputs]
     return {
       "feature_of_output": [feature_index[c.name] for c in columns],
-      "offset_of_output": [
-        t.offset(s) for t, s in zip(tables, segments, strict=True)
-      ],
+      "offset_of_output": [t.offset(s) for t, s in zip(tables, segments, strict=True)],
       "dim_of_output": [
         t.segments[s].dim for t, s in zip(tables, segments, strict=True)
       ],
@@ -232,12 +230,16 @@ class ShardedEmbedding:
 
 def _late_bound(shape: list[int | None], name: str) -> tf.Tensor:
   placeholder = tf.compat.v1.placeholder(tf.float32, shape)
-  return tf.identity(placeholder, name=tf.compat.v1.get_default_graph().unique_name(
-    "slice_" + "".join(c if c.isalnum() else "_" for c in name), mark_as_used=False))
+  return tf.identity(
+    placeholder,
+    name=tf.compat.v1.get_default_graph().unique_name(
+      "slice_" + "".join(c if c.isalnum() else "_" for c in name), mark_as_used=False
+    ),
+  )
 
 
 def _bind(declared: tf.Tensor, value: tf.Tensor) -> None:
   # Graph-mode TensorFlow has no public way to give an existing tensor its value. The
   # session checks the graph only when it runs, and `value` depends on data alone, so
   # no cycle can come of it.
-  declared.op._update_input(0, value)  # noqa: SLF001
+  declared.op._update_input(0, value)

@@ -60,9 +60,7 @@ class JobReports:
     self, session: tf.compat.v1.Session, examples: int, done: bool = False
   ) -> None:
     """Tells the chief how many examples this worker has trained on, in all."""
-    session.run(
-      self._put, {self._report_examples: examples, self._report_done: done}
-    )
+    session.run(self._put, {self._report_examples: examples, self._report_done: done})
 
   def job_examples(self, session: tf.compat.v1.Session) -> int:
     """Examples that all workers have reported. Chief only."""

@@ -68,9 +68,7 @@ def as_spec(result: Any) -> EstimatorSpec:
       "tf.reduce_mean"
     )
   optimizer = result.optimizer
-  if optimizer is not None and not isinstance(
-    optimizer, tf.compat.v1.train.Optimizer
-  ):
+  if optimizer is not None and not isinstance(optimizer, tf.compat.v1.train.Optimizer):
     raise ValueError(
       f"optimizer: got {type(optimizer).__name__}, wanted a "
       "tf.compat.v1.train.Optimizer"

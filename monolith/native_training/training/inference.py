@@ -61,7 +61,7 @@ def evaluate(
         while steps is None or done < steps:
           examples += int(session.run([batch_size, updates])[0])
           done += 1
-      result = {k: float(v) for k, v in session._tf_sess().run(values).items()}  # noqa: SLF001
+      result = {k: float(v) for k, v in session._tf_sess().run(values).items()}
   if not examples:
     raise ValueError("the evaluation data have no examples")
   result.update(global_step=step_of(checkpoint), examples=examples)

@@ -24,9 +24,10 @@ _HELP = {
   "save_checkpoints_steps: 600.",
   "checkpoints_max_to_keep": "Older checkpoints are removed.",
   "log_step_count_steps": "Log loss and speed after so many of a worker's steps.",
-  "save_summary_steps": "Write TensorBoard summaries after so many of the chief's steps.",
-  "worker_timeout_secs": "At its end the chief waits for the other workers; one that has "
-  "not been heard of for so long is given up.",
+  "save_summary_steps": "Write TensorBoard summaries after so many of the chief's "
+  "steps.",
+  "worker_timeout_secs": "At its end the chief waits for the other workers; one that "
+  "has not been heard of for so long is given up.",
   "progress_file": "Write this process's progress here as JSON, about once a second.",
 }
 
@@ -115,8 +116,8 @@ class RunnerConfig:
     }
     for field in dataclasses.fields(cls):
       kind = str(getattr(field.type, "__name__", field.type)).split(" ")[0]
-      kind = kind if kind in define else str(field.type).split(" ")[0]
-      define[kind](field.name, field.default, _HELP[field.name], flag_values=flag_values)
+      help_text = _HELP[field.name]
+      define[kind](field.name, field.default, help_text, flag_values=flag_values)
 
   @classmethod
   def from_flags(cls, flag_values: flags.FlagValues = flags.FLAGS) -> "RunnerConfig":

@@ -118,7 +118,7 @@ def _replace(tensor: tf.Tensor, value: tf.Tensor) -> None:
   for op in tensor.consumers():
     for i, source in enumerate(op.inputs):
       if source is tensor:
-        op._update_input(i, value)  # noqa: SLF001: no public way.
+        op._update_input(i, value)  # no public way.
 
 
 def _sizes(group: Sequence[tf.Variable]) -> list[int]:

@@ -136,7 +136,7 @@ class TrainLoop:
     self._checkpointer.warm_start(session, path)
 
   def _train(self, session, steps: int | None, max_steps: int | None) -> int:
-    raw = session._tf_sess  # noqa: SLF001: hooks get it by `SessionRunContext` only.
+    raw = session._tf_sess  # What hooks get as `SessionRunContext.session`.
     step = int(raw().run(self._global_step))
     if steps is not None:
       max_steps = min(step + steps, max_steps or step + steps)
@@ -150,12 +150,18 @@ class TrainLoop:
       policy.saved(step)
     else:
       policy.begin(step)
-    fetches = {"train": self._train_op, "step": self._step, "loss": self._loss}
-    fetches["examples"] = self._batch_size
+    fetches = {
+      "train": self._train_op,
+      "step": self._step,
+      "loss": self._loss,
+      "examples": self._batch_size,
+    }
+    with_summary = fetches
+    if self._summary is not None:
+      with_summary = {**fetches, "summary": self._summary}
     with contextlib.suppress(tf.errors.OutOfRangeError):
       while (max_steps is None or step < max_steps) and not session.should_stop():
-        summary = self._summary if progress.wants_summary() else None
-        done = session.run({**fetches, "summary": summary} if summary is not None else fetches)
+        done = session.run(with_summary if progress.wants_summary() else fetches)
         step = int(done["step"])
         progress.step_done(
           step, float(done["loss"]), int(done["examples"]), done.get("summary")

@@ -12,9 +12,7 @@ from monolith.native_training.training.server_buffers import ServerBuffers, task
 _DEFAULT_DENSE_LEARNING_RATE = 0.05
 
 
-def train_op(
-  model: MonolithModel, graph: ModelGraph
-) -> tuple[tf.Operation, tf.Tensor]:
+def train_op(model: MonolithModel, graph: ModelGraph) -> tuple[tf.Operation, tf.Tensor]:
   """One step of training.
 
   Returns:

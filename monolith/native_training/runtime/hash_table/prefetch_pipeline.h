@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
 
 namespace monolith {
 
@@ -44,7 +45,9 @@ inline void PrefetchBlock(const void* data, size_t bytes) {
     __builtin_prefetch(begin + offset, kForWriting);
   }
   // The line that an unaligned block ends in.
-  if (n > 0) __builtin_prefetch(begin + n - 1, kForWriting);
+  if (reinterpret_cast<uintptr_t>(begin) % kLine != 0) {
+    __builtin_prefetch(begin + n - 1, kForWriting);
+  }
 }
 
 }  // namespace monolith
