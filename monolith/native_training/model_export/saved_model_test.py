@@ -80,6 +80,16 @@ class SavedModelTest(absltest.TestCase):
     np.testing.assert_array_equal(before, again)
     self.assertGreater(float(tf.reduce_max(tf.abs(after - before))), 1e-3)
 
+  def test_a_label_that_serving_lacks_is_named(self):
+    class ReadsLabel(Popularity):
+      def model_fn(self, features, mode):
+        return super().model_fn(features, mode), features["label"]
+
+    self.job.train(max_steps=1)
+    config = RunnerConfig(model_dir=self.job.model_dir)
+    with self.assertRaisesRegex(ValueError, "'label'.*only user.*PREDICT"):
+      Estimator(ReadsLabel.params().instantiate(), config).export_saved_model()
+
   def test_exports_with_checkpoints(self):
     self.job.train(max_steps=20)
     self.assertLen(self._exports(), 2)

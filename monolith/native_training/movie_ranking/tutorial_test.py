@@ -60,6 +60,7 @@ class MovieRankingModel(MonolithModel):
       {
         "mov": tf.compat.v1.placeholder(tf.int64, [None, 1]),
         "uid": tf.compat.v1.placeholder(tf.int64, [None, 1]),
+        "label": tf.compat.v1.placeholder(tf.float32, [None, 1]),
       }
     )
 

@@ -30,6 +30,17 @@ class ModelGraph:
     return tf.cast(_rows(next(iter(self.features.values()))), tf.int64)
 
 
+class _Features(dict):
+  """The features given to `model_fn`; says which there are when one is missing."""
+
+  def __missing__(self, name: str):
+    raise ValueError(
+      f"model_fn reads feature {name!r}, but there is only {', '.join(sorted(self))}. "
+      "A model that is served has no labels: return before they are read when mode is "
+      "PREDICT, or let serving_input_receiver_fn provide them"
+    )
+
+
 def _rows(tensor) -> tf.Tensor:
   if isinstance(tensor, tf.RaggedTensor):
     return tensor.nrows()
@@ -77,7 +88,7 @@ def build(
     tables_name: name of the tables on their servers; `''` is the model's name.
   """
   result, embedding = model.build(
-    dict(features),
+    _Features(features),
     mode,
     servers=servers,
     shared_name=f"tables/{tables_name or model.p.name}",
