@@ -1,0 +1,59 @@
+"""One process of a small job, for cluster_job_test: learns sums of two ids' numbers.
+
+The role comes from `TF_CONFIG`, `--model_dir` and the like from `RunnerConfig`'s flags.
+"""
+
+import json
+import os
+
+import numpy as np
+import tensorflow as tf
+from absl import app, flags
+
+from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
+from monolith.native_training.native_model import MonolithModel
+
+BATCH_SIZE = 16
+EXAMPLES = 3200
+
+_MAX_STEPS = flags.DEFINE_integer("max_steps", None, "Global step to stop at.")
+_STEPS = flags.DEFINE_integer("steps", None, "Global steps to go.")
+
+
+class Sums(MonolithModel):
+  def input_fn(self, mode):
+    random = np.random.default_rng(3)
+    ids = random.integers(0, 40, (EXAMPLES, 2))
+    label = np.sin(ids).sum(axis=1, keepdims=True).astype(np.float32)
+    data = {"left": ids[:, :1], "right": ids[:, 1:], "label": label}
+    dataset = tf.data.Dataset.from_tensor_slices(data)
+    if mode == tf.estimator.ModeKeys.TRAIN:
+      env = json.loads(os.environ["TF_CONFIG"])
+      dataset = dataset.shard(len(env["cluster"]["worker"]), env["task"]["index"])
+    return dataset.batch(BATCH_SIZE, drop_remainder=True)
+
+  def model_fn(self, features, mode):
+    for name in ("left", "right"):
+      self.create_embedding_feature_column(name)
+    left, right = self.lookup_embedding_slice(["left", "right"], "vec", 8)
+    hidden = tf.keras.layers.Dense(16, activation="relu")(tf.concat((left, right), 1))
+    pred = tf.keras.layers.Dense(1)(hidden)
+    label = features["label"]
+    return EstimatorSpec(
+      label=label,
+      pred=pred,
+      head_name="sum",
+      loss=tf.reduce_mean(tf.square(pred - label)),
+      classification=False,
+    )
+
+
+def main(_):
+  config = RunnerConfig.from_flags()
+  job = Estimator(Sums.params().instantiate(), config)
+  job.train(steps=_STEPS.value, max_steps=_MAX_STEPS.value)
+
+
+if __name__ == "__main__":
+  RunnerConfig.define_flags()
+  app.run(main)
