@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <numeric>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,6 +12,7 @@
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/batch/finite.h"
 #include "monolith/native_training/runtime/batch/pooled_slice.h"
+#include "monolith/native_training/runtime/batch/row_groups.h"
 #include "monolith/native_training/runtime/batch/value_buffers.h"
 #include "monolith/native_training/runtime/concurrency/executor.h"
 
@@ -21,12 +24,9 @@ using Buffers = absl::Span<const absl::Span<float>>;
 
 // Below this many floats added, waking threads costs more than it saves.
 constexpr int64_t kMinParallelFloats = 256 * 1024;
-// Every part reads the whole index, so many parts stop paying off.
-constexpr int kMaxParts = 8;
 
-// Calls visit(position, gradient, scale) for each id whose row receives
-// scale * gradient[0 .. dim), example by example. Stops when visit returns
-// false.
+// Calls visit(example, position, from, scale) for each id whose row receives
+// scale * from[0 .. dim), in order. Stops when visit returns false.
 template <typename Visit>
 bool ForEachContribution(const PooledSlice& slice, const FeatureRows& rows,
                          const float* gradient, Visit visit) {
@@ -64,63 +64,77 @@ bool ForEachContribution(const PooledSlice& slice, const FeatureRows& rows,
   return true;
 }
 
-absl::Status CheckFinite(const PooledSlice& slice, const FeatureRows& rows,
-                         absl::Span<const float> gradient) {
-  if (FindNonFinite(gradient) < 0) return absl::OkStatus();
-  absl::Status status;
-  ForEachContribution(
-      slice, rows, gradient.data(),
-      [&](int64_t example, int64_t, const float* from, float) {
-        const int64_t at = FindNonFinite(absl::MakeSpan(from, slice.dim));
-        if (at < 0) return true;
-        status = absl::InvalidArgumentError(absl::StrCat(
-            "gradient of ", slice.name, " is not finite: ", from[at],
-            " at example ", example, ", position ", at,
-            "; nothing was updated. A smaller learning rate, clipped "
-            "gradients or a look at the example's inputs may help"));
-        return false;
-      });
-  return status;
-}
-
-absl::Status CheckIndex(const PooledSlice& slice, const FeatureRows& rows,
-                        Buffers buffers) {
-  for (size_t i = 0; i < rows.index.size(); ++i) {
-    if (FindSlice(buffers, rows.index[i], slice) == nullptr) {
-      return BadIndexError(slice, rows, i);
-    }
+// to[0 .. dim) += scale * from[0 .. dim). Returns whether `from` is finite:
+// checked on the way, because reading large gradients twice takes longer than
+// adding them.
+bool Add(const float* from, float scale, int64_t dim, float* to) {
+  uint32_t bad = 0;
+  for (int64_t d = 0; d < dim; ++d) {
+    bad |= IsFinite(from[d]) ? 0u : 1u;
+    to[d] += scale * from[d];
   }
-  return absl::OkStatus();
+  return bad == 0;
 }
 
-// Which of `num_parts` parts a row belongs to. Hashed, because the rows that
-// many examples share come first in a buffer.
-int PartOfRow(int64_t entry, int num_parts) {
-  const uint64_t mixed =
-      (static_cast<uint64_t>(entry) * uint64_t{0x9e3779b97f4a7c15}) >> 32;
-  return static_cast<int>((mixed * num_parts) >> 32);
+// Returns whether all gradients that reached a row were finite.
+absl::StatusOr<bool> AddSlice(const PooledSlice& slice, const FeatureRows& rows,
+                              const float* gradient, Buffers buffers) {
+  bool finite = true;
+  int64_t bad_position = -1;
+  ForEachContribution(
+      slice, rows, gradient,
+      [&](int64_t, int64_t position, const float* from, float scale) {
+        float* to = FindSlice(buffers, rows.index[position], slice);
+        if (to == nullptr) {
+          bad_position = position;
+          return false;
+        }
+        finite &= Add(from, scale, slice.dim, to);
+        return true;
+      });
+  if (bad_position < 0) return finite;
+  return BadIndexError(slice, rows, bad_position);
 }
 
-// Adds what the rows of one part receive; all rows if num_parts is 1.
-void AddPart(absl::Span<const PooledSlice> slices,
-             absl::Span<const FeatureRows> features, Gradients gradients,
-             Buffers buffers, int part, int num_parts) {
+// Same for some slices, given by their positions.
+absl::StatusOr<bool> AddSlices(absl::Span<const int> chosen,
+                               absl::Span<const PooledSlice> slices,
+                               absl::Span<const FeatureRows> features,
+                               Gradients gradients, Buffers buffers) {
+  bool all_finite = true;
+  for (int o : chosen) {
+    absl::StatusOr<bool> finite = AddSlice(
+        slices[o], features[slices[o].feature], gradients[o].data(), buffers);
+    if (!finite.ok()) return finite;
+    all_finite &= *finite;
+  }
+  return all_finite;
+}
+
+// Names the first gradient that is not finite and would reach a row.
+absl::Status NotFiniteError(absl::Span<const PooledSlice> slices,
+                            absl::Span<const FeatureRows> features,
+                            Gradients gradients) {
+  absl::Status status = absl::InternalError("no gradient is not finite");
   for (size_t o = 0; o < slices.size(); ++o) {
     const PooledSlice& slice = slices[o];
-    const FeatureRows& rows = features[slice.feature];
-    ForEachContribution(
-        slice, rows, gradients[o].data(),
-        [&](int64_t, int64_t position, const float* from, float scale) {
-          const int64_t entry = rows.index[position];
-          if (num_parts > 1 && PartOfRow(entry, num_parts) != part) {
-            return true;
+    const bool all_finite = ForEachContribution(
+        slice, features[slice.feature], gradients[o].data(),
+        [&](int64_t example, int64_t, const float* from, float) {
+          for (int64_t d = 0; d < slice.dim; ++d) {
+            if (IsFinite(from[d])) continue;
+            status = absl::InvalidArgumentError(absl::StrCat(
+                "gradient of ", slice.name, " is not finite: ", from[d],
+                " at example ", example, ", position ", d,
+                "; nothing was updated. A smaller learning rate, clipped "
+                "gradients or a look at the example's inputs may help"));
+            return false;
           }
-          float* to = FindSlice(buffers, entry, slice);
-          const int64_t dim = slice.dim;
-          for (int64_t d = 0; d < dim; ++d) to[d] += scale * from[d];
           return true;
         });
+    if (!all_finite) break;
   }
+  return status;
 }
 
 }  // namespace
@@ -144,24 +158,31 @@ absl::Status PoolGradient(absl::Span<const PooledSlice> slices,
           absl::StrCat("gradient of ", slice.name, " has ", gradients[o].size(),
                        " floats, wanted ", *floats));
     }
-    absl::Status status = CheckIndex(slice, rows, value_gradients);
-    if (status.ok()) status = CheckFinite(slice, rows, gradients[o]);
-    if (!status.ok()) return status;
     work += static_cast<int64_t>(rows.index.size()) * slice.dim;
   }
-  for (absl::Span<float> buffer : value_gradients) {
-    std::fill(buffer.begin(), buffer.end(), 0.0f);
-  }
-  const int parts = work < kMinParallelFloats
-                        ? 1
-                        : std::clamp(executor.num_threads(), 1, kMaxParts);
-  if (parts == 1) {
-    AddPart(slices, features, gradients, value_gradients, 0, 1);
+  const bool parallel =
+      work >= kMinParallelFloats && executor.num_threads() > 1;
+  Executor& threads = parallel ? executor : InlineExecutor::Get();
+  threads.ParallelFor(value_gradients.size(), [&](int64_t s) {
+    std::fill(value_gradients[s].begin(), value_gradients[s].end(), 0.0f);
+  });
+  std::vector<std::vector<int>> groups;
+  if (parallel) {
+    groups = GroupSlicesByRows(slices, features, value_gradients.size());
   } else {
-    executor.ParallelFor(parts, [&](int64_t part) {
-      AddPart(slices, features, gradients, value_gradients,
-              static_cast<int>(part), parts);
-    });
+    groups.emplace_back(slices.size());
+    std::iota(groups[0].begin(), groups[0].end(), 0);
+  }
+  std::vector<absl::StatusOr<bool>> finite(groups.size(), true);
+  threads.ParallelFor(groups.size(), [&](int64_t g) {
+    finite[g] =
+        AddSlices(groups[g], slices, features, gradients, value_gradients);
+  });
+  for (const absl::StatusOr<bool>& group : finite) {
+    if (!group.ok()) return group.status();
+  }
+  for (const absl::StatusOr<bool>& group : finite) {
+    if (!*group) return NotFiniteError(slices, features, gradients);
   }
   return absl::OkStatus();
 }

@@ -1,9 +1,9 @@
 // The gradient of Pool: spreads the gradients of pooled slices over the rows
 // they were made of, adding up where a row was used more than once.
 //
-// Stateless and thread-safe. Large batches spread over the executor's threads;
-// the additions of a row always happen in the same order, so the result does
-// not depend on how many there are.
+// Stateless and thread-safe. Large batches spread over the executor's threads,
+// the features of each table on one; the additions of a row always happen in
+// the same order, so the result does not depend on how many threads there are.
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_BATCH_POOL_GRADIENT_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_BATCH_POOL_GRADIENT_H_
 

@@ -44,7 +44,7 @@ inline constexpr int64_t kMaxShards = int64_t{1} << 15;
 inline constexpr int64_t kMaxBufferFloats = int64_t{1} << kIndexOffsetBits;
 // Rows are at most this wide, which keeps every sum of an offset and a width
 // far from overflow.
-inline constexpr int64_t kMaxRowFloats = int64_t{1} << 31;
+inline constexpr int64_t kMaxRowFloats = int64_t{1} << 30;
 
 // REQUIRES: 0 <= shard < kMaxShards, 0 <= offset < kMaxBufferFloats.
 constexpr int64_t EncodeIndex(int64_t shard, int64_t offset) {

@@ -1,5 +1,5 @@
 // How fast the table reads and trains, beside the ceiling: a random gather of
-// rows from a plain array of the same size, with the same prefetching.
+// rows from a plain array of the same size, with prefetching as well.
 //
 //   tools/bazel run :embedding_hash_table_benchmark --
 //   --benchmark_filter=ids:10000000
@@ -109,15 +109,21 @@ void RawGather(benchmark::State& state) {
     executor.ParallelFor((batch + kChunk - 1) / kChunk, [&](int64_t chunk) {
       const int64_t begin = chunk * kChunk;
       const size_t n = static_cast<size_t>(std::min(kChunk, batch - begin));
-      RunPrefetchPipeline(
-          n, [](size_t) {},
-          [&](size_t i) {
-            PrefetchBlock<false>(rows + numbers[begin + i] * dim, bytes);
-          },
-          [&](size_t i) {
-            std::memcpy(values.data() + (begin + i) * dim,
-                        rows + numbers[begin + i] * dim, bytes);
-          });
+      const int64_t* const chosen = numbers.data() + begin;
+      float* const out = values.data() + begin * dim;
+      // Groups of prefetches, then of copies, are the fastest of those tried.
+      for (size_t group = 0; group < n + kPrefetchDistance;
+           group += kPrefetchDistance) {
+        for (size_t i = group; i < std::min(group + kPrefetchDistance, n);
+             ++i) {
+          PrefetchBlock<false>(rows + chosen[i] * dim, bytes);
+        }
+        if (group == 0) continue;
+        for (size_t i = group - kPrefetchDistance; i < std::min(group, n);
+             ++i) {
+          std::memcpy(out + i * dim, rows + chosen[i] * dim, bytes);
+        }
+      }
     });
     benchmark::DoNotOptimize(values.data());
   }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <random>
@@ -148,7 +149,7 @@ class RandomRun {
     for (int64_t& id : ids_) {
       id = static_cast<int64_t>(random_() % 4000) - 1000;
       if (random_() % 50 == 0)
-        id = std::numeric_limits<int64_t>::max() - id % 3;
+        id = std::numeric_limits<int64_t>::max() - std::abs(id % 3);
       if (random_() % 50 == 0) id = std::numeric_limits<int64_t>::min();
     }
     values_.resize(n * dim_);

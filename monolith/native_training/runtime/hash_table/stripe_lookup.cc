@@ -65,13 +65,14 @@ void Lookup(absl::Span<const int64_t> ids, size_t any_dim,
   const size_t bytes = dim * sizeof(float);
   const StripePartition partition(ids, InlineExecutor::Get());
   const uint32_t* const order = partition.AllPositions().data();
+  const int64_t* const all_ids = ids.data();
   Item items[kPipelineRing];
   Copy copies[kPipelineRing];
   StripeLocks locks(stripes);
   RunPrefetchPipeline(
       ids.size(),
       [&](size_t i) {
-        const int64_t id = ids[order[i]];
+        const int64_t id = all_ids[order[i]];
         const uint64_t hash = HashId(id);
         stripes[StripeOfHash(hash)].Prefetch(hash);
         items[i % kPipelineRing] = {id, hash};
@@ -88,7 +89,6 @@ void Lookup(absl::Span<const int64_t> ids, size_t any_dim,
         if (row == RowArena::kNoRow) return;
         copy.row = arena.Row(row);
         PrefetchBlock<false>(copy.row, bytes);
-        PrefetchBlock<true>(copy.value, bytes);
       },
       [&](size_t i) {
         const Copy& copy = copies[i % kPipelineRing];

@@ -24,7 +24,10 @@ StripePartition::StripePartition(absl::Span<const int64_t> ids,
   const auto chunk_end = [&](size_t chunk) {
     return std::min(ids.size(), (chunk + 1) * chunk_size);
   };
-  const auto stripe_of = [&](size_t i) { return StripeOfHash(HashId(ids[i])); };
+  const int64_t* const all_ids = ids.data();
+  const auto stripe_of = [&](size_t i) {
+    return StripeOfHash(HashId(all_ids[i]));
+  };
 
   std::vector<Counts> counts(num_chunks, Counts{});
   const auto count = [&](int64_t chunk) {
