@@ -23,8 +23,10 @@ def generate_clicks(num_examples: int, seed: int = 1) -> dict[str, np.ndarray]:
   random = np.random.default_rng(seed)
   reader = random.integers(0, 40, num_examples)
   topics = random.integers(0, 25, (num_examples, 2))
-  interest = np.sin(reader[:, None] * (topics + 1.0)).sum(axis=1)
-  clicked = (interest > 0).astype(np.float32)
+  eagerness = random.normal(size=40)
+  appeal = random.normal(size=25)
+  interest = eagerness[reader] + appeal[topics].sum(axis=1)
+  clicked = (interest > np.median(interest)).astype(np.float32)
   # Ids may be any 64-bit integers: these are spread over all of them.
   spread = 0x61C8864680B583EB
   return {
