@@ -25,6 +25,7 @@ from monolith.native_training.training import (
   inference,
   summaries,
 )
+from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.heads import EstimatorSpec
 from monolith.native_training.training.runner_config import RunnerConfig
 from monolith.native_training.training.train_loop import TrainLoop
@@ -109,25 +110,21 @@ class Estimator:
     if steps is None and max_steps is None:
       steps, max_steps = self._model.p.train.steps, self._model.p.train.max_steps
     for name, value in (("steps", steps), ("max_steps", max_steps)):
-      if value is not None and value < 1:
-        raise ValueError(f"{name}: got {value}, wanted at least 1")
+      if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"{name}: got {value!r}, wanted a whole number above 0")
     cluster = self._cluster
     if cluster.task_type == "evaluator":
       for path in evaluator.new_checkpoints(self.model_dir):
         self._evaluate(path)
       return self
-    target = ""
-    if cluster.is_distributed:
-      loader.ops()  # A server runs the ops of graphs that others have built.
-      server = tf.distribute.Server(
-        cluster.spec(), job_name=cluster.task_type, task_index=cluster.task_index
-      )
-      target = server.target
+    target = _start_server(cluster) if cluster.is_distributed else ""
     if cluster.task_type == "ps":
-      coordination.serve_until_released(cluster, target)
+      timeout_secs = self._config.worker_timeout_secs
+      coordination.serve_until_released(cluster, target, timeout_secs)
       return self
     on_save = None
     if self._model.p.serving.export_when_saving:
+      saved_model.check_exportable(self._model)
       on_save = lambda path: self.export_saved_model(checkpoint_path=path)  # noqa: E731
     loop = TrainLoop(
       self._model, self._config, cluster, target, self._warm_start_from, on_save
@@ -219,3 +216,18 @@ class Estimator:
         f"model_dir {self.model_dir!r} has no complete checkpoint; train first"
       )
     return path
+
+
+def _start_server(cluster: Cluster) -> str:
+  """Starts this process's TensorFlow server; returns its target for sessions."""
+  loader.ops()  # A server runs the ops of graphs that others have built.
+  try:
+    server = tf.distribute.Server(
+      cluster.spec(), job_name=cluster.task_type, task_index=cluster.task_index
+    )
+  except tf.errors.OpError as error:
+    raise RuntimeError(
+      f"{cluster.task_type} {cluster.task_index} cannot listen on {cluster.address}; "
+      f"is the port in use? ({error.message})"
+    ) from error
+  return server.target

@@ -1,5 +1,6 @@
 """Training, evaluation and prediction of one process, over real tables."""
 
+import json
 import os
 
 import numpy as np
@@ -167,6 +168,51 @@ class EstimatorTest(absltest.TestCase):
     job.train(max_steps=20)
     os.remove(os.path.join(self.model_dir, "model.ckpt-20.tables", "manifest.json"))
     self.assertEqual(_step(job.latest_checkpoint()), 10)
+
+  def test_a_checkpoint_that_lost_its_rows_is_refused(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=20)
+    name = os.path.join(self.model_dir, "model.ckpt-20.tables", "manifest.json")
+    with open(name) as file:
+      manifest = json.load(file)
+    with open(name, "w") as file:
+      json.dump({**manifest, "table_files": []}, file)
+    with self.assertRaisesRegex(ValueError, "ckpt-20: its files have 0 rows"):
+      job.evaluate()
+
+  def test_damaged_dense_variables_name_the_checkpoint(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=20)
+    (name,) = tf.io.gfile.glob(os.path.join(self.model_dir, "*.data-*"))
+    with open(name, "r+b") as file:
+      file.truncate(1)
+    with self.assertRaisesRegex(ValueError, "model.ckpt-20 cannot be restored"):
+      job.evaluate()
+
+  def test_the_models_own_save_interval_counts(self):
+    job = _estimator(self.model_dir)
+    job._model.p.train.save_checkpoints_steps = 10
+    job.train(max_steps=30)
+    steps = [_step(path) for path in checkpoint.checkpoints(self.model_dir)]
+    self.assertEqual(steps, [10, 20, 30])
+
+  def test_refuses_a_clip_norm_that_would_turn_gradients_around(self):
+    with self.assertRaisesRegex(ValueError, "clip_norm: got -1.0"):
+      _estimator(self.model_dir, clip_norm=-1.0).train()
+
+  def test_a_classifier_whose_predictions_are_no_probabilities_is_named(self):
+    class Tuple(TasteModel):
+      def model_fn(self, features, mode):
+        spec = super().model_fn(features, mode)
+        return spec.loss, spec.label, 5.0 + spec.pred
+
+    config = estimator.RunnerConfig(model_dir=self.model_dir)
+    job = estimator.Estimator(Tuple.params().instantiate(), config)
+    job.train(max_steps=3)
+    with self.assertRaisesRegex(
+      tf.errors.InvalidArgumentError, r"(?s)default.*classifier.*classification=False"
+    ):
+      job.evaluate()
 
   def test_warm_start_takes_values_but_not_the_step(self):
     _estimator(self.model_dir, epochs=5).train()

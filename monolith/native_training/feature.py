@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import tensorflow as tf
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Combiner:
   """Turns the embeddings of an example's ids into one tensor.
 

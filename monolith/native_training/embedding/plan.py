@@ -8,6 +8,7 @@ compressor. Pure data: no TensorFlow, so that it can be inspected and tested alo
 import dataclasses
 import hashlib
 import json
+import math
 import numbers
 from collections.abc import Callable
 from typing import Any
@@ -46,10 +47,11 @@ class Segment:
           f"slice {self.name!r}: got {what} {value!r}, wanted an entry.{kind.__name__}"
         )
     rate = self.learning_rate
-    if not callable(rate) and not isinstance(rate, numbers.Real):
+    is_number = isinstance(rate, numbers.Real) and 0 <= rate < math.inf
+    if not callable(rate) and not is_number:
       raise ValueError(
-        f"slice {self.name!r}: got learning_rate {rate!r}, wanted a number or a "
-        "function of the global step"
+        f"slice {self.name!r}: got learning_rate {rate!r}, wanted a number, 0 or "
+        "more, or a function of the global step"
       )
 
   def config(self, table_name: str) -> dict[str, Any]:

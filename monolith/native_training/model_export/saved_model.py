@@ -38,12 +38,7 @@ def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
   temporary = os.path.join(export_dir_base, f".tmp-{os.path.basename(path)}")
   with tf.Graph().as_default():
     tf.compat.v1.train.get_or_create_global_step()
-    receiver = model.serving_input_receiver_fn()
-    if not hasattr(receiver, "receiver_tensors"):
-      raise TypeError(
-        f"serving_input_receiver_fn returned {type(receiver).__name__}, wanted a "
-        "tf.estimator.export.ServingInputReceiver"
-      )
+    receiver = _receiver(model)
     # Versions that one process has loaded side by side must not share tables.
     graph = model_graph.build(
       model,
@@ -69,6 +64,22 @@ def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
       builder.save()
   tf.io.gfile.rename(temporary, path)
   return path
+
+
+def check_exportable(model: MonolithModel) -> None:
+  """Raises what `export` would, for want of a `serving_input_receiver_fn`."""
+  with tf.Graph().as_default():
+    _receiver(model)
+
+
+def _receiver(model: MonolithModel):
+  receiver = model.serving_input_receiver_fn()
+  if not hasattr(receiver, "receiver_tensors"):
+    raise TypeError(
+      f"serving_input_receiver_fn returned {type(receiver).__name__}, wanted a "
+      "tf.estimator.export.ServingInputReceiver"
+    )
+  return receiver
 
 
 def _new_folder(export_dir_base: str) -> str:

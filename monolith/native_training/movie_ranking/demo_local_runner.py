@@ -35,6 +35,7 @@ from monolith.native_training.movie_ranking.training_progress import (
   JobProgress,
   ProgressFiles,
 )
+from monolith.native_training.movie_ranking.user_path import user_path
 
 _PACKAGE = "monolith.native_training.movie_ranking"
 _EVALUATION = "evaluation"
@@ -100,7 +101,10 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   Returns:
     The program's name.
   """
-  program, *unknown = flags.FLAGS(list(argv), known_only=True)
+  try:
+    program, *unknown = flags.FLAGS(list(argv), known_only=True)
+  except flags.Error as error:
+    sys.exit(_refuse(str(error)))
   if unknown:
     print(f"ignored, not flags of this demo: {' '.join(unknown)}", file=sys.stderr)
   return [program]
@@ -121,10 +125,12 @@ def main(argv: Sequence[str]) -> int:
     )
   try:
     tasks = local_cluster(_NUM_PS.value, _NUM_WORKERS.value)
-    model_dir = os.path.abspath(
-      os.path.expanduser(_MODEL_DIR.value) or tempfile.mkdtemp(prefix="movie_ranking-")
-    )
+    model_dir = user_path(_MODEL_DIR.value) or tempfile.mkdtemp(prefix="movie_ranking-")
     os.makedirs(os.path.join(model_dir, "logs"), exist_ok=True)
+    result_json = user_path(_RESULT_JSON.value)
+    if result_json:
+      with open(result_json, "a"):  # Tells now what would be in the way at the end.
+        pass
   except (ValueError, OSError) as error:
     return _refuse(str(error))
   console = Console(sys.stdout)
@@ -140,13 +146,13 @@ def main(argv: Sequence[str]) -> int:
     return 1
   except Stopped as stop:
     console.end_status()
-    console.line(f"{stop}; the model as last saved is in {model_dir}")
+    console.line(f"{stop}; what was saved until then is in {model_dir}")
     return 128 + stop.signum
   finally:
     shutil.rmtree(run_dir, ignore_errors=True)
   console.line(result.as_text())
-  if _RESULT_JSON.value:
-    result.write_json(_RESULT_JSON.value)
+  if result_json:
+    result.write_json(result_json)
   return 0
 
 
@@ -166,8 +172,8 @@ class _Demo:
     self._tasks = tasks
     self._model_dir = model_dir
     self._run_dir = run_dir
-    self._ratings_dir = os.path.abspath(
-      os.path.expanduser(_RATINGS_DIR.value) or os.path.join(run_dir, "ratings")
+    self._ratings_dir = user_path(_RATINGS_DIR.value) or os.path.join(
+      run_dir, "ratings"
     )
     self._progress_files = {
       task.name: os.path.join(run_dir, f"{task.role}-{task.index}.json")

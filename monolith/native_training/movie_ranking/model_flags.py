@@ -9,6 +9,7 @@ from absl import app, flags, logging
 
 from monolith.native_training.estimator import RunnerConfig
 from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
+from monolith.native_training.movie_ranking.user_path import user_path
 
 _OWN = ("dataset", "ratings_dir", "num_ratings", "epochs", "seed")
 
@@ -23,7 +24,9 @@ def run(main: Callable[[MovieRankingModel, RunnerConfig], None]) -> None:
   def parsed(argv: Sequence[str]) -> None:
     if len(argv) > 1:
       raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
-    main(_model_from_flags(), RunnerConfig.from_flags())
+    config = RunnerConfig.from_flags()
+    config.model_dir = user_path(config.model_dir)
+    main(_model_from_flags(), config)
 
   logging.set_verbosity(logging.INFO)
   tf.get_logger().setLevel("ERROR")  # It tells what our own log tells, and twice.

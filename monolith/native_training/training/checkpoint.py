@@ -24,6 +24,7 @@ from monolith.native_training.runtime.ops import loader
 FORMAT_VERSION = 1
 _PREFIX = "model.ckpt-"
 _MANIFEST = "manifest.json"
+_MANIFEST_FIELDS = {"tables": list, "table_files": list, "rows": int}
 
 
 def _tables_dir(path: str) -> str:
@@ -49,7 +50,12 @@ def checkpoints(model_dir: str) -> list[str]:
     os.path.join(model_dir, f"{_PREFIX}{step}")
     for step in sorted(int(match[1]) for match in steps if match)
   ]
-  return [path for path in paths if tf.io.gfile.exists(_manifest_path(path))]
+  return [path for path in paths if is_complete(path)]
+
+
+def is_complete(path: str) -> bool:
+  """Whether there is a checkpoint at a path, with its manifest."""
+  return tf.io.gfile.exists(_manifest_path(path))
 
 
 def latest_checkpoint(model_dir: str) -> str | None:
@@ -109,6 +115,9 @@ def read_manifest(path: str) -> dict:
     raise ValueError(
       f"{name}: got format version {version}, this program reads {FORMAT_VERSION}"
     )
+  for key, kind in _MANIFEST_FIELDS.items():
+    if not isinstance(manifest.get(key), kind):
+      raise ValueError(f"{name}: damaged manifest ({key} is {manifest.get(key)!r})")
   return manifest
 
 
@@ -179,7 +188,7 @@ class Checkpointer:
     tf.io.gfile.makedirs(folder)
     if tf.io.gfile.exists(_manifest_path(path)):
       tf.io.gfile.remove(_manifest_path(path))
-    session.run(self._save, {self._file: folder + "/"})
+    rows = session.run(self._save, {self._file: folder + "/"})
     self._saver.save(session, path, write_meta_graph=False, write_state=False)
     manifest = {
       "format_version": FORMAT_VERSION,
@@ -188,7 +197,8 @@ class Checkpointer:
       "table_files": [
         f"part-{i:05d}-of-{len(self._save):05d}" for i in range(len(self._save))
       ],
-      "rows": {name: rows for name, (rows, _) in self.table_stats(session).items()},
+      "tables": [table.name for table in self._tables],
+      "rows": sum(int(n) for n in rows),
       "final": final,
     }
     _write_manifest(path, manifest)
@@ -199,16 +209,35 @@ class Checkpointer:
     """Restores tables, then dense variables.
 
     Raises:
-      ValueError: the manifest is damaged or from a newer version.
-      tf.errors.OpError: a file is missing or damaged, or does not fit the model.
+      ValueError: a file is missing, damaged, from a newer version, or does not fit the
+        model; the message names it.
     """
-    session.run(self._restore, {self._files: table_files(path)})
-    self._saver.restore(session, path)
+    try:
+      self._restore_tables(session, path)
+      self._saver.restore(session, path)
+    except tf.errors.OpError as error:
+      raise ValueError(
+        f"checkpoint {path} cannot be restored: {error.message}"
+      ) from error
+
+  def _restore_tables(self, session: tf.compat.v1.Session, path: str) -> None:
+    manifest = read_manifest(path)
+    wanted = {table.name for table in self._tables}
+    for name in sorted(wanted.difference(manifest["tables"])):
+      logging.warning("table %s begins empty: %s does not have it", name, path)
+    rows = sum(
+      int(n) for n in session.run(self._restore, {self._files: table_files(path)})
+    )
+    if wanted.issuperset(manifest["tables"]) and rows != manifest["rows"]:
+      raise ValueError(
+        f"checkpoint {path}: its files have {rows} rows, its manifest says "
+        f"{manifest['rows']}"
+      )
 
   def warm_start(self, session: tf.compat.v1.Session, path: str) -> None:
     """Takes what matches from another model's checkpoint: tables by name, dense
     variables by name and shape; the global step stays as it is."""
-    session.run(self._restore, {self._files: table_files(path)})
+    self._restore_tables(session, path)
     reader = tf.train.load_checkpoint(path)
     shapes = reader.get_variable_to_shape_map()
     step = tf.compat.v1.train.get_global_step()

@@ -21,7 +21,9 @@ class CheckpointManifestTest(parameterized.TestCase):
     if manifest is None:
       manifest = {
         "format_version": checkpoint.FORMAT_VERSION,
+        "tables": ["user"],
         "table_files": ["part-00000-of-00002", "part-00001-of-00002"],
+        "rows": 3,
         **fields,
       }
     if manifest != "":
@@ -96,7 +98,7 @@ class CheckpointManifestTest(parameterized.TestCase):
       checkpoint.read_manifest(path)
 
   def test_the_end_of_training_is_noted_and_taken_back(self):
-    path = self._add(10, rows={"mov": 3})
+    path = self._add(10, rows=3)
     self.assertFalse(checkpoint.is_final(path))
     before = checkpoint.read_manifest(path)
     checkpoint.mark(path, final=True)

@@ -85,12 +85,28 @@ class Cluster:
       task_type=task.get("type", "worker"),
       task_index=task.get("index", 0),
     )
+    cluster._check_addresses()
     cluster._check_task(len(jobs.get("evaluator", ())))
     return cluster
 
   @classmethod
   def from_environment(cls) -> "Cluster":
     return cls.from_config(os.environ.get("TF_CONFIG"))
+
+  def _check_addresses(self) -> None:
+    seen = set()
+    for job in ("chief", "worker", "ps"):
+      for address in self._job(job):
+        _, colon, port = address.rpartition(":")
+        if not colon or not port.isdigit() or int(port) > 65535:
+          raise ValueError(
+            f"TF_CONFIG cluster.{job}: got address {address!r}, wanted 'host:port'"
+          )
+        if address in seen:
+          raise ValueError(
+            f"TF_CONFIG cluster.{job}: address {address!r} is there twice"
+          )
+        seen.add(address)
 
   def _check_task(self, num_evaluators: int) -> None:
     if self.task_type not in _TYPES:
@@ -121,6 +137,11 @@ class Cluster:
     return {"chief": self.chief, "worker": self.workers, "ps": self.ps}[task_type]
 
   @property
+  def is_given(self) -> bool:
+    """Whether a `TF_CONFIG` describes it, or this is a process by itself."""
+    return bool(self.chief or self.workers)
+
+  @property
   def num_workers(self) -> int:
     """Processes that train: the chief, if any, and the workers."""
     return max(len(self.chief) + len(self.workers), 1)
@@ -144,6 +165,11 @@ class Cluster:
   @property
   def worker_device(self) -> str:
     return f"/job:{self.task_type}/task:{self.task_index}"
+
+  @property
+  def address(self) -> str:
+    """Where this process listens: `host:port`."""
+    return self._job(self.task_type)[self.task_index]
 
   @property
   def ps_devices(self) -> list[str | None]:

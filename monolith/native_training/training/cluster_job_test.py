@@ -1,4 +1,4 @@
-"""Whole jobs of real processes: whatever ends a job, every process ends by itself."""
+"""Whole jobs of real processes: however a job ends, every process ends by itself."""
 
 import glob
 import json
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 
 import tensorflow as tf
 from absl.testing import absltest
@@ -15,6 +16,7 @@ from monolith.native_training.training import checkpoint
 from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
 
 _LIMIT_SECONDS = 240
+_LATE_SECONDS = 15
 
 
 def _addresses(count: int) -> list[str]:
@@ -28,8 +30,22 @@ def _addresses(count: int) -> list[str]:
 
 
 class ClusterJobTest(absltest.TestCase):
-  def _run(self, jobs: dict[str, int], *flags: str, evaluator: bool = False) -> str:
+  def _run(
+    self,
+    jobs: dict[str, int],
+    *flags: str,
+    evaluator: bool = False,
+    late: tuple[str, int] | None = None,
+    kill_worker: bool = False,
+  ) -> str:
     """Runs a job to its end; every process must leave with exit code 0.
+
+    Args:
+      jobs: how many processes of each type.
+      *flags: for each of them.
+      evaluator: whether there is one as well.
+      late: the process that starts well after the others.
+      kill_worker: kills worker 0 before it can end.
 
     Returns:
       Its model_dir.
@@ -40,7 +56,9 @@ class ClusterJobTest(absltest.TestCase):
       tasks.append(("evaluator", 0))
     model_dir = self.create_tempdir().full_path
     processes, logs = {}, {}
-    for name, index in tasks:
+    for name, index in sorted(tasks, key=lambda task: task == late):
+      if (name, index) == late:
+        time.sleep(_LATE_SECONDS)
       task = {"type": name, "index": index}
       environment = {
         **os.environ,
@@ -60,6 +78,9 @@ class ClusterJobTest(absltest.TestCase):
         env=environment,
         stderr=logs[name, index],
       )
+    if kill_worker:
+      time.sleep(1)
+      processes.pop(("worker", 0)).kill()
     try:
       for task, process in processes.items():
         code = process.wait(timeout=_LIMIT_SECONDS)
@@ -96,6 +117,14 @@ class ClusterJobTest(absltest.TestCase):
     model_dir = self._run({"worker": 2, "ps": 2}, "--max_steps=50")
     # A worker may be in the middle of a step when the other reaches the last one.
     self.assertBetween(self._step(model_dir), 50, 51)
+
+  def test_servers_leave_when_the_chief_is_gone(self):
+    with self.assertRaisesRegex(AssertionError, "ps', 0.*chief has not been heard of"):
+      self._run({"worker": 1, "ps": 1}, "--worker_timeout_secs=20", kill_worker=True)
+
+  def test_steps_are_those_of_the_job(self):
+    model_dir = self._run({"worker": 2, "ps": 1}, "--steps=60", late=("worker", 1))
+    self.assertBetween(self._step(model_dir), 60, 61)
 
   def test_one_worker_without_server(self):
     model_dir = self._run({"worker": 1}, "--steps=30")

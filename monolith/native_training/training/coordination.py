@@ -1,8 +1,9 @@
 """How the processes of a job learn from each other that it is over.
 
-Workers report to a queue on the first server; the chief reads it. When all workers are
-done, and the chief has saved, it puts a word into a queue on each server, and the
-servers leave.
+Workers report to a queue on the first server; the chief reads it. The chief has a queue
+on each server, where it says once a second that the job goes on, and at last, when all
+workers are done and it has saved, that it is over. A server that hears nothing for long
+leaves with an error.
 """
 
 import threading
@@ -18,9 +19,13 @@ _NOTICE_SECS = 10
 _CAPACITY = 1 << 20  # Reports wait here while the chief is away.
 
 
-def _exit_queue(device: str) -> tf.queue.FIFOQueue:
+_KEEP_SECS = 1.0
+
+
+def _word_queue(device: str) -> tf.queue.FIFOQueue:
+  """The chief's words to a server: whether the job is over."""
   with tf.device(device):
-    return tf.queue.FIFOQueue(16, [tf.int64], [[]], shared_name="monolith_exit")
+    return tf.queue.FIFOQueue(1024, [tf.bool], [[]], shared_name="monolith_words")
 
 
 class JobReports:
@@ -51,16 +56,20 @@ class JobReports:
     self._report_done = tf.compat.v1.placeholder(tf.bool, [])
     index = tf.constant(cluster.worker_index, tf.int64)
     self._put = queue.enqueue((index, self._report_examples, self._report_done))
-    self._tell_exit = [
-      _exit_queue(device).enqueue((tf.constant(1, tf.int64),))
-      for device in cluster.ps_devices
+    self._is_over = tf.compat.v1.placeholder(tf.bool, [])
+    self._tell_servers = [
+      _word_queue(device).enqueue((self._is_over,)) for device in cluster.ps_devices
     ]
+    self._keep_servers_at = 0.0
 
   def report(
     self, session: tf.compat.v1.Session, examples: int, done: bool = False
   ) -> None:
-    """Tells the chief how many examples this worker has trained on, in all."""
+    """Tells the chief how many examples this worker has trained on, in all; the chief's
+    own report also keeps the servers."""
     session.run(self._put, {self._report_examples: examples, self._report_done: done})
+    if self._cluster.is_chief:
+      self._keep_servers(session)
 
   def job_examples(self, session: tf.compat.v1.Session) -> int:
     """Examples that all workers have reported. Chief only."""
@@ -90,6 +99,7 @@ class JobReports:
       if now > notice:
         logging.info("waiting for worker %s", ", ".join(map(str, missing)))
         notice = now + _NOTICE_SECS
+      self._keep_servers(session)
       time.sleep(_POLL_SECS)
     for i in missing:
       logging.warning(
@@ -100,31 +110,45 @@ class JobReports:
 
   def release_servers(self, session: tf.compat.v1.Session) -> None:
     """Lets the servers leave."""
-    session.run(self._tell_exit)
+    session.run(self._tell_servers, {self._is_over: True})
+
+  def _keep_servers(self, session: tf.compat.v1.Session) -> None:
+    if time.monotonic() >= self._keep_servers_at:
+      self._keep_servers_at = time.monotonic() + _KEEP_SECS
+      session.run(self._tell_servers, {self._is_over: False})
 
 
-def serve_until_released(cluster: Cluster, target: str) -> None:
+def serve_until_released(cluster: Cluster, target: str, timeout_secs: float) -> None:
   """Keeps a parameter server up until the chief says that the job is over.
 
   Raises:
+    TimeoutError: the chief has said nothing for `timeout_secs`.
     tf.errors.OpError: the server itself broke down.
   """
   failures = []
+  heard = time.monotonic()
   with tf.Graph().as_default() as graph:
-    told = _exit_queue(cluster.ps_devices[cluster.task_index]).dequeue()
+    word = _word_queue(cluster.ps_devices[cluster.task_index]).dequeue()
   config = tf.compat.v1.ConfigProto(device_filters=[cluster.worker_device])
 
-  def wait() -> None:
+  def listen() -> None:
+    nonlocal heard
     try:
       with tf.compat.v1.Session(target, graph=graph, config=config) as session:
-        session.run(told)
+        while not session.run(word):
+          heard = time.monotonic()
     except tf.errors.OpError as error:
       failures.append(error)
 
   # Signals are handled between the joins of the main thread, not inside a session.
-  waiting = threading.Thread(target=wait, daemon=True)
-  waiting.start()
-  while waiting.is_alive():
-    waiting.join(_POLL_SECS)
+  listening = threading.Thread(target=listen, daemon=True)
+  listening.start()
+  while listening.is_alive():
+    listening.join(_POLL_SECS)
+    if time.monotonic() - heard > timeout_secs:
+      raise TimeoutError(
+        f"the chief has not been heard of for {timeout_secs:.0f} s; parameter server "
+        f"{cluster.task_index} leaves"
+      )
   if failures:
     raise failures[0]

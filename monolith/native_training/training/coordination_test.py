@@ -49,7 +49,7 @@ class CoordinationTest(absltest.TestCase):
     """A parameter server that runs until it is released."""
     thread = threading.Thread(
       target=coordination.serve_until_released,
-      args=(self._cluster("ps", index), self._servers["ps", index].target),
+      args=(self._cluster("ps", index), self._servers["ps", index].target, 60.0),
       daemon=True,
     )
     thread.start()

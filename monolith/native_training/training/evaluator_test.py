@@ -1,3 +1,4 @@
+import json
 import os
 from unittest import mock
 
@@ -30,7 +31,8 @@ class NewCheckpointsTest(absltest.TestCase):
   def _save(self, step: int, final: bool = False) -> None:
     path = os.path.join(self._dir, f"model.ckpt-{step}")
     os.makedirs(f"{path}.tables")
-    text = f'{{"format_version": 1, "table_files": [], "final": {str(final).lower()}}}'
+    manifest = {"format_version": 1, "tables": [], "table_files": [], "rows": 0}
+    text = json.dumps({**manifest, "final": final})
     with open(f"{path}.tables/manifest.json", "w") as file:
       file.write(text)
 

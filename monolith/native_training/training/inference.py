@@ -87,8 +87,17 @@ def _metrics(graph: model_graph.ModelGraph, batch_size) -> dict[str, tuple]:
     label = tf.reshape(tf.cast(head.label, tf.float32), tf.shape(head.pred))
     metrics[f"{head.name}/label_mean"] = streaming.mean(label)
     if head.classification:
+      probability = tf.debugging.assert_less_equal(
+        tf.abs(head.pred - 0.5),
+        0.5,
+        f"head {head.name!r} is a classifier, whose pred is a probability, but its "
+        "values leave [0, 1]. Apply tf.sigmoid, or return an EstimatorSpec with "
+        "classification=False",
+      )
+      with tf.control_dependencies([probability]):
+        pred = tf.identity(head.pred)
       metrics[f"{head.name}/auc"] = streaming.auc(
-        label, head.pred, summation_method="careful_interpolation"
+        label, pred, summation_method="careful_interpolation"
       )
     else:
       metrics[f"{head.name}/rmse"] = streaming.root_mean_squared_error(label, head.pred)
@@ -126,6 +135,9 @@ def predict(
         except tf.errors.OutOfRangeError:
           return
       if yield_single_examples:
+        for name, values in batch.items():
+          if not np.ndim(values):
+            raise ValueError(f"head {name!r}: pred is a scalar, wanted one an example")
         for i in range(len(next(iter(batch.values())))):
           yield {name: np.asarray(values[i]) for name, values in batch.items()}
       else:

@@ -26,8 +26,8 @@ _HELP = {
   "log_step_count_steps": "Log loss and speed after so many of a worker's steps.",
   "save_summary_steps": "Write TensorBoard summaries after so many of the chief's "
   "steps.",
-  "worker_timeout_secs": "At its end the chief waits for the other workers; one that "
-  "has not been heard of for so long is given up.",
+  "worker_timeout_secs": "How long a worker may be silent: at its end the chief then "
+  "finishes without it, and servers that miss the chief leave with an error.",
   "progress_file": "Write this process's progress here as JSON, about once a second.",
 }
 
@@ -50,8 +50,9 @@ class RunnerConfig:
     checkpoints_max_to_keep: older checkpoints are removed.
     log_step_count_steps: a worker logs loss and speed after so many of its steps.
     save_summary_steps: summaries after so many of the chief's steps.
-    worker_timeout_secs: at its end the chief waits for the other workers; one that has
-      not been heard of for so long is given up.
+    worker_timeout_secs: how long a worker may be silent. At its end the chief waits for
+      the others and then finishes without the silent ones; servers that miss the chief
+      leave with an error.
     progress_file: the process keeps its progress here as JSON; `''` writes none.
   """
 
@@ -60,8 +61,8 @@ class RunnerConfig:
   model_name: str = ""
   num_ps: int | None = None
   num_workers: int | None = None
-  server_type: str | None = None
-  index: int | None = None
+  server_type: str = "worker"
+  index: int = 0
   save_checkpoints_steps: int | None = None
   save_checkpoints_secs: float | None = None
   checkpoints_max_to_keep: int = 10
@@ -80,13 +81,16 @@ class RunnerConfig:
       "server_type": cluster.task_type,
       "index": cluster.task_index,
     }
+    defaults = {field.name: field.default for field in dataclasses.fields(self)}
     for name, fact in facts.items():
       given = getattr(self, name)
-      if given is not None and given != fact:
-        raise ValueError(
-          f"RunnerConfig.{name}: got {given!r}, but TF_CONFIG says {fact!r}; the "
-          "cluster is described by TF_CONFIG alone"
+      if given not in (defaults[name], fact):
+        source = (
+          f"TF_CONFIG says {fact!r}"
+          if cluster.is_given
+          else "there is no TF_CONFIG, which says where the job's processes are"
         )
+        raise ValueError(f"RunnerConfig.{name}: got {given!r}, but {source}")
       setattr(self, name, fact)
     for name in (
       "checkpoints_max_to_keep",

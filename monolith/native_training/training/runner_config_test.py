@@ -61,11 +61,19 @@ class RunnerConfigTest(parameterized.TestCase):
     ({"num_ps": 2}, "num_ps: got 2, but TF_CONFIG says 1"),
     ({"num_workers": 2}, "num_workers: got 2, but TF_CONFIG says 3"),
     ({"server_type": "ps"}, "server_type: got 'ps', but TF_CONFIG says 'worker'"),
-    ({"index": 0}, "index: got 0, but TF_CONFIG says 1"),
+    ({"index": 2}, "index: got 2, but TF_CONFIG says 1"),
   )
   def test_the_cluster_in_short_may_not_disagree(self, given, message):
     with self.assertRaisesRegex(ValueError, message):
       RunnerConfig(_TF_CONFIG, **given)
+
+  def test_a_cluster_needs_tf_config(self):
+    with self.assertRaisesRegex(ValueError, "num_ps: got 2, but there is no TF_CONFIG"):
+      RunnerConfig(tf_config={}, num_ps=2)
+
+  def test_the_defaults_in_short_fit_any_cluster(self):
+    conf = RunnerConfig(_TF_CONFIG, server_type="worker", index=0)
+    self.assertEqual(conf.index, 1)
 
   @parameterized.parameters(
     "checkpoints_max_to_keep",

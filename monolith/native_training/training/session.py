@@ -11,7 +11,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.training.checkpoint import Checkpointer
+from monolith.native_training.training.checkpoint import Checkpointer, step_of
 from monolith.native_training.training.cluster import Cluster
 
 _POLL_SECS = 0.2
@@ -35,6 +35,8 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     checkpointer: for the graph.
     find_checkpoint: returns the path of the checkpoint to begin with, or None.
     warm_start: given the session, changes initial values; not called after a restore.
+    on_begin: called on the chief, before others begin, with the session and the global
+      step that training begins with.
   """
 
   def __init__(
@@ -44,12 +46,14 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     checkpointer: Checkpointer,
     find_checkpoint: Callable[[], str | None],
     warm_start: Callable[[tf.compat.v1.Session], None] | None = None,
+    on_begin: Callable[[tf.compat.v1.Session, int], None] | None = None,
   ):
     self._cluster = cluster
     self._target = target
     self._checkpointer = checkpointer
     self._find_checkpoint = find_checkpoint
     self._warm_start = warm_start
+    self._on_begin = on_begin
     step = tf.compat.v1.train.get_global_step()
     others = [v for v in tf.compat.v1.global_variables() if v is not step]
     self._init_others = tf.compat.v1.variables_initializer(others)
@@ -70,6 +74,8 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
 
   def _initialize(self, session: tf.compat.v1.Session) -> None:
     checkpoint = self._find_checkpoint()
+    if self._on_begin:
+      self._on_begin(session, step_of(checkpoint) if checkpoint else 0)
     if checkpoint:
       self._checkpointer.restore(session, checkpoint)
       logging.info("restored %s", checkpoint)

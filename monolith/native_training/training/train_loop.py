@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from absl import logging
 
+from monolith.core.hyperparams import Params
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import checkpoint, model_graph, train_step
 from monolith.native_training.training.cluster import Cluster
@@ -20,11 +21,14 @@ _DEFAULT_SAVE_SECS = 600.0
 
 
 class _SavePolicy:
-  """When the chief saves."""
+  """When the chief saves: as the config says, else as the model's parameters do."""
 
-  def __init__(self, config: RunnerConfig):
+  def __init__(self, config: RunnerConfig, params: Params):
     self._steps = config.save_checkpoints_steps
     self._secs = config.save_checkpoints_secs
+    if self._steps is None and self._secs is None:
+      self._steps = params.train.save_checkpoints_steps
+      self._secs = params.train.save_checkpoints_secs
     if self._steps is None and self._secs is None:
       self._secs = _DEFAULT_SAVE_SECS
     self.last_step: int | None = None
@@ -96,9 +100,10 @@ class TrainLoop:
         self._checkpointer,
         self._checkpoint_to_resume,
         self._warm_start if self._warm_start_from else None,
+        lambda session, step: self._set_limit(session, step, steps, max_steps),
       )
       with tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks)) as session:
-        return self._train(session, steps, max_steps)
+        return self._train(session)
 
   def _build(self) -> None:
     self._global_step = tf.compat.v1.train.get_or_create_global_step()
@@ -118,6 +123,13 @@ class TrainLoop:
     self._checkpointer = checkpoint.Checkpointer(
       graph.embedding, self._config.checkpoints_max_to_keep
     )
+    # Where all workers stop. No global variable: it is the job's, not the model's.
+    with tf.device(self._global_step.device):
+      self._limit_value = tf.compat.v1.placeholder(tf.int64, [])
+      self._limit = tf.compat.v1.Variable(
+        self._limit_value, trainable=False, collections=[], use_resource=True
+      )
+    self._limit_is_set = self._limit.is_initialized()
     self._reports = None
     if self._cluster.is_distributed:
       self._reports = JobReports(self._cluster, self._config.worker_timeout_secs)
@@ -131,20 +143,33 @@ class TrainLoop:
   def _warm_start(self, session: tf.compat.v1.Session) -> None:
     source = self._warm_start_from
     path = checkpoint.latest_checkpoint(source) if tf.io.gfile.isdir(source) else source
-    if path is None:
+    if path is None or not checkpoint.is_complete(path):
       raise ValueError(f"warm_start_from: found no complete checkpoint in {source}")
     self._checkpointer.warm_start(session, path)
 
-  def _train(self, session, steps: int | None, max_steps: int | None) -> int:
+  def _set_limit(
+    self,
+    session: tf.compat.v1.Session,
+    begin: int,
+    steps: int | None,
+    max_steps: int | None,
+  ) -> None:
+    """Sets the global step at which all workers stop, unless an earlier chief has."""
+    if session.run(self._limit_is_set):
+      return
+    limits = [max_steps, begin + steps if steps else None]
+    limit = min((n for n in limits if n is not None), default=tf.int64.max)
+    session.run(self._limit.initializer, {self._limit_value: limit})
+
+  def _train(self, session) -> int:
     raw = session._tf_sess  # What hooks get as `SessionRunContext.session`.
-    step = int(raw().run(self._global_step))
-    if steps is not None:
-      max_steps = min(step + steps, max_steps or step + steps)
+    step, limit = (int(n) for n in raw().run([self._global_step, self._limit]))
+    max_steps = limit if limit < tf.int64.max else None
     on_report = None
     if self._reports:
       on_report = lambda examples: self._reports.report(raw(), examples)  # noqa: E731
     progress = ProgressReporter(self._config, self._cluster, max_steps, on_report)
-    policy = _SavePolicy(self._config)
+    policy = _SavePolicy(self._config, self._model.p)
     latest = checkpoint.latest_checkpoint(self._config.model_dir)
     if latest and checkpoint.step_of(latest) == step:
       policy.saved(step)
@@ -160,7 +185,7 @@ class TrainLoop:
     if self._summary is not None:
       with_summary = {**fetches, "summary": self._summary}
     with contextlib.suppress(tf.errors.OutOfRangeError):
-      while (max_steps is None or step < max_steps) and not session.should_stop():
+      while step < limit and not session.should_stop():
         done = session.run(with_summary if progress.wants_summary() else fetches)
         step = int(done["step"])
         progress.step_done(

@@ -122,6 +122,8 @@ def _clip(gradients: list, clip_norm: float | None) -> list:
 
   Fails the step, before anything is updated, where the norm is not finite.
   """
+  if clip_norm is not None and not 0 <= clip_norm < float("inf"):
+    raise ValueError(f"p.clip_norm: got {clip_norm!r}, wanted 0 or more, or None")
   if not gradients:
     return gradients
   norm = tf.debugging.check_numerics(
