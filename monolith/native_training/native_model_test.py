@@ -236,7 +236,7 @@ class LookupErrorTest(parameterized.TestCase):
     ),
     (
       dict(features=["a"], slice_dim=2, learning_rate_fn="0.1"),
-      "'vec': got learning_rate '0.1', wanted a number or a function",
+      "'vec': got learning_rate '0.1', wanted a number, 0 or more",
     ),
   )
   def test_arguments_that_do_not_fit(self, arguments, message):

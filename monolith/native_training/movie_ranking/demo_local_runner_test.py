@@ -168,7 +168,7 @@ class ProgramTest(absltest.TestCase):
 
   def test_a_wrong_value_is_an_error(self):
     run = self._run("--dataset=2m")
-    self.assertEqual(run.returncode, 1)
+    self.assertEqual(run.returncode, 2)
     self.assertIn("value should be one of <100k|1m|25m|synthetic>", run.stderr)
 
   def test_does_not_import_tensorflow(self):
