@@ -80,7 +80,10 @@ class ClusterJobTest(absltest.TestCase):
       )
     if kill_worker:
       time.sleep(1)
-      processes.pop(("worker", 0)).kill()
+      killed = processes.pop(("worker", 0))
+      killed.kill()
+      killed.wait()
+      logs.pop(("worker", 0)).close()
     try:
       for task, process in processes.items():
         code = process.wait(timeout=_LIMIT_SECONDS)
@@ -119,7 +122,8 @@ class ClusterJobTest(absltest.TestCase):
     self.assertBetween(self._step(model_dir), 50, 51)
 
   def test_servers_leave_when_the_chief_is_gone(self):
-    with self.assertRaisesRegex(AssertionError, "ps', 0.*chief has not been heard of"):
+    message = "(?s)ps', 0.*chief has not been heard of"
+    with self.assertRaisesRegex(AssertionError, message):
       self._run({"worker": 1, "ps": 1}, "--worker_timeout_secs=20", kill_worker=True)
 
   def test_steps_are_those_of_the_job(self):
