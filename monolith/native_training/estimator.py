@@ -69,6 +69,7 @@ class Estimator:
     self._config = conf
     self._warm_start_from = warm_start_from
     self._cluster = conf.cluster()
+    self._job_is_over = False
 
   @property
   def model_dir(self) -> str:
@@ -106,6 +107,9 @@ class Estimator:
     Raises:
       ValueError: `steps` or `max_steps` is not positive, or the model is not usable.
       tf.errors.InvalidArgumentError: a batch is not usable, or a gradient not finite.
+      RuntimeError: called again in a cluster with parameter servers, which leave when
+        the job is over.
+      TimeoutError: another process of the job has been silent for too long.
     """
     if steps is None and max_steps is None:
       steps, max_steps = self._model.p.train.steps, self._model.p.train.max_steps
@@ -113,13 +117,19 @@ class Estimator:
       if value is not None and (not isinstance(value, int) or value < 1):
         raise ValueError(f"{name}: got {value!r}, wanted a whole number above 0")
     cluster = self._cluster
+    timeout_secs = self._config.worker_timeout_secs
     if cluster.task_type == "evaluator":
-      for path in evaluator.new_checkpoints(self.model_dir):
+      for path in evaluator.new_checkpoints(self.model_dir, timeout_secs):
         self._evaluate(path)
       return self
+    if self._job_is_over:
+      raise RuntimeError(
+        "train: the job that TF_CONFIG describes is over, and its parameter servers "
+        "have left. Start its processes again to train further"
+      )
+    self._job_is_over = cluster.is_distributed
     target = _start_server(cluster) if cluster.is_distributed else ""
     if cluster.task_type == "ps":
-      timeout_secs = self._config.worker_timeout_secs
       coordination.serve_until_released(cluster, target, timeout_secs)
       return self
     on_save = None

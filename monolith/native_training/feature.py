@@ -65,7 +65,7 @@ def make_combiner(
     feature_name: for error messages.
     combiner: `'reduce_sum'`, `'reduce_mean'`, `'first_n'`, an object, or `None`:
       first_n where `max_seq_length > 0`, otherwise the sum.
-    max_seq_length: how many ids `first_n` keeps.
+    max_seq_length: how many ids `first_n` keeps; nothing else reads it.
 
   Raises:
     ValueError: the combiner is unknown or lacks its length.

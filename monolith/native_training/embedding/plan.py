@@ -16,6 +16,8 @@ from typing import Any
 from monolith.native_training import entry
 from monolith.native_training.feature import FeatureColumn
 
+_MAX_TABLE_DIM = 65536  # TableConfig::kMaxTableDim of the C++ core.
+
 LearningRate = float | Callable[[Any], Any]
 
 
@@ -96,6 +98,11 @@ class Table:
 
   def add(self, segment: Segment) -> None:
     """Adds a segment, or checks that the one of this name is the same."""
+    if segment.name not in self.segments and self.dim + segment.dim > _MAX_TABLE_DIM:
+      raise ValueError(
+        f"slice {segment.name!r} of table {self.name!r}: got dim {segment.dim} beside "
+        f"{self.dim} of its other slices, wanted at most {_MAX_TABLE_DIM} in all"
+      )
     known = self.segments.setdefault(segment.name, segment)
     for field in dataclasses.fields(Segment):
       got, had = getattr(segment, field.name), getattr(known, field.name)

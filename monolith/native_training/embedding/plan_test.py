@@ -151,6 +151,13 @@ class EmbeddingPlanTest(parameterized.TestCase):
     ):
       self.plan.add_output("item", _segment())
 
+  def test_the_slices_of_a_table_have_a_largest_width(self):
+    self.plan.add_feature(_column("item"))
+    self.plan.add_output("item", _segment(dim=65535))
+    self.plan.add_output("item", _segment("bias", dim=1))
+    with self.assertRaisesRegex(ValueError, "'more' of table 'item': got dim 1 beside"):
+      self.plan.add_output("item", _segment("more", dim=1))
+
   @parameterized.parameters(0, -1, 2.0, "4", True)
   def test_a_slice_must_have_a_width(self, dim):
     self.plan.add_feature(_column("item"))

@@ -3,15 +3,14 @@
 import glob
 import json
 import os
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 import tensorflow as tf
 from absl.testing import absltest
 
+from monolith.native_training.movie_ranking import local_cluster
 from monolith.native_training.training import checkpoint
 from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
 
@@ -19,26 +18,16 @@ _LIMIT_SECONDS = 240
 _LATE_SECONDS = 15
 
 
-def _addresses(count: int) -> list[str]:
-  sockets = [socket.socket() for _ in range(count)]
-  for each in sockets:
-    each.bind(("127.0.0.1", 0))
-  addresses = [f"127.0.0.1:{each.getsockname()[1]}" for each in sockets]
-  for each in sockets:
-    each.close()
-  return addresses
-
-
 class ClusterJobTest(absltest.TestCase):
-  def _run(
+  def _outcomes(
     self,
     jobs: dict[str, int],
     *flags: str,
     evaluator: bool = False,
     late: tuple[str, int] | None = None,
     kill_worker: bool = False,
-  ) -> str:
-    """Runs a job to its end; every process must leave with exit code 0.
+  ) -> tuple[str, dict[tuple[str, int], tuple[int, str]]]:
+    """Runs a job to its end, which every process must reach by itself.
 
     Args:
       jobs: how many processes of each type.
@@ -48,53 +37,64 @@ class ClusterJobTest(absltest.TestCase):
       kill_worker: kills worker 0 before it can end.
 
     Returns:
-      Its model_dir.
+      Its model_dir, and the exit code and log of each process that was not killed.
     """
-    cluster = {name: _addresses(count) for name, count in jobs.items()}
+    cluster = {
+      name: [f"127.0.0.1:{port}" for port in local_cluster.free_ports(count)]
+      for name, count in jobs.items()
+    }
     tasks = [(name, i) for name, count in jobs.items() for i in range(count)]
     if evaluator:
       tasks.append(("evaluator", 0))
     model_dir = self.create_tempdir().full_path
-    processes, logs = {}, {}
-    for name, index in sorted(tasks, key=lambda task: task == late):
-      if (name, index) == late:
-        time.sleep(_LATE_SECONDS)
-      task = {"type": name, "index": index}
-      environment = {
+    processes, outcomes = {}, {}
+    try:
+      for task in sorted(tasks, key=lambda task: task == late):
+        if task == late:
+          time.sleep(_LATE_SECONDS)
+        log = open(self.create_tempfile().full_path, "w+")
+        self.addCleanup(log.close)
+        processes[task] = self._start(cluster, task, model_dir, flags, log), log
+      if kill_worker:
+        time.sleep(1)
+        killed, _ = processes.pop(("worker", 0))
+        killed.kill()
+        killed.wait()
+      for task, (process, log) in processes.items():
+        code = process.wait(timeout=_LIMIT_SECONDS)
+        log.seek(0)
+        outcomes[task] = code, log.read()
+    finally:
+      for process, _ in processes.values():
+        if process.poll() is None:
+          process.kill()
+          process.wait()
+    return model_dir, outcomes
+
+  def _start(self, cluster, task, model_dir, flags, log) -> subprocess.Popen:
+    task = {"type": task[0], "index": task[1]}
+    return subprocess.Popen(
+      [
+        sys.executable,
+        "-m",
+        "monolith.native_training.training.sums_job",
+        f"--model_dir={model_dir}",
+        *flags,
+      ],
+      env={
         **os.environ,
         "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
         "TF_CPP_MIN_LOG_LEVEL": "2",
         "PYTHONPATH": os.pathsep.join(sys.path),
-      }
-      logs[name, index] = tempfile.TemporaryFile("w+")
-      processes[name, index] = subprocess.Popen(
-        [
-          sys.executable,
-          "-m",
-          "monolith.native_training.training.sums_job",
-          f"--model_dir={model_dir}",
-          *flags,
-        ],
-        env=environment,
-        stderr=logs[name, index],
-      )
-    if kill_worker:
-      time.sleep(1)
-      killed = processes.pop(("worker", 0))
-      killed.kill()
-      killed.wait()
-      logs.pop(("worker", 0)).close()
-    try:
-      for task, process in processes.items():
-        code = process.wait(timeout=_LIMIT_SECONDS)
-        logs[task].seek(0)
-        self.assertEqual(code, 0, f"{task}: {logs[task].read()[-3000:]}")
-    finally:
-      for task, process in processes.items():
-        if process.poll() is None:
-          process.kill()
-          process.wait()
-        logs[task].close()
+      },
+      stderr=log,
+    )
+
+  def _run(self, *args, **kwargs) -> str:
+    """Runs a job in which every process must leave with exit code 0; its model_dir."""
+    model_dir, outcomes = self._outcomes(*args, **kwargs)
+    for task, (code, log) in outcomes.items():
+      self.assertEqual(code, 0, f"{task}: {log[-3000:]}")
     return model_dir
 
   def _step(self, model_dir: str) -> int:
@@ -121,10 +121,21 @@ class ClusterJobTest(absltest.TestCase):
     # A worker may be in the middle of a step when the other reaches the last one.
     self.assertBetween(self._step(model_dir), 50, 51)
 
-  def test_servers_leave_when_the_chief_is_gone(self):
-    message = "(?s)ps', 0.*chief has not been heard of"
-    with self.assertRaisesRegex(AssertionError, message):
-      self._run({"worker": 1, "ps": 1}, "--worker_timeout_secs=20", kill_worker=True)
+  def test_everybody_leaves_when_the_chief_is_gone(self):
+    _, outcomes = self._outcomes(
+      {"worker": 2, "ps": 1},
+      "--worker_timeout_secs=20",
+      evaluator=True,
+      kill_worker=True,
+    )
+    for task, message in (
+      (("ps", 0), "chief has not been heard of for 20 s"),
+      (("worker", 1), r"parameter server 0 \(127.0.0.1:\d+\) cannot be reached"),
+      (("evaluator", 0), "chief has given no sign of life in .* for 20 s"),
+    ):
+      code, log = outcomes[task]
+      self.assertNotEqual(code, 0, task)
+      self.assertRegex(log, message)
 
   def test_steps_are_those_of_the_job(self):
     model_dir = self._run({"worker": 2, "ps": 1}, "--steps=60", late=("worker", 1))

@@ -1,18 +1,12 @@
-import socket
 import threading
 
 import tensorflow as tf
 from absl.testing import absltest
 
+from monolith.native_training.movie_ranking import local_cluster
 from monolith.native_training.training import coordination
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.session import session_config
-
-
-def _address() -> str:
-  with socket.socket() as probe:
-    probe.bind(("localhost", 0))
-    return f"localhost:{probe.getsockname()[1]}"
 
 
 class CoordinationTest(absltest.TestCase):
@@ -21,7 +15,8 @@ class CoordinationTest(absltest.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls._jobs = dict(workers=(_address(), _address()), ps=(_address(), _address()))
+    addresses = [f"127.0.0.1:{port}" for port in local_cluster.free_ports(4)]
+    cls._jobs = dict(workers=tuple(addresses[:2]), ps=tuple(addresses[2:]))
     spec = Cluster(**cls._jobs).spec()
     cls._servers = {
       (job, i): tf.distribute.Server(spec, job_name=job, task_index=i)

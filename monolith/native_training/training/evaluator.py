@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 
 from monolith.native_training.training import checkpoint
+from monolith.native_training.training.heartbeat import HeartbeatWatch
 
 _POLL_SECS = 1.0
 # A folder may hold the final checkpoint of an earlier run, which a chief that is just
@@ -11,10 +12,18 @@ _POLL_SECS = 1.0
 _RESUME_SECS = 30.0
 
 
-def new_checkpoints(model_dir: str) -> Iterator[str]:
-  """Yields each new checkpoint's path, newest first served, until the final one."""
+def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
+  """Yields each new checkpoint's path, newest first served, until the final one.
+
+  Args:
+    timeout_secs: how long the chief may give no sign of life.
+
+  Raises:
+    TimeoutError: it has given none for so long, and there is no final checkpoint.
+  """
   seen = None
   leave_at = time.monotonic() + _RESUME_SECS
+  chief = HeartbeatWatch(model_dir)
   while True:
     path = checkpoint.latest_checkpoint(model_dir)
     if path and path != seen:
@@ -25,4 +34,10 @@ def new_checkpoints(model_dir: str) -> Iterator[str]:
       continue
     if path and checkpoint.is_final(path) and time.monotonic() >= leave_at:
       return
+    if chief.silent_secs() > timeout_secs:
+      raise TimeoutError(
+        f"the chief has given no sign of life in {model_dir} for {timeout_secs:.0f} s, "
+        f"and its last checkpoint ({path or 'none'}) does not end the job; the "
+        "evaluator leaves"
+      )
     time.sleep(_POLL_SECS)

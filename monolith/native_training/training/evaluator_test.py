@@ -1,5 +1,6 @@
 import json
 import os
+import time
 from unittest import mock
 
 from absl.testing import absltest
@@ -16,9 +17,7 @@ class NewCheckpointsTest(absltest.TestCase):
     self._now = 0.0
     self._chief = {}
     self.enter_context(
-      mock.patch.multiple(
-        evaluator.time, monotonic=lambda: self._now, sleep=self._sleep
-      )
+      mock.patch.multiple(time, monotonic=lambda: self._now, sleep=self._sleep)
     )
 
   def _sleep(self, seconds: float) -> None:
@@ -36,11 +35,16 @@ class NewCheckpointsTest(absltest.TestCase):
     with open(f"{path}.tables/manifest.json", "w") as file:
       file.write(text)
 
+  def _beat(self) -> None:
+    with open(os.path.join(self._dir, "chief.alive"), "w") as file:
+      file.write(str(self._now))
+
   def _steps(self) -> list[int]:
-    return [checkpoint.step_of(p) for p in evaluator.new_checkpoints(self._dir)]
+    return [checkpoint.step_of(p) for p in evaluator.new_checkpoints(self._dir, 150.0)]
 
   def test_each_one_is_served_once_until_the_final_one(self):
     self._chief = {
+      **{now: self._beat for now in range(0, 200, 20)},
       5: lambda: self._save(10),
       15: lambda: self._save(20),
       200: lambda: self._save(30, final=True),
@@ -56,7 +60,7 @@ class NewCheckpointsTest(absltest.TestCase):
 
   def test_those_that_came_while_it_was_busy_are_skipped_but_for_the_newest(self):
     self._save(10)
-    served = evaluator.new_checkpoints(self._dir)
+    served = evaluator.new_checkpoints(self._dir, 150.0)
     self.assertEqual(checkpoint.step_of(next(served)), 10)
     for step in (20, 30):
       self._save(step)
@@ -82,6 +86,14 @@ class NewCheckpointsTest(absltest.TestCase):
     path = os.path.join(self._dir, "model.ckpt-10")
     self._chief = {50: lambda: checkpoint.mark(path, final=True)}
     self.assertEqual(self._steps(), [10])
+
+  def test_a_silent_chief_is_given_up(self):
+    self._chief = {60: lambda: self._save(10), 100: self._beat}
+    served = evaluator.new_checkpoints(self._dir, 150.0)
+    self.assertEqual(checkpoint.step_of(next(served)), 10)
+    with self.assertRaisesRegex(TimeoutError, "no sign of life in .* for 150 s.*-10"):
+      next(served)
+    self.assertBetween(self._now, 250, 253)
 
 
 if __name__ == "__main__":

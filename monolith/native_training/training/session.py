@@ -1,10 +1,11 @@
 """Sessions whose variables and tables are ready.
 
-The chief restores the newest checkpoint or initializes; everybody else waits for it.
-`global_step` is initialized last, so that a worker that finds it initialized finds all
-the rest too.
+The chief restores the newest checkpoint or initializes, and then says on every server
+that it is ready; everybody else waits for that word of all servers. A server that was
+restarted has lost the word with all the rest.
 """
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -37,6 +38,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     warm_start: given the session, changes initial values; not called after a restore.
     on_begin: called on the chief, before others begin, with the session and the global
       step that training begins with.
+    timeout_secs: how long to wait for servers that cannot be reached.
   """
 
   def __init__(
@@ -47,6 +49,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     find_checkpoint: Callable[[], str | None],
     warm_start: Callable[[tf.compat.v1.Session], None] | None = None,
     on_begin: Callable[[tf.compat.v1.Session, int], None] | None = None,
+    timeout_secs: float = 600.0,
   ):
     self._cluster = cluster
     self._target = target
@@ -54,19 +57,21 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     self._find_checkpoint = find_checkpoint
     self._warm_start = warm_start
     self._on_begin = on_begin
-    step = tf.compat.v1.train.get_global_step()
-    others = [v for v in tf.compat.v1.global_variables() if v is not step]
-    self._init_others = tf.compat.v1.variables_initializer(others)
-    self._init_step = step.initializer
-    self._is_ready = step.is_initialized()
+    self._timeout_secs = timeout_secs
+    self._init = tf.compat.v1.global_variables_initializer()
+    ready = _ready_words(cluster)
+    self._say_ready = tf.group([word.initializer for word in ready])
+    self._is_ready = tf.reduce_all([word.is_initialized() for word in ready])
     self._local_init = tf.group(
       tf.compat.v1.local_variables_initializer(), tf.compat.v1.tables_initializer()
     )
 
   def create_session(self) -> tf.compat.v1.Session:
+    wait_for_servers(self._cluster, self._timeout_secs)
     session = tf.compat.v1.Session(self._target, config=session_config(self._cluster))
     if self._cluster.is_chief:
       self._initialize(session)
+      session.run(self._say_ready)
     else:
       self._wait_for_chief(session)
     session.run(self._local_init)
@@ -81,10 +86,9 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
       logging.info("restored %s", checkpoint)
       return
     self._checkpointer.clear_tables(session)
-    session.run(self._init_others)
+    session.run(self._init)
     if self._warm_start:
       self._warm_start(session)
-    session.run(self._init_step)
 
   def _wait_for_chief(self, session: tf.compat.v1.Session) -> None:
     notice = time.monotonic() + _NOTICE_SECS
@@ -93,3 +97,54 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
         logging.info("still waiting for the chief to initialize the model")
         notice += _NOTICE_SECS
       time.sleep(_POLL_SECS)
+
+
+def _ready_words(cluster: Cluster) -> list[tf.Variable]:
+  """A variable on each server, whose being initialized is the word."""
+  words = []
+  for i, device in enumerate(cluster.ps_devices):
+    with tf.device(device):
+      # No global variable: it is the job's, not the model's.
+      word = tf.compat.v1.Variable(
+        True,
+        trainable=False,
+        collections=[],
+        use_resource=True,
+        name=f"monolith_ready_{i}",
+      )
+    words.append(word)
+  return words
+
+
+def wait_for_servers(cluster: Cluster, timeout_secs: float) -> None:
+  """Returns when every parameter server can be reached.
+
+  Raises:
+    TimeoutError: one cannot; the message names it.
+  """
+  begin = time.monotonic()
+  notice = begin + _NOTICE_SECS
+  for i, address in enumerate(cluster.ps):
+    while (problem := _connection_problem(address)) is not None:
+      name = f"parameter server {i} ({address})"
+      now = time.monotonic()
+      if now - begin > timeout_secs:
+        raise TimeoutError(
+          f"{name} cannot be reached for {timeout_secs:.0f} s: {problem}. Is it "
+          "running, and is its address in TF_CONFIG right? A job whose chief has left "
+          "or died has no servers any more"
+        )
+      if now > notice:
+        logging.info("still waiting for %s: %s", name, problem)
+        notice = now + _NOTICE_SECS
+      time.sleep(_POLL_SECS)
+
+
+def _connection_problem(address: str) -> str | None:
+  """Why nobody answers at `host:port`; None where somebody does."""
+  host, port = address.rsplit(":", 1)
+  try:
+    socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
+  except OSError as error:
+    return str(error)
+  return None

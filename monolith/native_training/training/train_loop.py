@@ -9,7 +9,12 @@ from absl import logging
 
 from monolith.core.hyperparams import Params
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import checkpoint, model_graph, train_step
+from monolith.native_training.training import (
+  checkpoint,
+  heartbeat,
+  model_graph,
+  train_step,
+)
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.placement import device_setter
@@ -101,9 +106,13 @@ class TrainLoop:
         self._checkpoint_to_resume,
         self._warm_start if self._warm_start_from else None,
         lambda session, step: self._set_limit(session, step, steps, max_steps),
+        self._config.worker_timeout_secs,
       )
-      with tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks)) as session:
-        return self._train(session)
+      with contextlib.ExitStack() as stack:
+        if self._saves and self._cluster.is_given:
+          stack.enter_context(heartbeat.beating(self._config.model_dir))
+        session = tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks))
+        return self._train(stack.enter_context(session))
 
   def _build(self) -> None:
     self._global_step = tf.compat.v1.train.get_or_create_global_step()
@@ -184,16 +193,18 @@ class TrainLoop:
     with_summary = fetches
     if self._summary is not None:
       with_summary = {**fetches, "summary": self._summary}
-    with contextlib.suppress(tf.errors.OutOfRangeError):
-      while step < limit and not session.should_stop():
+    while step < limit and not session.should_stop():
+      try:
         done = session.run(with_summary if progress.wants_summary() else fetches)
-        step = int(done["step"])
-        progress.step_done(
-          step, float(done["loss"]), int(done["examples"]), done.get("summary")
-        )
-        if self._saves and policy.is_due(step):
-          self._save(raw(), step, progress)
-          policy.saved(step)
+      except tf.errors.OutOfRangeError:  # The end of the data.
+        break
+      step = int(done["step"])
+      progress.step_done(
+        step, float(done["loss"]), int(done["examples"]), done.get("summary")
+      )
+      if self._saves and policy.is_due(step):
+        self._save(raw(), step, progress)
+        policy.saved(step)
     return self._finish(raw(), progress, policy)
 
   @property

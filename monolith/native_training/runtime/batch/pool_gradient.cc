@@ -10,11 +10,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "monolith/native_training/runtime/batch/finite.h"
 #include "monolith/native_training/runtime/batch/pooled_slice.h"
 #include "monolith/native_training/runtime/batch/row_groups.h"
 #include "monolith/native_training/runtime/batch/value_buffers.h"
 #include "monolith/native_training/runtime/concurrency/executor.h"
+#include "monolith/native_training/runtime/hash_table/finite_check.h"
 
 namespace monolith {
 namespace {

@@ -11,6 +11,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "monolith/native_training/runtime/concurrency/executor.h"
+#include "monolith/native_training/runtime/concurrency/shared_loop.h"
 
 namespace monolith {
 
@@ -38,14 +39,12 @@ class ThreadPoolExecutor final : public Executor {
   void ParallelFor(int64_t n, absl::FunctionRef<void(int64_t)> body) override;
 
  private:
-  struct Loop;
-
   void RunThread();
 
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::deque<std::shared_ptr<Loop>> loops_;  // guarded by mutex_
-  bool stopping_ = false;                    // guarded by mutex_
+  std::deque<std::shared_ptr<SharedLoop>> loops_;  // guarded by mutex_
+  bool stopping_ = false;                          // guarded by mutex_
   std::vector<std::thread> threads_;
 };
 

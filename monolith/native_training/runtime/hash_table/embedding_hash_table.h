@@ -99,19 +99,27 @@ class EmbeddingHashTable {
                       absl::Span<float> values,  // (n, dim)
                       Executor& executor = InlineExecutor::Get()) const;
 
-  // Sets embeddings. A new row gets the optimizers' initial state; the state of
-  // an existing one stays. Of a repeated id the last value wins.
+  // Sets embeddings, if all are finite. A new row gets the optimizers' initial
+  // state; the state of an existing one stays. Of a repeated id the last value
+  // wins.
   absl::Status Assign(absl::Span<const int64_t> ids,   // (n)
                       absl::Span<const float> values,  // (n, dim)
                       uint32_t update_time,
                       Executor& executor = InlineExecutor::Get());
 
-  // Adds to embeddings; a new row starts at its initial value. All values of a
-  // repeated id are added, in their order.
+  // Adds to embeddings, if all values are finite; a new row starts at its
+  // initial value. All values of a repeated id are added, in their order.
   absl::Status AssignAdd(absl::Span<const int64_t> ids,   // (n)
                          absl::Span<const float> values,  // (n, dim)
                          uint32_t update_time,
                          Executor& executor = InlineExecutor::Get());
+
+  // Whether Assign and AssignAdd would accept their arguments: sizes, and that
+  // every value is finite. For values of several tables that must all be good
+  // before the first is changed.
+  absl::Status ValidateValues(absl::Span<const int64_t> ids,
+                              absl::Span<const float> values,
+                              Executor& executor = InlineExecutor::Get()) const;
 
   // Trains: one step of each segment's optimizer. The gradients of a repeated
   // id are summed in their order and applied once; a sum out of float's range

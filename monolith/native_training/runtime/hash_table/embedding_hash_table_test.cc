@@ -267,6 +267,23 @@ TEST(EmbeddingHashTableTest, NonFiniteGradientsChangeNothing) {
   EXPECT_THAT(LookupAll(*table, {1, 2}), ElementsAre(1, 2, 3, 4));
 }
 
+TEST(EmbeddingHashTableTest, NonFiniteValuesChangeNothing) {
+  auto table = MakeTable(OneSegment(2, kSgd));
+  ASSERT_TRUE(table->Assign({1, 2}, {1, 2, 3, 4}, 7).ok());
+  for (float bad : {std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    for (const absl::Status& status :
+         {table->Assign({1, 77}, {9, 9, 9, bad}, 8),
+          table->AssignAdd({1, 77}, {9, 9, 9, bad}, 8)}) {
+      EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+      EXPECT_THAT(std::string(status.message()),
+                  HasSubstr("table 'test': the value of id 77 (row 1, "
+                            "column 1) is"));
+    }
+  }
+  EXPECT_EQ(table->size(), 2);
+  EXPECT_THAT(LookupAll(*table, {1, 2}), ElementsAre(1, 2, 3, 4));
+}
+
 TEST(EmbeddingHashTableTest, CreateRefusesBadConfigs) {
   TableConfig config = OneSegment(0, kSgd);
   EXPECT_EQ(EmbeddingHashTable::Create(config).status().code(),

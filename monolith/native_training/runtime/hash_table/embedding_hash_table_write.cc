@@ -4,7 +4,9 @@
 #include <cstring>
 #include <mutex>
 
+#include "absl/strings/str_cat.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/finite_check.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/row_schema.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
@@ -32,11 +34,25 @@ absl::Status WriteRows(absl::Span<const int64_t> ids, RowArena& arena,
 
 }  // namespace
 
+absl::Status EmbeddingHashTable::ValidateValues(absl::Span<const int64_t> ids,
+                                                absl::Span<const float> values,
+                                                Executor& executor) const {
+  absl::Status status = CheckMatrix("values", ids.size(), values.size(), dim_);
+  if (!status.ok()) return status;
+  const size_t bad = FindNonFinite(values, executor);
+  if (bad == values.size()) return absl::OkStatus();
+  const size_t dim = static_cast<size_t>(dim_);
+  return absl::InvalidArgumentError(absl::StrCat(
+      "table '", config_.name, "': the value of id ", ids[bad / dim], " (row ",
+      bad / dim, ", column ", bad % dim, ") is ", values[bad],
+      ", wanted a finite number; no row was changed"));
+}
+
 absl::Status EmbeddingHashTable::Assign(absl::Span<const int64_t> ids,
                                         absl::Span<const float> values,
                                         uint32_t update_time,
                                         Executor& executor) {
-  absl::Status status = CheckMatrix("values", ids.size(), values.size(), dim_);
+  absl::Status status = ValidateValues(ids, values, executor);
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
@@ -54,7 +70,7 @@ absl::Status EmbeddingHashTable::AssignAdd(absl::Span<const int64_t> ids,
                                            absl::Span<const float> values,
                                            uint32_t update_time,
                                            Executor& executor) {
-  absl::Status status = CheckMatrix("values", ids.size(), values.size(), dim_);
+  absl::Status status = ValidateValues(ids, values, executor);
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);

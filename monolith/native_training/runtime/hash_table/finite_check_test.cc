@@ -9,6 +9,19 @@
 namespace monolith {
 namespace {
 
+using Limits = std::numeric_limits<float>;
+
+TEST(IsFiniteTest, TellsThemApart) {
+  for (float good : {0.0f, -0.0f, 1.0f, Limits::max(), Limits::lowest(),
+                     Limits::min(), Limits::denorm_min()}) {
+    EXPECT_TRUE(IsFinite(good)) << good;
+  }
+  for (float bad : {Limits::quiet_NaN(), Limits::signaling_NaN(),
+                    Limits::infinity(), -Limits::infinity()}) {
+    EXPECT_FALSE(IsFinite(bad)) << bad;
+  }
+}
+
 TEST(FiniteCheckTest, FindsTheFirstOfAnyKindAnywhere) {
   ThreadPoolExecutor pool(3);
   const float infinity = std::numeric_limits<float>::infinity();

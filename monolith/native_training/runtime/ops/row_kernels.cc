@@ -65,6 +65,11 @@ class AssignOp : public TableSetKernel {
                         TimeScalar("update_time", context->input(kUpdateTime)));
     WorkerExecutor executor(context);
     for (const TableRequest::Part& part : request.parts) {
+      TF_RETURN_IF_ERROR(part.table->ValidateValues(
+          part.ids, values.subspan(part.value_begin, part.value_size),
+          executor));
+    }
+    for (const TableRequest::Part& part : request.parts) {
       const auto rows = values.subspan(part.value_begin, part.value_size);
       TF_RETURN_IF_ERROR(
           add_ ? part.table->AssignAdd(part.ids, rows, time, executor)

@@ -97,6 +97,7 @@ class RowTest(tf.test.TestCase, parameterized.TestCase):
     for values, time, message in (
       ([1, 2], 1, "values has the wrong size: got 2, wanted 3"),
       ([[1, 2, 3]], 1, "values must be a vector"),
+      ([1, 2, float("nan")], 1, "the value of id 8 .* is nan"),
       ([1, 2, 3], -1, "update_time must be in seconds"),
       ([1, 2, 3], [1], "update_time must be a scalar"),
     ):
