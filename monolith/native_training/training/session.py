@@ -6,6 +6,7 @@ restarted has lost the word with all the rest.
 """
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ from monolith.native_training.training.cluster import Cluster
 
 _POLL_SECS = 0.2
 _NOTICE_SECS = 30
+_CLOSE_SECS = 5.0
 
 
 def session_config(cluster: Cluster) -> tf.compat.v1.ConfigProto:
@@ -25,6 +27,19 @@ def session_config(cluster: Cluster) -> tf.compat.v1.ConfigProto:
   if cluster.is_distributed:
     config.device_filters.extend(["/job:ps", cluster.worker_device])
   return config
+
+
+class _ClosableSession(tf.compat.v1.Session):
+  """A session whose `close` comes back when a server is gone.
+
+  TensorFlow's own waits until the server is there again. Here that goes on in a thread,
+  which dies with the process.
+  """
+
+  def close(self):
+    closing = threading.Thread(target=super().close, daemon=True)
+    closing.start()
+    closing.join(_CLOSE_SECS)
 
 
 class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
@@ -68,13 +83,17 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
 
   def create_session(self) -> tf.compat.v1.Session:
     wait_for_servers(self._cluster, self._timeout_secs)
-    session = tf.compat.v1.Session(self._target, config=session_config(self._cluster))
-    if self._cluster.is_chief:
-      self._initialize(session)
-      session.run(self._say_ready)
-    else:
-      self._wait_for_chief(session)
-    session.run(self._local_init)
+    session = _ClosableSession(self._target, config=session_config(self._cluster))
+    try:
+      if self._cluster.is_chief:
+        self._initialize(session)
+        session.run(self._say_ready)
+      else:
+        self._wait_for_chief(session)
+      session.run(self._local_init)
+    except BaseException:
+      session.close()
+      raise
     return session
 
   def _initialize(self, session: tf.compat.v1.Session) -> None:
