@@ -62,6 +62,11 @@ class Estimator:
     if not isinstance(conf, RunnerConfig):
       raise TypeError(f"conf: got {type(conf).__name__}, wanted a RunnerConfig")
     if not conf.model_dir:
+      if conf.cluster().is_distributed or conf.cluster().task_type == "evaluator":
+        raise ValueError(
+          "RunnerConfig.model_dir: got none, but the job has several processes, which "
+          "need one folder that all of them see"
+        )
       folder = tempfile.mkdtemp(prefix=f"{model.p.name}-")
       logging.warning("no model_dir was given; using the temporary folder %s", folder)
       conf = dataclasses.replace(conf, model_dir=folder)
@@ -120,7 +125,7 @@ class Estimator:
     timeout_secs = self._config.worker_timeout_secs
     if cluster.task_type == "evaluator":
       for path in evaluator.new_checkpoints(self.model_dir, timeout_secs):
-        self._evaluate(path)
+        self._evaluate_if_there(path)
       return self
     if self._job_is_over:
       raise RuntimeError(
@@ -135,7 +140,7 @@ class Estimator:
     on_save = None
     if self._model.p.serving.export_when_saving:
       saved_model.check_exportable(self._model)
-      on_save = lambda path: self.export_saved_model(checkpoint_path=path)  # noqa: E731
+      on_save = self._export_saved
     loop = TrainLoop(
       self._model, self._config, cluster, target, self._warm_start_from, on_save
     )
@@ -170,6 +175,15 @@ class Estimator:
       os.path.join(self.model_dir, "eval"), metrics["global_step"], metrics
     )
     return metrics
+
+  def _evaluate_if_there(self, path: str) -> None:
+    """Evaluates a checkpoint, unless the chief removes it on the way."""
+    try:
+      self._evaluate(path)
+    except ValueError:
+      if checkpoint_lib.is_complete(path):
+        raise
+      logging.info("%s was removed before it was evaluated", path)
 
   def predict(
     self,
@@ -218,6 +232,11 @@ class Estimator:
       self.model_dir, self._model.p.serving.export_dir_base
     )
     return saved_model.export(self._model, path, folder)
+
+  def _export_saved(self, path: str) -> None:
+    """Exports a checkpoint just saved; keeps as many exports as checkpoints."""
+    folder = os.path.dirname(self.export_saved_model(checkpoint_path=path))
+    saved_model.keep_newest(folder, self._config.checkpoints_max_to_keep)
 
   def _required_checkpoint(self, path: str | None) -> str:
     path = path or self.latest_checkpoint()

@@ -91,6 +91,15 @@ class EstimatorTest(absltest.TestCase):
     super().setUp()
     self.model_dir = self.create_tempdir().full_path
 
+  def test_processes_of_a_job_need_one_folder(self):
+    cluster = {"worker": ["localhost:1"], "ps": ["localhost:2"]}
+    for task in ("worker", "ps"):
+      config = {"cluster": cluster, "task": {"type": task, "index": 0}}
+      with self.assertRaisesRegex(ValueError, "model_dir: got none, but the job has"):
+        estimator.Estimator(
+          TasteModel.params().instantiate(), estimator.RunnerConfig(tf_config=config)
+        )
+
   def test_trains_to_the_end_of_the_data_and_learns(self):
     job = _estimator(self.model_dir, epochs=10)
     job.train()

@@ -75,7 +75,9 @@ class MonolithModel(abc.ABC):
     p.define("eval", evaluation, "Evaluation.")
     serving = Params()
     serving.define(
-      "export_when_saving", False, "Export a SavedModel with every checkpoint."
+      "export_when_saving",
+      False,
+      "Export a SavedModel with every checkpoint; as many are kept as checkpoints.",
     )
     serving.define(
       "export_dir_base", "exported_models", "Where exports go, inside model_dir."

@@ -66,6 +66,14 @@ def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
   return path
 
 
+def keep_newest(export_dir_base: str, count: int) -> None:
+  """Removes all exports of a folder but the newest."""
+  names = [name.rstrip("/") for name in tf.io.gfile.listdir(export_dir_base)]
+  exports = sorted((name for name in names if name.isdecimal()), key=int)
+  for name in exports[:-count]:
+    tf.io.gfile.rmtree(os.path.join(export_dir_base, name))
+
+
 def check_exportable(model: MonolithModel) -> None:
   """Raises what `export` would, for want of a `serving_input_receiver_fn`."""
   with tf.Graph().as_default():

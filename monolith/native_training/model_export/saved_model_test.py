@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
+from monolith.native_training.model_export import saved_model
 from monolith.native_training.native_model import MonolithModel
 
 _USERS = np.arange(40, dtype=np.int64)[:, None]
@@ -53,6 +54,13 @@ class SavedModelTest(absltest.TestCase):
   def _exports(self) -> list[str]:
     folder = os.path.join(self.job.model_dir, "exported_models")
     return sorted(os.path.join(folder, name) for name in os.listdir(folder))
+
+  def test_only_the_newest_are_kept(self):
+    folder = self.create_tempdir().full_path
+    for name in ("9", "100", "20", "notes", ".tmp-21"):
+      os.mkdir(os.path.join(folder, name))
+    saved_model.keep_newest(folder, 2)
+    self.assertCountEqual(os.listdir(folder), ["100", "20", "notes", ".tmp-21"])
 
   def test_predictions_equal_the_trained_models(self):
     self.job.train()

@@ -16,6 +16,7 @@ from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
 
 _LIMIT_SECONDS = 240
 _LATE_SECONDS = 15
+_SERVER_IS_GONE = r"parameter server 0 \(127.0.0.1:\d+\) cannot be reached for 20 s"
 
 
 class ClusterJobTest(absltest.TestCase):
@@ -25,7 +26,7 @@ class ClusterJobTest(absltest.TestCase):
     *flags: str,
     evaluator: bool = False,
     late: tuple[str, int] | None = None,
-    kill_worker: bool = False,
+    kill: tuple[str, int] | None = None,
   ) -> tuple[str, dict[tuple[str, int], tuple[int, str]]]:
     """Runs a job to its end, which every process must reach by itself.
 
@@ -34,7 +35,7 @@ class ClusterJobTest(absltest.TestCase):
       *flags: for each of them.
       evaluator: whether there is one as well.
       late: the process that starts well after the others.
-      kill_worker: kills worker 0 before it can end.
+      kill: the process that is killed while it trains.
 
     Returns:
       Its model_dir, and the exit code and log of each process that was not killed.
@@ -55,9 +56,9 @@ class ClusterJobTest(absltest.TestCase):
         log = open(self.create_tempfile().full_path, "w+")
         self.addCleanup(log.close)
         processes[task] = self._start(cluster, task, model_dir, flags, log), log
-      if kill_worker:
-        time.sleep(1)
-        killed, _ = processes.pop(("worker", 0))
+      if kill:
+        self._wait_for_checkpoint(model_dir)
+        killed, _ = processes.pop(kill)
         killed.kill()
         killed.wait()
       for task, (process, log) in processes.items():
@@ -107,35 +108,60 @@ class ClusterJobTest(absltest.TestCase):
     model_dir = self._run(jobs, evaluator=True)
     # Chief and worker read one half each.
     self.assertEqual(self._step(model_dir), EXAMPLES // BATCH_SIZE)
-    (events,) = glob.glob(os.path.join(model_dir, "eval", "events.*"))
-    scores = {
-      value.tag: value.simple_value
-      for event in tf.compat.v1.train.summary_iterator(events)
-      for value in event.summary.value
-    }
-    self.assertEqual(scores["global_step"], EXAMPLES // BATCH_SIZE)
-    self.assertLess(scores["sum/rmse"], 0.9)  # Guessing the mean: 1.0.
+    # The evaluator's, and those of chief and worker, which evaluate at the end.
+    written = glob.glob(os.path.join(model_dir, "eval", "events.*"))
+    self.assertLen(written, 3)
+    for events in written:
+      scores = {
+        value.tag: value.simple_value
+        for event in tf.compat.v1.train.summary_iterator(events)
+        for value in event.summary.value
+      }
+      self.assertEqual(scores["global_step"], EXAMPLES // BATCH_SIZE)
+      self.assertLess(scores["sum/rmse"], 0.9)  # Guessing the mean: 1.0.
 
   def test_max_steps(self):
     model_dir = self._run({"worker": 2, "ps": 2}, "--max_steps=50")
     # A worker may be in the middle of a step when the other reaches the last one.
     self.assertBetween(self._step(model_dir), 50, 51)
 
+  def _wait_for_checkpoint(self, model_dir: str) -> None:
+    give_up = time.monotonic() + _LIMIT_SECONDS
+    while not checkpoint.latest_checkpoint(model_dir):
+      self.assertLess(time.monotonic(), give_up, "nothing was saved")
+      time.sleep(0.2)
+
   def test_everybody_leaves_when_the_chief_is_gone(self):
     _, outcomes = self._outcomes(
       {"worker": 2, "ps": 1},
+      "--endless",
+      "--save_checkpoints_steps=50",
       "--worker_timeout_secs=20",
       evaluator=True,
-      kill_worker=True,
+      kill=("worker", 0),
     )
-    for task, message in (
-      (("ps", 0), "chief has not been heard of for 20 s"),
-      (("worker", 1), r"parameter server 0 \(127.0.0.1:\d+\) cannot be reached"),
-      (("evaluator", 0), "chief has given no sign of life in .* for 20 s"),
-    ):
-      code, log = outcomes[task]
-      self.assertNotEqual(code, 0, task)
-      self.assertRegex(log, message)
+    self.assertFailed(outcomes["ps", 0], "chief has not been heard of for 20 s")
+    self.assertFailed(outcomes["worker", 1], _SERVER_IS_GONE)
+    self.assertFailed(
+      outcomes["evaluator", 0], "chief has given no sign of life in .* for 20 s"
+    )
+
+  def test_everybody_leaves_when_a_server_is_gone(self):
+    _, outcomes = self._outcomes(
+      {"worker": 2, "ps": 2},
+      "--endless",
+      "--save_checkpoints_steps=50",
+      "--worker_timeout_secs=20",
+      kill=("ps", 0),
+    )
+    for i in range(2):
+      self.assertFailed(outcomes["worker", i], _SERVER_IS_GONE)
+    self.assertFailed(outcomes["ps", 1], "chief has not been heard of for 20 s")
+
+  def assertFailed(self, outcome: tuple[int, str], message: str) -> None:
+    code, log = outcome
+    self.assertNotEqual(code, 0)
+    self.assertRegex(log, message)
 
   def test_steps_are_those_of_the_job(self):
     model_dir = self._run({"worker": 2, "ps": 1}, "--steps=60", late=("worker", 1))

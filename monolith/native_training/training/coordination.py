@@ -3,7 +3,8 @@
 Workers report to a queue on the first server; the chief reads it. The chief has a queue
 on each server, where it says once a second that the job goes on, and at last, when all
 workers are done and it has saved, that it is over. A server that hears nothing for long
-leaves with an error.
+leaves with an error. Workers that are done wait for a variable on the first server,
+which the chief initializes when it has saved.
 """
 
 import threading
@@ -16,10 +17,11 @@ from monolith.native_training.training.cluster import Cluster
 
 _POLL_SECS = 0.2
 _NOTICE_SECS = 10
-_CAPACITY = 1 << 20  # Reports wait here while the chief is away.
-
-
 _KEEP_SECS = 1.0
+_REPORTS = "monolith_reports"
+_GOODBYE = -1  # In place of examples: the worker leaves.
+_GOODBYE_SECS = 5.0
+_CAPACITY = 1 << 20  # Reports wait here while the chief is away.
 
 
 def _word_queue(device: str) -> tf.queue.FIFOQueue:
@@ -42,16 +44,27 @@ class JobReports:
     self._examples = [0] * cluster.num_workers
     self._done = [False] * cluster.num_workers
     self._last_report = [time.monotonic()] * cluster.num_workers
+    self._gone: set[int] = set()
     with tf.device(cluster.ps_devices[0]):
       queue = tf.queue.FIFOQueue(
         _CAPACITY,
         [tf.int64, tf.int64, tf.bool],
         [[], [], []],
-        shared_name="monolith_reports",
+        shared_name=_REPORTS,
       )
       self._size = queue.size()
       self._count = tf.compat.v1.placeholder(tf.int32, [])
       self._take = queue.dequeue_many(self._count)
+      # No global variable: it is the job's, not the model's.
+      saved = tf.compat.v1.Variable(
+        True,
+        trainable=False,
+        collections=[],
+        use_resource=True,
+        name="monolith_job_is_saved",
+      )
+    self._say_saved = saved.initializer
+    self._is_saved = saved.is_initialized()
     self._report_examples = tf.compat.v1.placeholder(tf.int64, [])
     self._report_done = tf.compat.v1.placeholder(tf.bool, [])
     index = tf.constant(cluster.worker_index, tf.int64)
@@ -65,10 +78,11 @@ class JobReports:
   def report(
     self, session: tf.compat.v1.Session, examples: int, done: bool = False
   ) -> None:
-    """Tells the chief how many examples this worker has trained on, in all; the chief's
-    own report also keeps the servers."""
+    """Tells the chief how many examples this worker has trained on, in all; the chief
+    also reads what others reported, and keeps the servers."""
     session.run(self._put, {self._report_examples: examples, self._report_done: done})
     if self._cluster.is_chief:
+      self.job_examples(session)
       self._keep_servers(session)
 
   def job_examples(self, session: tf.compat.v1.Session) -> int:
@@ -78,6 +92,9 @@ class JobReports:
       taken = session.run(self._take, {self._count: waiting})
       for worker, examples, done in zip(*taken, strict=True):
         self._last_report[worker] = time.monotonic()
+        if examples == _GOODBYE:
+          self._gone.add(int(worker))
+          continue
         # A restarted worker counts from 0 again, and is not done until it says so.
         self._examples[worker] = int(examples)
         self._done[worker] = bool(done)
@@ -108,9 +125,31 @@ class JobReports:
         self._timeout_secs,
       )
 
-  def release_servers(self, session: tf.compat.v1.Session) -> None:
-    """Lets the servers leave."""
+  def end_job(self, session: tf.compat.v1.Session) -> None:
+    """Says that the last checkpoint is there: workers and servers leave. Chief only.
+
+    Servers stay until the workers are gone, or a while, because a session whose servers
+    are gone takes long to close.
+    """
+    session.run(self._say_saved)
+    patience = time.monotonic() + _GOODBYE_SECS
+    workers = {i for i, done in enumerate(self._done) if done}
+    workers.discard(self._cluster.worker_index)
+    while not workers <= self._gone and time.monotonic() < patience:
+      time.sleep(_POLL_SECS / 4)
+      self.job_examples(session)
     session.run(self._tell_servers, {self._is_over: True})
+
+  def wait_for_chief(self, session: tf.compat.v1.Session) -> bool:
+    """Returns when the chief has ended the job, True, or the servers have left before
+    this worker heard of it, False. Not for the chief."""
+    try:
+      while not session.run(self._is_saved):
+        time.sleep(_POLL_SECS)
+      session.run(self._put, {self._report_examples: _GOODBYE, self._report_done: True})
+      return True
+    except (tf.errors.AbortedError, tf.errors.UnavailableError):
+      return False
 
   def _keep_servers(self, session: tf.compat.v1.Session) -> None:
     if time.monotonic() >= self._keep_servers_at:

@@ -1,4 +1,5 @@
 import threading
+from unittest import mock
 
 import tensorflow as tf
 from absl.testing import absltest
@@ -50,9 +51,6 @@ class CoordinationTest(absltest.TestCase):
     thread.start()
     return thread
 
-  def _drain(self, reports, session) -> None:
-    reports.job_examples(session)
-
   def test_a_job_from_first_report_to_the_servers_exit(self):
     chief, chief_session = self._worker(0)
     worker, worker_session = self._worker(1)
@@ -78,14 +76,23 @@ class CoordinationTest(absltest.TestCase):
     self.assertEqual(chief.job_examples(chief_session), 320)
 
     self.assertTrue(all(server.is_alive() for server in servers))
-    chief.release_servers(chief_session)
+    heard = []
+    leaving = threading.Thread(
+      target=lambda: heard.append(worker.wait_for_chief(worker_session)), daemon=True
+    )
+    leaving.start()
+    leaving.join(1)
+    self.assertTrue(leaving.is_alive(), "the worker did not wait for the chief")
+    chief.end_job(chief_session)
     for server in servers:
       server.join(30)
       self.assertFalse(server.is_alive(), "a server did not leave")
+    leaving.join(30)
+    self.assertEqual(heard, [True])
 
   def test_a_silent_worker_is_given_up(self):
     chief, session = self._worker(0, timeout_secs=1)
-    self._drain(chief, session)
+    chief.job_examples(session)
     chief.report(session, 10, done=True)
     with self.assertLogs("absl", "WARNING") as logs:
       chief.wait_for_workers(session)
@@ -94,7 +101,7 @@ class CoordinationTest(absltest.TestCase):
   def test_a_worker_that_restarts_counts_again(self):
     chief, chief_session = self._worker(0)
     worker, worker_session = self._worker(1)
-    self._drain(chief, chief_session)
+    chief.job_examples(chief_session)
     worker.report(worker_session, 500, done=True)
     self.assertEqual(chief.job_examples(chief_session), 500)
     restarted, restarted_session = self._worker(1)
@@ -103,6 +110,24 @@ class CoordinationTest(absltest.TestCase):
     restarted.report(restarted_session, 5, done=True)
     chief.report(chief_session, 0, done=True)
     chief.wait_for_workers(chief_session)
+
+  def test_reports_do_not_pile_up(self):
+    with mock.patch.object(coordination, "_CAPACITY", 10):
+      # A queue of its own: those of the other tests are there already.
+      with mock.patch.object(coordination, "_REPORTS", "few_reports"):
+        chief, chief_session = self._worker(0)
+        worker, worker_session = self._worker(1)
+    done = threading.Event()
+
+    def report() -> None:
+      for i in range(40):
+        worker.report(worker_session, i)
+        chief.report(chief_session, i)
+      done.set()
+
+    threading.Thread(target=report, daemon=True).start()
+    self.assertTrue(done.wait(30), "a report waits for room for ever")
+    self.assertEqual(chief.job_examples(chief_session), 39 + 39)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator
 
+import tensorflow as tf
+
 from monolith.native_training.training import checkpoint
 from monolith.native_training.training.heartbeat import HeartbeatWatch
 
@@ -32,7 +34,7 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
       seen = path
       yield path
       continue
-    if path and checkpoint.is_final(path) and time.monotonic() >= leave_at:
+    if path and _is_final(path) and time.monotonic() >= leave_at:
       return
     if chief.silent_secs() > timeout_secs:
       raise TimeoutError(
@@ -41,3 +43,10 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
         "evaluator leaves"
       )
     time.sleep(_POLL_SECS)
+
+
+def _is_final(path: str) -> bool:
+  try:
+    return checkpoint.is_final(path)
+  except tf.errors.NotFoundError:  # Removed just now, because a newer one is there.
+    return False

@@ -10,7 +10,8 @@ from absl import logging
 
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import heads, model_graph
-from monolith.native_training.training.checkpoint import Checkpointer, step_of
+from monolith.native_training.training.checkpoint import step_of
+from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.cluster import alone
 from monolith.native_training.training.session import ReadySessionCreator
 

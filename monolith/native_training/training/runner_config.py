@@ -92,6 +92,11 @@ class RunnerConfig:
         )
         raise ValueError(f"RunnerConfig.{name}: got {given!r}, but {source}")
       setattr(self, name, fact)
+    if any(c in self.model_dir for c in "*?[]\\"):
+      raise ValueError(
+        f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a name without "
+        "*, ?, [, ] and \\, which file systems take for patterns"
+      )
     for name in (
       "checkpoints_max_to_keep",
       "log_step_count_steps",

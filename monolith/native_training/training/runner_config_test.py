@@ -57,6 +57,11 @@ class RunnerConfigTest(parameterized.TestCase):
     self.assertEqual(conf.num_workers, 3)
     self.assertEqual(dataclasses.replace(conf, model_dir="m").num_workers, 3)
 
+  def test_a_folder_named_like_a_pattern_is_refused(self):
+    for name in ("run[1]", "m*", "what?"):
+      with self.assertRaisesRegex(ValueError, "RunnerConfig.model_dir: got .*patterns"):
+        RunnerConfig(model_dir=name)
+
   @parameterized.parameters(
     ({"num_ps": 2}, "num_ps: got 2, but TF_CONFIG says 1"),
     ({"num_workers": 2}, "num_workers: got 2, but TF_CONFIG says 3"),

@@ -13,7 +13,8 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.training.checkpoint import Checkpointer, step_of
+from monolith.native_training.training.checkpoint import step_of
+from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.cluster import Cluster
 
 _POLL_SECS = 0.2

@@ -1,4 +1,5 @@
-"""One process of a small job, for cluster_job_test: learns sums of two ids' numbers.
+"""One process of a small job, for cluster_job_test: learns sums of two ids' numbers,
+then evaluates.
 
 The role comes from `TF_CONFIG`, `--model_dir` and the like from `RunnerConfig`'s flags.
 """
@@ -16,6 +17,7 @@ from monolith.native_training.native_model import MonolithModel
 BATCH_SIZE = 16
 EXAMPLES = 3200
 
+_ENDLESS = flags.DEFINE_bool("endless", False, "Read the data again and again.")
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "Global step to stop at.")
 _STEPS = flags.DEFINE_integer("steps", None, "Global steps to go.")
 
@@ -30,6 +32,7 @@ class Sums(MonolithModel):
     if mode == tf.estimator.ModeKeys.TRAIN:
       env = json.loads(os.environ["TF_CONFIG"])
       dataset = dataset.shard(len(env["cluster"]["worker"]), env["task"]["index"])
+      dataset = dataset.repeat(None if _ENDLESS.value else 1)
     return dataset.batch(BATCH_SIZE, drop_remainder=True)
 
   def model_fn(self, features, mode):
@@ -52,6 +55,9 @@ def main(_):
   config = RunnerConfig.from_flags()
   job = Estimator(Sums.params().instantiate(), config)
   job.train(steps=_STEPS.value, max_steps=_MAX_STEPS.value)
+  if config.server_type in ("chief", "worker"):
+    # What was trained is there for every worker that has returned from `train`.
+    print("loss", job.evaluate()["loss"])
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from monolith.core.hyperparams import Params
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import (
   checkpoint,
+  checkpointer,
   heartbeat,
   model_graph,
   train_step,
@@ -79,6 +80,7 @@ class TrainLoop:
     self._target = target
     self._warm_start_from = warm_start_from
     self._on_save = on_save
+    self._job_limit: int | None = None  # Where the job stops, once that is known.
 
   def run(
     self,
@@ -129,7 +131,7 @@ class TrainLoop:
     self._loss = graph.spec.loss
     self._batch_size = graph.batch_size()
     self._summary = tf.compat.v1.summary.merge_all()
-    self._checkpointer = checkpoint.Checkpointer(
+    self._checkpointer = checkpointer.Checkpointer(
       graph.embedding, self._config.checkpoints_max_to_keep
     )
     # Where all workers stop. No global variable: it is the job's, not the model's.
@@ -163,12 +165,18 @@ class TrainLoop:
     steps: int | None,
     max_steps: int | None,
   ) -> None:
-    """Sets the global step at which all workers stop, unless an earlier chief has."""
+    """Sets the global step at which all workers stop, unless an earlier chief has.
+
+    It stays what it was first, also when a server has lost it and training goes on from
+    an earlier step.
+    """
     if session.run(self._limit_is_set):
+      self._job_limit = int(session.run(self._limit))
       return
-    limits = [max_steps, begin + steps if steps else None]
-    limit = min((n for n in limits if n is not None), default=tf.int64.max)
-    session.run(self._limit.initializer, {self._limit_value: limit})
+    if self._job_limit is None:
+      limits = [max_steps, begin + steps if steps else None]
+      self._job_limit = min((n for n in limits if n is not None), default=tf.int64.max)
+    session.run(self._limit.initializer, {self._limit_value: self._job_limit})
 
   def _train(self, session) -> int:
     raw = session._tf_sess  # What hooks get as `SessionRunContext.session`.
@@ -176,7 +184,9 @@ class TrainLoop:
     max_steps = limit if limit < tf.int64.max else None
     on_report = None
     if self._reports:
-      on_report = lambda examples: self._reports.report(raw(), examples)  # noqa: E731
+      on_report = lambda examples: _unless_a_server_is_away(  # noqa: E731
+        "report", lambda: self._reports.report(raw(), examples)
+      )
     progress = ProgressReporter(self._config, self._cluster, max_steps, on_report)
     policy = _SavePolicy(self._config, self._model.p)
     latest = checkpoint.latest_checkpoint(self._config.model_dir)
@@ -202,9 +212,13 @@ class TrainLoop:
       progress.step_done(
         step, float(done["loss"]), int(done["examples"]), done.get("summary")
       )
-      if self._saves and policy.is_due(step):
-        self._save(raw(), step, progress)
-        policy.saved(step)
+      # The last step is saved at the end, once, when all workers are done.
+      if self._saves and policy.is_due(step) and step < limit:
+        saved = _unless_a_server_is_away(
+          "checkpoint", lambda step=step: self._save(raw(), step, progress)
+        )
+        if saved:
+          policy.saved(step)
     return self._finish(raw(), progress, policy)
 
   @property
@@ -230,12 +244,46 @@ class TrainLoop:
         self._reports.wait_for_workers(session)
     step = int(session.run(self._global_step))
     if self._saves:
-      if step == policy.last_step and not self._cluster.is_distributed:
+      if step == policy.last_step and self._is_all_saved(session):
         path = checkpoint.latest_checkpoint(self._config.model_dir)
         checkpoint.mark(path, final=True)
       else:
         self._save(session, step, progress, final=True)
     progress.finished(step)
-    if self._reports and self._cluster.is_chief:
-      self._reports.release_servers(session)
+    if self._reports:
+      self._end_job(session)
     return step
+
+  def _is_all_saved(self, session) -> bool:
+    """Whether a checkpoint of this very step holds all that was trained: in a cluster
+    parts of others' updates may have come after it."""
+    if self._reports:
+      return self._reports.job_examples(session) == 0
+    return True
+
+  def _end_job(self, session) -> None:
+    """The chief lets everybody leave; others wait for its last checkpoint."""
+    if self._cluster.is_chief:
+      self._reports.end_job(session)
+    elif not self._reports.wait_for_chief(session):
+      path = checkpoint.latest_checkpoint(self._config.model_dir)
+      if not path or not checkpoint.is_final(path):
+        raise RuntimeError(
+          "the parameter servers left before the chief had saved the end of the job; "
+          f"the last checkpoint in {self._config.model_dir} is {path or 'none'}"
+        )
+
+
+def _unless_a_server_is_away(what: str, do: Callable[[], object]) -> bool:
+  """Does something beside a step. Where a server cannot be reached it says so, and the
+  next step waits for the server.
+
+  Returns:
+    Whether it was done.
+  """
+  try:
+    do()
+  except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+    logging.warning("no %s: a parameter server is away (%s)", what, error.message)
+    return False
+  return True

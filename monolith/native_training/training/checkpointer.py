@@ -1,0 +1,170 @@
+"""Saving the variables and tables of a graph as a checkpoint, and restoring them."""
+
+import os
+import time
+
+import tensorflow as tf
+from absl import logging
+
+from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
+from monolith.native_training.runtime.ops import loader
+from monolith.native_training.training import checkpoint
+
+_SUCCESSOR = ".new"  # Behind the path of a checkpoint that replaces a complete one.
+
+
+class Checkpointer:
+  """Saves and restores the default graph's variables and tables.
+
+  Args:
+    embedding: the tables.
+    max_to_keep: older checkpoints are removed when a new one is complete.
+  """
+
+  def __init__(self, embedding: ShardedEmbedding, max_to_keep: int = 10):
+    self._max_to_keep = max_to_keep
+    self._saver = tf.compat.v1.train.Saver(
+      max_to_keep=None, save_relative_paths=True, sharded=True
+    )
+    self._tables = embedding.plan.tables
+    sets = embedding.table_sets()
+    ops = loader.ops()
+    self._file = tf.compat.v1.placeholder(tf.string, [])
+    self._files = tf.compat.v1.placeholder(tf.string, [None])
+    self._save, self._restore, self._clear, self._stats = [], [], [], []
+    for i, (server, handle) in enumerate(sets):
+      with tf.device(server):
+        name = tf.strings.join([self._file, f"part-{i:05d}-of-{len(sets):05d}"])
+        self._save.append(ops.monolith_save_tables(handle, name))
+        self._restore.append(
+          ops.monolith_restore_tables(
+            handle, self._files, shard_index=i, num_shards=len(sets)
+          )
+        )
+        self._clear.append(ops.monolith_table_clear(handle))
+        self._stats.append(ops.monolith_table_stats(handle))
+
+  def table_stats(self, session: tf.compat.v1.Session) -> dict[str, tuple[int, int]]:
+    """Rows and bytes of every table, all servers together."""
+    stats = session.run(self._stats)
+    return {
+      table.name: (
+        sum(int(sizes[i]) for sizes, _ in stats),
+        sum(int(memory[i]) for _, memory in stats),
+      )
+      for i, table in enumerate(self._tables)
+    }
+
+  def clear_tables(self, session: tf.compat.v1.Session) -> None:
+    session.run(self._clear)
+
+  def save(
+    self,
+    session: tf.compat.v1.Session,
+    model_dir: str,
+    step: int,
+    final: bool = False,
+  ) -> str:
+    """Saves a checkpoint and removes those beyond `max_to_keep`.
+
+    Args:
+      model_dir: the folder.
+      step: the global step, for its name. While a server saves, others train: what is
+        saved may have seen some steps more.
+      final: whether training ends with it.
+
+    Returns:
+      Its path, without suffix.
+    """
+    path = checkpoint.path_of(model_dir, step)
+    if checkpoint.is_complete(path):
+      # What is there stays until its successor is complete.
+      successor = path + _SUCCESSOR
+      self._write(session, successor, step, final)
+      checkpoint.remove(path)
+      checkpoint.rename(successor, path)
+    else:
+      self._write(session, path, step, final)
+    self._keep_newest(model_dir)
+    return path
+
+  def _write(
+    self, session: tf.compat.v1.Session, path: str, step: int, final: bool
+  ) -> None:
+    """Writes a checkpoint where none is."""
+    folder = checkpoint.tables_dir(path)
+    tf.io.gfile.makedirs(folder)
+    rows = session.run(self._save, {self._file: folder + "/"})
+    self._saver.save(session, path, write_meta_graph=False, write_state=False)
+    manifest = {
+      "format_version": checkpoint.FORMAT_VERSION,
+      "global_step": step,
+      "saved_at": int(time.time()),
+      "table_files": [
+        f"part-{i:05d}-of-{len(self._save):05d}" for i in range(len(self._save))
+      ],
+      "tables": [table.name for table in self._tables],
+      "rows": sum(int(n) for n in rows),
+      "final": final,
+    }
+    for name in manifest["table_files"]:
+      if not tf.io.gfile.exists(os.path.join(folder, name)):
+        raise RuntimeError(
+          f"{os.path.join(folder, name)}: a parameter server has written it, but it "
+          "cannot be seen here. model_dir must be a folder that all processes share"
+        )
+    checkpoint.write_manifest(path, manifest)
+
+  def restore(self, session: tf.compat.v1.Session, path: str) -> None:
+    """Restores tables, then dense variables.
+
+    Raises:
+      ValueError: a file is missing, damaged, from a newer version, or does not fit the
+        model; the message names it.
+    """
+    try:
+      self._restore_tables(session, path)
+      self._saver.restore(session, path)
+    except tf.errors.OpError as error:
+      raise ValueError(
+        f"checkpoint {path} cannot be restored: {error.message}"
+      ) from error
+
+  def _restore_tables(self, session: tf.compat.v1.Session, path: str) -> None:
+    manifest = checkpoint.read_manifest(path)
+    wanted = {table.name for table in self._tables}
+    for name in sorted(wanted.difference(manifest["tables"])):
+      logging.warning("table %s begins empty: %s does not have it", name, path)
+    rows = sum(
+      int(n)
+      for n in session.run(self._restore, {self._files: checkpoint.table_files(path)})
+    )
+    if wanted.issuperset(manifest["tables"]) and rows != manifest["rows"]:
+      raise ValueError(
+        f"checkpoint {path}: its files have {rows} rows, its manifest says "
+        f"{manifest['rows']}"
+      )
+
+  def warm_start(self, session: tf.compat.v1.Session, path: str) -> None:
+    """Takes what matches from another model's checkpoint: tables by name, dense
+    variables by name and shape; the global step stays as it is."""
+    self._restore_tables(session, path)
+    reader = tf.train.load_checkpoint(path)
+    shapes = reader.get_variable_to_shape_map()
+    step = tf.compat.v1.train.get_global_step()
+    taken = 0
+    for variable in tf.compat.v1.global_variables():
+      name = variable.op.name
+      if variable is step or shapes.get(name) != variable.shape.as_list():
+        continue
+      _, value = variable.initializer.inputs
+      session.run(variable.initializer, {value: reader.get_tensor(name)})
+      taken += 1
+    logging.info("warm start from %s: %d dense variables and the tables", path, taken)
+
+  def _keep_newest(self, model_dir: str) -> None:
+    paths = checkpoint.checkpoints(model_dir)
+    kept = paths[-self._max_to_keep :]
+    checkpoint.write_state(model_dir, [os.path.basename(p) for p in kept])
+    for path in paths[: -self._max_to_keep]:
+      checkpoint.remove(path)

@@ -1,0 +1,66 @@
+import os
+from unittest import mock
+
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
+from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpointer import Checkpointer
+
+
+class CheckpointerTest(absltest.TestCase):
+  """A model of one dense variable; estimator_test saves tables."""
+
+  def setUp(self):
+    super().setUp()
+    self._dir = self.create_tempdir().full_path
+    graph = tf.Graph()
+    self.enter_context(graph.as_default())
+    self._variable = tf.compat.v1.get_variable("v", initializer=0.0, use_resource=True)
+    self._value = tf.compat.v1.placeholder(tf.float32, [])
+    self._assign = self._variable.assign(self._value)
+    embedding = ShardedEmbedding({})
+    embedding.build()
+    self._checkpointer = Checkpointer(embedding, max_to_keep=2)
+    self._session = self.enter_context(tf.compat.v1.Session(graph=graph))
+
+  def _save(self, value: float, step: int) -> str:
+    self._session.run(self._assign, {self._value: value})
+    return self._checkpointer.save(self._session, self._dir, step)
+
+  def _restored(self, path: str) -> float:
+    self._session.run(self._assign, {self._value: -1.0})
+    self._checkpointer.restore(self._session, path)
+    return float(self._session.run(self._variable))
+
+  def test_older_ones_are_removed(self):
+    for step in (1, 2, 3):
+      self._save(step, step)
+    self.assertEqual(
+      [checkpoint.step_of(path) for path in checkpoint.checkpoints(self._dir)], [2, 3]
+    )
+    self.assertEmpty([n for n in os.listdir(self._dir) if n.startswith("model.ckpt-1")])
+    self.assertEqual(self._restored(checkpoint.latest_checkpoint(self._dir)), 3)
+
+  def test_saving_a_step_again_replaces_it(self):
+    self._save(1, 7)
+    before = sorted(os.listdir(self._dir))
+    path = self._save(2, 7)
+    self.assertEqual(self._restored(path), 2)
+    self.assertEqual(sorted(os.listdir(self._dir)), before)
+
+  def test_a_failure_while_saving_a_step_again_leaves_the_one_that_is_there(self):
+    path = self._save(1, 7)
+    for broken in ("save", "write_manifest"):
+      where = self._checkpointer._saver if broken == "save" else checkpoint
+      with mock.patch.object(where, broken, side_effect=OSError("no space left")):
+        with self.assertRaisesRegex(OSError, "no space"):
+          self._save(2, 7)
+      self.assertEqual(checkpoint.latest_checkpoint(self._dir), path)
+      self.assertEqual(self._restored(path), 1)
+    self.assertEqual(self._restored(self._save(3, 7)), 3)
+
+
+if __name__ == "__main__":
+  absltest.main()
