@@ -5,12 +5,18 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import textwrap
 
 from absl import flags
 from absl.testing import absltest, flagsaver
 
-from monolith.native_training.movie_ranking import demo_local_runner
+from monolith.native_training import demo
+from monolith.native_training.movie_ranking import (
+  demo_flags,
+  demo_job,
+  demo_local_runner,
+)
 
 # Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
 _CHILD = """
@@ -43,7 +49,8 @@ elif role.startswith("worker"):
   time.sleep(0.5)
   if behaviour == "hang":
     time.sleep(600)
-  report(state="done", examples=500, tables={"mov": 3}, table_bytes={"mov": 4000})
+  examples = 0 if behaviour == "nothing" else 500
+  report(state="done", examples=examples, tables={"mov": 3}, table_bytes={"mov": 4000})
 elif behaviour == "stay":
   time.sleep(600)
 else:
@@ -60,7 +67,7 @@ class DemoLocalRunnerTest(absltest.TestCase):
     )
     self.enter_context(
       absltest.mock.patch.object(
-        demo_local_runner, "_python", lambda *a: [sys.executable, "-c", _CHILD, *a]
+        demo_job, "_python", lambda *a: [sys.executable, "-c", _CHILD, *a]
       )
     )
 
@@ -123,13 +130,64 @@ class DemoLocalRunnerTest(absltest.TestCase):
         self.assertIn(f"{told} failed (exit code 1)", output)
 
   def test_a_server_that_stays_is_ended(self):
-    with absltest.mock.patch.object(demo_local_runner, "_SERVER_EXIT_SECONDS", 0.5):
+    with absltest.mock.patch.object(demo_job, "_SERVER_EXIT_SECONDS", 0.5):
       code, output = self._run(ps_1="stay")
     self.assertEqual(code, 0, output)
     self.assertIn("ps 1 did not end", output)
 
+  def test_nothing_trained_is_a_failure(self):
+    path = os.path.join(self.folder, "result.json")
+    with flagsaver.flagsaver(result_json=path):
+      code, output = self._run(worker_0="nothing", worker_1="nothing")
+    self.assertEqual(code, 1, output)
+    self.assertIn("0 examples were trained: no worker got a batch of 512", output)
+    self.assertFalse(os.path.exists(path))
+
+  def test_one_worker_without_data_is_none(self):
+    code, output = self._run(worker_1="nothing")
+    self.assertEqual(code, 0, output)
+    self.assertRegex(output, r"examples trained +500")
+
+  def test_a_run_that_fails_leaves_no_result(self):
+    path = pathlib.Path(self.folder, "result.json")
+    path.write_text('{"of": "an earlier run"}')
+    with flagsaver.flagsaver(result_json=str(path)):
+      code, _ = self._run(worker_1="fail")
+    self.assertEqual(code, 1)
+    self.assertEmpty([n for n in os.listdir(self.folder) if n.startswith("result")])
+
+  def test_a_refused_run_leaves_no_folder(self):
+    temporary = self.create_tempdir().full_path
+    with (
+      absltest.mock.patch.object(tempfile, "tempdir", temporary),
+      flagsaver.flagsaver(
+        model_dir="", result_json=os.path.join(temporary, "missing", "r.json")
+      ),
+    ):
+      code, _ = self._run()
+    self.assertEqual(code, 2)
+    self.assertEmpty(os.listdir(temporary))
+
+  def test_a_model_of_other_ratings_is_refused(self):
+    self._run()
+    pathlib.Path(self.folder, "model.ckpt-1.index").touch()
+    with flagsaver.flagsaver(dataset="synthetic"):
+      code, output = self._run()
+    self.assertEqual(code, 2)
+    self.assertIn("holds a model trained on --dataset=100k", output)
+
   def test_refusals(self):
     for settings, message in (
+      ({"result_json": "/no/such/r.json"}, "--result_json: cannot write in folder /no"),
+      ({"batch_size": 1_000_000}, "--batch_size=1000000 is more than a worker has"),
+      (
+        {"batch_size": 90_001, "epochs": 1, "num_ps": 0, "num_workers": 1},
+        "--batch_size=90001 is more than there is to train on: about 90,000 examples",
+      ),
+      (
+        {"dataset": "synthetic", "num_ratings": 100, "epochs": 1},
+        "--batch_size=512 is more than a worker has to train on: about 45 examples",
+      ),
       ({"training_type": "stream"}, "needs the Kafka data source"),
       ({"num_ps": 0}, "2 workers need at least one parameter server"),
       ({"model_dir": "/proc/x"}, "/proc/x"),
@@ -175,9 +233,11 @@ class ProgramTest(absltest.TestCase):
     self.assertEqual(self._run("--imports").returncode, 0)
 
   def test_help_lists_the_flags(self):
-    run = self._run("--helpfull")
-    for name in flags.FLAGS.flags_by_module_dict()[demo_local_runner.__name__]:
-      self.assertIn(f"--{name.name}", run.stdout.replace("--[no]", "--"))
+    for module in (demo, demo_local_runner):
+      told = [f.name for f in flags.FLAGS.get_key_flags_for_module(module)]
+      self.assertContainsSubset(
+        [f.name for f in flags.FLAGS.flags_by_module_dict()[demo_flags.__name__]], told
+      )
 
 
 if __name__ == "__main__":

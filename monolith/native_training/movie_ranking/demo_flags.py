@@ -1,0 +1,104 @@
+"""The demo's command line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+TRAINING_TYPE = flags.DEFINE_enum(
+  "training_type", "batch", ["batch", "stream"], "Train on files or on a stream."
+)
+NUM_PS = flags.DEFINE_integer(
+  "num_ps", 2, "Parameter servers. With 0, one worker holds everything.", lower_bound=0
+)
+NUM_WORKERS = flags.DEFINE_integer("num_workers", 2, "Workers.", lower_bound=1)
+DATASET = flags.DEFINE_enum(
+  "dataset",
+  "100k",
+  ["100k", "1m", "25m", "synthetic"],
+  "MovieLens ratings of that size, or generated ones. Where MovieLens cannot be "
+  "downloaded, the real 100k ratings of a Python package take its place.",
+)
+NUM_RATINGS = flags.DEFINE_integer(
+  "num_ratings", 1_000_000, "How many ratings 'synthetic' has.", lower_bound=1
+)
+EPOCHS = flags.DEFINE_integer("epochs", 5, "Passes over the ratings.", lower_bound=1)
+BATCH_SIZE = flags.DEFINE_integer(
+  "batch_size", 512, "Examples a step of one worker.", lower_bound=1
+)
+SEED = flags.DEFINE_integer(
+  "seed", 0, "Of the order of ratings, and of synthetic ones."
+)
+MODEL_DIR = flags.DEFINE_string(
+  "model_dir",
+  "",
+  "Folder for checkpoints, TensorBoard logs and the processes' logs. A model in it is "
+  "trained further. Empty: a new temporary folder, which stays.",
+)
+RATINGS_DIR = flags.DEFINE_string(
+  "ratings_dir",
+  "",
+  "Folder to keep prepared MovieLens ratings in for the next run. Empty: not kept.",
+)
+RESULT_JSON = flags.DEFINE_string(
+  "result_json", "", "Also write the result to this file, as JSON."
+)
+
+# How many ratings MovieLens data sets have; what replaces one has no more.
+_RATINGS = {"100k": 100_000, "1m": 1_000_209, "25m": 25_000_095}
+_TRAINING_SHARE = 0.9
+
+
+def parse_flags(argv: Sequence[str]) -> list[str]:
+  """Parses the command line; what is no flag of this program is named and ignored.
+
+  Args:
+    argv: the program's name and its arguments.
+
+  Returns:
+    The program's name.
+  """
+  try:
+    program, *unknown = flags.FLAGS(list(argv), known_only=True)
+  except flags.Error as error:
+    sys.exit(refusal(str(error)))
+  if unknown:
+    print(f"ignored, not flags of this demo: {' '.join(unknown)}", file=sys.stderr)
+  return [program]
+
+
+def expected_examples() -> int:
+  """About how many examples training sees at most, all workers and epochs together."""
+  ratings = _RATINGS.get(DATASET.value, NUM_RATINGS.value)
+  return int(ratings * _TRAINING_SHARE) * EPOCHS.value
+
+
+def check() -> None:
+  """Checks what the flags say together.
+
+  Raises:
+    ValueError: they make no sense.
+  """
+  if TRAINING_TYPE.value == "stream":
+    raise ValueError(
+      "--training_type=stream needs the Kafka data source, which is not part of this "
+      "version yet; use --training_type=batch"
+    )
+  share = expected_examples() // NUM_WORKERS.value
+  if BATCH_SIZE.value > share:
+    raise ValueError(
+      f"--batch_size={BATCH_SIZE.value} is more than a worker has to train on: about "
+      f"{share:,} examples, a {NUM_WORKERS.value}th of {DATASET.value} in "
+      f"{EPOCHS.value} epochs"
+      if NUM_WORKERS.value > 1
+      else f"--batch_size={BATCH_SIZE.value} is more than there is to train on: about "
+      f"{share:,} examples of {DATASET.value} in {EPOCHS.value} epochs"
+    )
+
+
+def refusal(message: str) -> int:
+  """Says why the demo does not begin; returns its exit code."""
+  print(f"demo: {message}", file=sys.stderr)
+  return 2

@@ -1,0 +1,219 @@
+"""The processes of one run of the demo: started, watched, and what comes of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+
+from monolith.native_training.movie_ranking import demo_flags, log_lines
+from monolith.native_training.movie_ranking.console import Console
+from monolith.native_training.movie_ranking.demo_report import DemoResult, ratings_name
+from monolith.native_training.movie_ranking.local_cluster import (
+  Task,
+  python_environment,
+)
+from monolith.native_training.movie_ranking.local_processes import LocalProcesses
+from monolith.native_training.movie_ranking.stop_signals import StopSignals
+from monolith.native_training.movie_ranking.training_progress import (
+  JobProgress,
+  ProgressFiles,
+)
+from monolith.native_training.movie_ranking.user_path import user_path
+
+_PACKAGE = "monolith.native_training.movie_ranking"
+_EVALUATION = "evaluation"
+_POLL_SECONDS = 0.1
+_SERVER_EXIT_SECONDS = 20.0
+
+
+class NothingTrained(Exception):
+  """Training ended without having seen an example."""
+
+
+class DemoJob:
+  """One run of the demo, as its flags say.
+
+  Args:
+    console: shows how it gets on.
+    signals: end it.
+    tasks: the processes that train.
+    model_dir: for the user to keep.
+    run_dir: is removed afterwards.
+  """
+
+  def __init__(
+    self,
+    console: Console,
+    signals: StopSignals,
+    tasks: Sequence[Task],
+    model_dir: str,
+    run_dir: str,
+  ):
+    self._console = console
+    self._signals = signals
+    self._tasks = tasks
+    self._model_dir = model_dir
+    self._run_dir = run_dir
+    self._ratings_dir = user_path(demo_flags.RATINGS_DIR.value) or os.path.join(
+      run_dir, "ratings"
+    )
+    self._progress_files = {
+      task.name: os.path.join(run_dir, f"{task.role}-{task.index}.json")
+      for task in tasks
+      if task.role == "worker"
+    }
+    self._progress = ProgressFiles(list(self._progress_files.values()))
+    self._begin = time.monotonic()
+    self._next_memory_look = 0.0
+
+  def run(self) -> DemoResult:
+    """Trains and evaluates.
+
+    Raises:
+      ProcessFailed: one of the processes.
+      NothingTrained: there was not one batch to train on.
+      Stopped: by a signal.
+    """
+    self._console.line(
+      f"{demo_flags.NUM_PS.value} parameter servers, {demo_flags.NUM_WORKERS.value} workers, "
+      f"{ratings_name(demo_flags.DATASET.value)}; model in {self._model_dir}"
+    )
+    logs = os.path.join(self._model_dir, "logs")
+    with LocalProcesses(self._show_line, logs) as processes:
+      self._start(processes)
+      self._wait_for(processes, list(self._progress_files))
+      training = self._progress.read()
+      if not training.examples:
+        raise NothingTrained(
+          f"0 examples were trained: no worker got a batch of "
+          f"{demo_flags.BATCH_SIZE.value}; is --batch_size more than a worker's share?"
+        )
+      self._begin_evaluation()
+      self._let_servers_leave(processes)
+      self._wait_for(processes, [_EVALUATION])
+      self._console.end_status()
+      return self._result(training, processes.peak_memory_bytes())
+
+  def _path(self, name: str) -> str:
+    return os.path.join(self._run_dir, name)
+
+  def _show_line(self, name: str, line: str) -> None:
+    if text := log_lines.shown(line):
+      self._console.line(text, name)
+
+  def _start(self, processes: LocalProcesses) -> None:
+    environment = python_environment()
+    for task in self._tasks:
+      arguments = ["train", *self._model_flags()]
+      if task.name in self._progress_files:
+        arguments.append(f"--progress_file={self._progress_files[task.name]}")
+      processes.start(
+        task.name, _python(*arguments), {**environment, "TF_CONFIG": task.tf_config}
+      )
+    evaluation = _python(
+      "evaluate_held_out",
+      *self._model_flags(),
+      f"--wait_for={self._path('evaluate_now')}",
+      f"--output={self._path('metrics.json')}",
+    )
+    processes.start(_EVALUATION, evaluation, environment)
+
+  def _model_flags(self) -> list[str]:
+    return [
+      f"--model_dir={self._model_dir}",
+      f"--dataset={demo_flags.DATASET.value}",
+      f"--ratings_dir={self._ratings_dir}",
+      f"--num_ratings={demo_flags.NUM_RATINGS.value}",
+      f"--epochs={demo_flags.EPOCHS.value}",
+      f"--batch_size={demo_flags.BATCH_SIZE.value}",
+      f"--seed={demo_flags.SEED.value}",
+    ]
+
+  def _wait_for(self, processes: LocalProcesses, names: Sequence[str]) -> None:
+    """Returns when the named processes have ended well."""
+    while set(names) & set(processes.running()):
+      self._poll(processes)
+      progress = self._progress.read()
+      if progress.is_done:
+        # Leaving takes the other processes seconds, which need not be waited for.
+        self._begin_evaluation()
+      self._console.status(self._status(progress))
+    self._poll(processes)
+
+  def _begin_evaluation(self) -> None:
+    open(self._path("evaluate_now"), "w").close()
+
+  def _poll(self, processes: LocalProcesses) -> None:
+    self._signals.check()
+    processes.check()
+    if time.monotonic() >= self._next_memory_look:
+      self._next_memory_look = time.monotonic() + 1
+      processes.peak_memory_bytes()
+    time.sleep(_POLL_SECONDS)
+
+  def _let_servers_leave(self, processes: LocalProcesses) -> None:
+    """The chief told them to; one that stays is ended."""
+    deadline = time.monotonic() + _SERVER_EXIT_SECONDS
+    servers = {task.name for task in self._tasks if task.role == "ps"}
+    while servers & set(processes.running()) and time.monotonic() < deadline:
+      self._poll(processes)
+    staying = sorted(servers & set(processes.running()))
+    if staying:
+      self._console.line(f"training is over, but {', '.join(staying)} did not end")
+      processes.stop(staying)
+
+  def _status(self, progress: JobProgress) -> str:
+    elapsed = f"{time.monotonic() - self._begin:.0f} s"
+    if progress.is_done:
+      return f"evaluating, {elapsed}"
+    if not progress.workers:
+      return f"starting, {elapsed}"
+    total = self._expected_examples()
+    parts = [f"training, {elapsed}", f"{progress.examples:,} examples"]
+    if total:
+      parts[-1] += f" of {total:,} ({min(progress.examples / total, 1):.0%})"
+    if progress.examples_per_second:
+      parts.append(f"{progress.examples_per_second:,.0f} examples/s")
+    if progress.loss is not None:
+      parts.append(f"loss {progress.loss:.4f}")
+    return ", ".join(parts)
+
+  def _ratings_info(self) -> dict:
+    """What is known of the prepared ratings: nothing before they are."""
+    try:
+      with open(os.path.join(self._ratings_dir, "ratings.json")) as file:
+        return json.load(file)
+    except OSError:
+      return {}
+
+  def _expected_examples(self) -> int:
+    """About how many examples training will see; 0 while that is not known."""
+    if demo_flags.DATASET.value == "synthetic":
+      return demo_flags.expected_examples()
+    return self._ratings_info().get("train", 0) * demo_flags.EPOCHS.value
+
+  def _result(self, training: JobProgress, memory: dict[str, int]) -> DemoResult:
+    with open(self._path("metrics.json")) as file:
+      metrics = json.load(file)
+    return DemoResult(
+      training_type=demo_flags.TRAINING_TYPE.value,
+      dataset=self._ratings_info().get("size", demo_flags.DATASET.value),
+      requested_dataset=demo_flags.DATASET.value,
+      examples=training.examples,
+      seconds=training.seconds,
+      total_seconds=time.monotonic() - self._begin,
+      examples_per_second=training.examples_per_second,
+      test_rmse=metrics.get("rank/rmse", math.nan),
+      tables=training.tables,
+      table_bytes=training.table_bytes,
+      peak_memory_bytes=memory,
+      model_dir=self._model_dir,
+    )
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+  return [sys.executable, "-m", f"{_PACKAGE}.{module}", *arguments]

@@ -1,0 +1,51 @@
+import pathlib
+
+from absl.testing import absltest
+
+from monolith.native_training.movie_ranking import demo_model_dir
+
+
+class DemoModelDirTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self._folder = pathlib.Path(self.create_tempdir().full_path, "models", "mine")
+
+  def _prepare(self, dataset: str) -> str:
+    return demo_model_dir.prepare(str(self._folder), dataset)
+
+  def test_is_made_with_a_folder_for_logs(self):
+    self.assertEqual(self._prepare("100k"), str(self._folder))
+    self.assertTrue((self._folder / "logs").is_dir())
+
+  def test_a_model_is_trained_further_on_the_same_ratings(self):
+    self._prepare("100k")
+    (self._folder / "model.ckpt-7.index").write_text("")
+    self._prepare("100k")
+
+  def test_a_model_is_not_trained_on_other_ratings(self):
+    self._prepare("100k")
+    (self._folder / "model.ckpt-7.index").write_text("")
+    for _ in range(2):
+      with self.assertRaisesRegex(
+        ValueError, "--model_dir=.*mine holds a model trained on --dataset=100k"
+      ):
+        self._prepare("synthetic")
+    self._prepare("100k")
+
+  def test_without_a_model_the_ratings_may_change(self):
+    for dataset in ("100k", "synthetic"):
+      self._prepare(dataset)
+
+  def test_a_model_of_another_program_may_be_trained(self):
+    self._folder.mkdir(parents=True)
+    (self._folder / "model.ckpt-7.index").write_text("")
+    self._prepare("100k")
+
+  def test_a_temporary_folder_is_new(self):
+    folders = [demo_model_dir.prepare("", "100k") for _ in range(2)]
+    self.assertNotEqual(*folders)
+    self.assertTrue(pathlib.Path(folders[0], "logs").is_dir())
+
+
+if __name__ == "__main__":
+  absltest.main()
