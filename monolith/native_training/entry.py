@@ -9,8 +9,9 @@ accumulator 0.1, and 16 bit floats in exported models.
 """
 
 import dataclasses
-import math
 from typing import Any, ClassVar
+
+from monolith.native_training.number_checks import is_finite, is_whole
 
 _WANTED = {float: "a finite number", int: "a whole number", bool: "True or False"}
 
@@ -26,16 +27,17 @@ class Entry:
       value = getattr(self, field.name)
       wanted = _WANTED.get(field.type, f"an {field.type.__name__}")
       if field.type is float:
-        fits = type(value) is not bool and isinstance(value, (int, float))
-        fits = fits and math.isfinite(value)
+        fits = is_finite(value)
       elif field.type is int:
-        fits = type(value) is not bool and isinstance(value, int)
+        fits = is_whole(value)
       else:
         fits = isinstance(value, field.type)
       if not fits:
         raise ValueError(
           f"{type(self).__name__}.{field.name}: got {value!r}, wanted {wanted}"
         )
+      if field.type in (float, int):  # Of NumPy's numbers JSON knows nothing.
+        object.__setattr__(self, field.name, field.type(value))
 
   def config(self) -> dict[str, Any]:
     """The settings as the JSON object that the core parses."""

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 
+import numpy as np
 from absl.testing import absltest, parameterized
 
 from monolith.native_training import entry
@@ -59,6 +60,11 @@ class EntryTest(parameterized.TestCase):
       entry.RandomUniformInitializer(-1, 1).config(),
       {"type": "random_uniform", "minval": -1, "maxval": 1},
     )
+
+  def test_numbers_of_numpy_are_numbers(self):
+    optimizer = entry.AdagradOptimizer(np.float32(0.5), warmup_steps=np.int64(3))
+    self.assertEqual(optimizer, entry.AdagradOptimizer(0.5, warmup_steps=3))
+    self.assertEqual(json.loads(json.dumps(optimizer.config()))["warmup_steps"], 3)
 
   def test_the_defaults_are_the_documented_ones(self):
     self.assertEqual(

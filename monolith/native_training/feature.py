@@ -5,6 +5,8 @@ from collections.abc import Mapping
 
 import tensorflow as tf
 
+from monolith.native_training.number_checks import is_finite, is_whole
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Combiner:
@@ -52,8 +54,10 @@ class FirstN(Combiner):
   kind = "first_n"
 
   def __post_init__(self):
-    if self.length < 1:
-      raise ValueError(f"FirstN.length: got {self.length}, wanted at least 1")
+    if not is_whole(self.length) or self.length < 1:
+      raise ValueError(
+        f"FirstN.length: got {self.length!r}, wanted a whole number, at least 1"
+      )
 
 
 def make_combiner(
@@ -70,9 +74,10 @@ def make_combiner(
   Raises:
     ValueError: the combiner is unknown or lacks its length.
   """
-  if max_seq_length < 0:
+  if not is_whole(max_seq_length) or max_seq_length < 0:
     raise ValueError(
-      f"feature {feature_name!r}: got max_seq_length {max_seq_length}, wanted 0 or more"
+      f"feature {feature_name!r}: got max_seq_length {max_seq_length!r}, wanted a "
+      "whole number, 0 or more"
     )
   if isinstance(combiner, Combiner):
     return combiner
@@ -88,7 +93,7 @@ def make_combiner(
         f"feature {feature_name!r}: combiner 'first_n' wants max_seq_length > 0, "
         f"got {max_seq_length}"
       )
-    return FirstN(max_seq_length)
+    return FirstN(int(max_seq_length))
   raise ValueError(
     f"feature {feature_name!r}: got combiner {combiner!r}, wanted 'reduce_sum', "
     "'reduce_mean', 'first_n' or a feature.Combiner"
@@ -125,12 +130,16 @@ def check_row_rules(where: str, occurrence_threshold: int, expire_time: float) -
   Raises:
     ValueError: naming `where`, the setting that is out of range.
   """
-  if not 0 <= occurrence_threshold <= 65535:
+  if not is_whole(occurrence_threshold) or not 0 <= occurrence_threshold <= 65535:
     raise ValueError(
-      f"{where}: got occurrence_threshold {occurrence_threshold}, wanted 0 to 65535"
+      f"{where}: got occurrence_threshold {occurrence_threshold!r}, wanted a whole "
+      "number, 0 to 65535"
     )
-  if not expire_time > 0:
-    raise ValueError(f"{where}: got expire_time {expire_time} days, wanted more than 0")
+  if not is_finite(expire_time) or expire_time <= 0:
+    raise ValueError(
+      f"{where}: got expire_time {expire_time!r}, wanted a finite number of days, more "
+      "than 0"
+    )
 
 
 def ids_of(name: str, features: Mapping[str, object]) -> tf.RaggedTensor:

@@ -41,8 +41,9 @@ class MakeCombinerTest(parameterized.TestCase):
       feature.make_combiner("f", None, -1)
 
   def test_first_n_needs_a_length(self):
-    with self.assertRaisesRegex(ValueError, "FirstN.length: got 0"):
-      feature.FirstN(0)
+    for length in (0, 1.5, True):
+      with self.assertRaisesRegex(ValueError, f"FirstN.length: got {length}"):
+        feature.FirstN(length)
 
   def test_a_combiner_without_combine_names_its_class(self):
     class Unfinished(feature.Combiner):
@@ -72,8 +73,15 @@ class FeatureColumnTest(parameterized.TestCase):
   @parameterized.parameters(
     ({"occurrence_threshold": -1}, "'f': got occurrence_threshold -1"),
     ({"occurrence_threshold": 65536}, "'f': got occurrence_threshold 65536"),
-    ({"expire_time": 0}, "'f': got expire_time 0 days"),
-    ({"expire_time": float("nan")}, "'f': got expire_time nan days"),
+    (
+      {"occurrence_threshold": "x"},
+      "'f': got occurrence_threshold 'x', wanted a whole",
+    ),
+    ({"occurrence_threshold": 1.5}, "'f': got occurrence_threshold 1.5"),
+    ({"expire_time": 0}, "'f': got expire_time 0, wanted a finite number of days"),
+    ({"expire_time": float("nan")}, "'f': got expire_time nan"),
+    ({"expire_time": float("inf")}, "'f': got expire_time inf"),
+    ({"expire_time": None}, "'f': got expire_time None"),
   )
   def test_settings_out_of_range(self, changes, message):
     with self.assertRaisesRegex(ValueError, message):

@@ -31,6 +31,7 @@ from monolith.core.hyperparams import InstantiableParams, Params
 from monolith.native_training import entry, feature
 from monolith.native_training.embedding.plan import LearningRate, Segment
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
+from monolith.native_training.number_checks import is_whole
 
 _OUT_TYPES = ("concat", "stack", "add_n")
 
@@ -282,7 +283,7 @@ def _groups(features, slice_dim: int | None) -> list:
   for item in features:
     if isinstance(item, str):
       groups.append(with_dim(item))
-    elif isinstance(item, tuple) and len(item) == 2 and isinstance(item[1], int):
+    elif isinstance(item, tuple) and len(item) == 2 and is_whole(item[1]):
       groups.append(item)
     elif isinstance(item, (list, tuple)) and all(isinstance(n, str) for n in item):
       groups.append([with_dim(name) for name in item])

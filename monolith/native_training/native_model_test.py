@@ -83,6 +83,7 @@ class LookupTest(parameterized.TestCase):
     ([("c", 2), ("a", 5)], None, [("c", 2), ("a", 5)]),
     ([("c", 2), "a"], 3, [("c", 2), ("a", 3)]),
     ({"b": 2, "a": 4}, None, [("b", 2), ("a", 4)]),
+    ([("c", np.int64(2)), "a"], np.int32(3), [("c", 2), ("a", 3)]),
     ([], 3, []),
   )
   def test_a_list_in_the_order_asked_for(self, features, dim, wanted):
@@ -213,6 +214,8 @@ class LookupErrorTest(parameterized.TestCase):
     (dict(features=["a"], slice_dim=0), "got dim 0, wanted"),
     (dict(features={"a": "2"}), "got dim '2', wanted"),
     (dict(features={"a": 2.0}), "got dim 2.0, wanted"),
+    (dict(features={"a": True}), "got dim True, wanted"),
+    (dict(features=[("a", True)]), r"features: got \('a', True\)"),
     (dict(features=["a"], slice_dim=2, out_type="sum"), "out_type: got 'sum', wanted"),
     (
       dict(features=["a"], slice_dim=2, group_out_type=None),
@@ -259,6 +262,24 @@ class LookupErrorTest(parameterized.TestCase):
     columns = {"a": dict(shared_name="s", expire_time=1), "b": dict(shared_name="s")}
     with tf.Graph().as_default(), self.assertRaisesRegex(ValueError, "share table 's'"):
       _build(lambda m: None, columns)
+
+  def test_inside_a_graph_of_its_own(self):
+    def look_up(model):
+      return model.lookup_embedding_slice(["a"], "vec", 2, out_type="concat")
+
+    for ask in (
+      lambda m: tf.cond(
+        tf.constant(True), lambda: look_up(m), lambda: tf.zeros([3, 2])
+      ),
+      lambda m: tf.function(lambda: look_up(m))(),
+    ):
+      with (
+        tf.Graph().as_default(),
+        self.assertRaisesRegex(
+          RuntimeError, "'vec' of feature 'a' was asked for inside a tf.cond.*before"
+        ),
+      ):
+        _build(ask)
 
   def test_outside_model_fn(self):
     model = _LookupModel.params().instantiate()

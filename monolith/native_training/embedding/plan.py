@@ -8,13 +8,12 @@ compressor. Pure data: no TensorFlow, so that it can be inspected and tested alo
 import dataclasses
 import hashlib
 import json
-import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
 from monolith.native_training import entry
 from monolith.native_training.feature import FeatureColumn
+from monolith.native_training.number_checks import is_finite, is_whole
 
 _MAX_TABLE_DIM = 65536  # TableConfig::kMaxTableDim of the C++ core.
 
@@ -38,6 +37,8 @@ class Segment:
   learning_rate: LearningRate
 
   def __post_init__(self):
+    if is_whole(self.dim):  # Of NumPy's numbers JSON knows nothing.
+      object.__setattr__(self, "dim", int(self.dim))
     for what, kind in (
       ("initializer", entry.Initializer),
       ("optimizer", entry.Optimizer),
@@ -49,8 +50,7 @@ class Segment:
           f"slice {self.name!r}: got {what} {value!r}, wanted an entry.{kind.__name__}"
         )
     rate = self.learning_rate
-    is_number = isinstance(rate, numbers.Real) and 0 <= rate < math.inf
-    if not callable(rate) and not is_number:
+    if not callable(rate) and not (is_finite(rate) and rate >= 0):
       raise ValueError(
         f"slice {self.name!r}: got learning_rate {rate!r}, wanted a number, 0 or "
         "more, or a function of the global step"
@@ -115,7 +115,7 @@ class Table:
   def config(self) -> dict[str, Any]:
     return {
       "name": self.name,
-      "occurrence_threshold": self.occurrence_threshold,
+      "occurrence_threshold": int(self.occurrence_threshold),
       "expire_time": float(self.expire_time),
       "segments": [s.config(self.name) for s in self.segments.values()],
     }
@@ -188,7 +188,7 @@ class EmbeddingPlan:
         f"create_embedding_feature_column({feature_name!r}) first (known: "
         f"{', '.join(self.features) or 'none'})"
       )
-    if type(segment.dim) is not int or segment.dim < 1:
+    if not is_whole(segment.dim) or segment.dim < 1:
       raise ValueError(
         f"slice {segment.name!r} of feature {feature_name!r}: got dim {segment.dim!r}, "
         "wanted a whole number, at least 1"

@@ -42,6 +42,7 @@ class ShardedEmbedding:
     missing: str = "initial",
   ):
     self.plan = plan_lib.EmbeddingPlan()
+    self._graph = tf.compat.v1.get_default_graph()
     self._features = features
     self._servers = list(servers)
     self._shared_name = shared_name
@@ -58,11 +59,21 @@ class ShardedEmbedding:
     Returns:
       float32: `[batch, dim]`, `[batch, n, dim]` for first_n, or what the feature's own
       combiner makes of it.
+
+    Raises:
+      RuntimeError: `build` has run, or another graph is the default, as in `tf.cond`.
+      ValueError: what `EmbeddingPlan.add_output` refuses.
     """
     if self._built:
       raise RuntimeError(
         f"slice {segment.name!r} of feature {feature_name!r} was asked for after "
         "model_fn had returned"
+      )
+    if tf.compat.v1.get_default_graph() is not self._graph:
+      raise RuntimeError(
+        f"slice {segment.name!r} of feature {feature_name!r} was asked for inside a "
+        "tf.cond, tf.while_loop or tf.function, which is a graph of its own; look it "
+        "up before, and use the result in there"
       )
     index = self.plan.add_output(feature_name, segment)
     combiner = self.plan.features[feature_name].combiner

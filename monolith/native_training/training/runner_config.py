@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 
+from monolith.native_training.number_checks import is_finite, is_whole
 from monolith.native_training.training.cluster import Cluster
 
 _HELP = {
@@ -97,17 +98,19 @@ class RunnerConfig:
         f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a name without "
         "*, ?, [, ] and \\, which file systems take for patterns"
       )
-    for name in (
-      "checkpoints_max_to_keep",
-      "log_step_count_steps",
-      "save_summary_steps",
-      "worker_timeout_secs",
-      "save_checkpoints_steps",
-      "save_checkpoints_secs",
+    for name, is_number, wanted in (
+      ("checkpoints_max_to_keep", is_whole, "a whole number"),
+      ("log_step_count_steps", is_whole, "a whole number"),
+      ("save_summary_steps", is_whole, "a whole number"),
+      ("save_checkpoints_steps", is_whole, "a whole number"),
+      ("worker_timeout_secs", is_finite, "a number"),
+      ("save_checkpoints_secs", is_finite, "a number"),
     ):
       value = getattr(self, name)
-      if value is not None and not value > 0:
-        raise ValueError(f"RunnerConfig.{name}: got {value!r}, wanted more than 0")
+      if value is None and defaults[name] is None:
+        continue
+      if not is_number(value) or value <= 0:
+        raise ValueError(f"RunnerConfig.{name}: got {value!r}, wanted {wanted} above 0")
 
   def cluster(self) -> Cluster:
     """The cluster and this process's place in it."""

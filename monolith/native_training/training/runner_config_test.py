@@ -3,6 +3,7 @@ import json
 import os
 from unittest import mock
 
+import numpy as np
 from absl import flags
 from absl.testing import absltest, parameterized
 
@@ -89,9 +90,20 @@ class RunnerConfigTest(parameterized.TestCase):
     "save_checkpoints_secs",
   )
   def test_how_often_is_positive(self, name):
-    for value in (0, -1, float("nan")):
-      with self.assertRaisesRegex(ValueError, f"{name}: got {value}, wanted more"):
+    for value in (0, -1, float("nan"), float("inf"), "10", True):
+      with self.assertRaisesRegex(ValueError, f"{name}: got {value!r}, wanted a"):
         RunnerConfig(**{name: value})
+
+  @parameterized.parameters(
+    "checkpoints_max_to_keep",
+    "log_step_count_steps",
+    "save_summary_steps",
+    "save_checkpoints_steps",
+  )
+  def test_steps_are_whole_numbers(self, name):
+    self.assertEqual(getattr(RunnerConfig(**{name: np.int64(3)}), name), 3)
+    with self.assertRaisesRegex(ValueError, f"{name}: got 1.5, wanted a whole number"):
+      RunnerConfig(**{name: 1.5})
 
   def test_a_damaged_tf_config_is_refused(self):
     with self.assertRaisesRegex(ValueError, "TF_CONFIG is not JSON"):

@@ -58,7 +58,8 @@ class EmbeddingHashTable {
   };
 
   struct UpdateOptions {
-    // One a segment, each finite; empty: the optimizers' own learning rates.
+    // One a segment, each finite and 0 or more; empty: the optimizers' own
+    // learning rates.
     absl::Span<const float> learning_rates;
     uint32_t update_time = 0;  // seconds since the epoch
     int64_t global_step = 0;   // of the update, from 0: warm-up depends on it

@@ -224,6 +224,9 @@ TEST(EmbeddingHashTableTest, WrongSizesAreRefused) {
   const std::vector<float> bad_rate = {std::nanf("")};
   UpdateOptions nan_rate;
   nan_rate.learning_rates = bad_rate;
+  const std::vector<float> below_zero = {-0.5f};
+  UpdateOptions negative_rate;
+  negative_rate.learning_rates = below_zero;
   EmbeddingHashTable::RowBatch rows;
   const struct {
     absl::Status status;
@@ -237,7 +240,10 @@ TEST(EmbeddingHashTableTest, WrongSizesAreRefused) {
       {table->ApplyGradients(ids, four, two_rates),
        "one entry for each of the 1 segments, or none; got 2"},
       {table->ApplyGradients(ids, four, nan_rate),
-       "the learning rate of segment 's2' must be finite"},
+       "the learning rate of segment 's2' must be finite and 0 or more, got"},
+      {table->ApplyGradients(ids, four, negative_rate),
+       "the learning rate of segment 's2' must be finite and 0 or more, got "
+       "-0.5"},
       {table->ImportRows(ids, three, four, {1, 1}), "embeddings must have"},
       {table->ImportRows(ids, four, three, {1, 1}), "states must have"},
       {table->ImportRows(ids, four, four, {1}), "update_times must have"},

@@ -30,10 +30,11 @@ absl::Status EmbeddingHashTable::ValidateGradients(
         rates.size()));
   }
   for (size_t i = 0; i < rates.size(); ++i) {
-    if (std::isfinite(rates[i])) continue;
+    if (std::isfinite(rates[i]) && rates[i] >= 0) continue;
     return absl::InvalidArgumentError(absl::StrCat(
         "table '", config_.name, "': the learning rate of segment '",
-        config_.segments[i].name, "' must be finite, got ", rates[i]));
+        config_.segments[i].name, "' must be finite and 0 or more, got ",
+        rates[i]));
   }
   const size_t bad = FindNonFinite(gradients, executor);
   if (bad == gradients.size()) return absl::OkStatus();

@@ -19,6 +19,13 @@ inline bool IsFinite(float value) {
   return (bits & kExponent) != kExponent;
 }
 
+inline bool IsFinite(double value) {
+  constexpr uint64_t kExponent = 0x7ff0000000000000;
+  uint64_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return (bits & kExponent) != kExponent;
+}
+
 // The position of the first NaN or infinity; values.size() if all are finite.
 // Large arrays are searched by several threads.
 size_t FindNonFinite(absl::Span<const float> values, Executor& executor);

@@ -15,11 +15,14 @@ TEST(IsFiniteTest, TellsThemApart) {
   for (float good : {0.0f, -0.0f, 1.0f, Limits::max(), Limits::lowest(),
                      Limits::min(), Limits::denorm_min()}) {
     EXPECT_TRUE(IsFinite(good)) << good;
+    EXPECT_TRUE(IsFinite(static_cast<double>(good))) << good;
   }
   for (float bad : {Limits::quiet_NaN(), Limits::signaling_NaN(),
                     Limits::infinity(), -Limits::infinity()}) {
     EXPECT_FALSE(IsFinite(bad)) << bad;
+    EXPECT_FALSE(IsFinite(static_cast<double>(bad))) << bad;
   }
+  EXPECT_TRUE(IsFinite(std::numeric_limits<double>::max()));
 }
 
 TEST(FiniteCheckTest, FindsTheFirstOfAnyKindAnywhere) {

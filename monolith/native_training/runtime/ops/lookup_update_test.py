@@ -128,6 +128,7 @@ class LookupUpdateTest(tf.test.TestCase, parameterized.TestCase):
     ({"rates": [[0.1] * 3]}, "learning_rates must be a vector"),
     ({"rates": [0.1, 0.1, NAN]}, "learning rate"),
     ({"rates": [INF, 0.1, 0.1]}, "learning rate"),
+    ({"rates": [0.1, -0.1, 0.1]}, "learning rate of segment .* got -0.1"),
     ({"time": -1}, "update_time must be in seconds since the epoch"),
     ({"time": 2**32}, "update_time must be in seconds since the epoch"),
     ({"time": [1]}, "update_time must be a scalar"),
