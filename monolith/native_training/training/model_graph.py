@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import heads
+from monolith.native_training.training import heads, layer_updates
 from monolith.native_training.training.cluster import Cluster
 
 
@@ -87,11 +87,12 @@ def build(
     servers: the devices of the servers that hold the tables.
     tables_name: name of the tables on their servers; `''` is the model's name.
   """
-  result, embedding = model.build(
-    _Features(features),
-    mode,
-    servers=servers,
-    shared_name=f"tables/{tables_name or model.p.name}",
-    missing="initial" if mode == tf.estimator.ModeKeys.TRAIN else "zero",
-  )
+  with layer_updates.collected():
+    result, embedding = model.build(
+      _Features(features),
+      mode,
+      servers=servers,
+      shared_name=f"tables/{tables_name or model.p.name}",
+      missing="initial" if mode == tf.estimator.ModeKeys.TRAIN else "zero",
+    )
   return ModelGraph(features, heads.as_spec(result), embedding)

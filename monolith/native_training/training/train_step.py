@@ -6,6 +6,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.number_checks import is_finite
+from monolith.native_training.runtime.ops import loader
+from monolith.native_training.training import layer_updates
 from monolith.native_training.training.model_graph import ModelGraph
 from monolith.native_training.training.server_buffers import ServerBuffers, task_of
 
@@ -19,9 +22,10 @@ def train_op(model: MonolithModel, graph: ModelGraph) -> tuple[tf.Operation, tf.
     The op of the whole step, and the global step that it leads to (int64 scalar).
 
   Raises:
-    ValueError: the model has no loss, or nothing to train.
+    ValueError: the model has no loss, or nothing to train, or `p.clip_norm` is not a
+      limit.
   """
-  dense, row_buffers = _gradients(model, graph)
+  dense, row_buffers = _clipped(model.p.clip_norm, *_gradients(model, graph))
   embedding = graph.embedding
   packed = ServerBuffers(embedding, [v for g, v in dense if _can_be_packed(g, v)])
   gradient_of = {v.ref(): g for g, v in dense}
@@ -29,10 +33,8 @@ def train_op(model: MonolithModel, graph: ModelGraph) -> tuple[tf.Operation, tf.
     [[gradient_of.pop(v.ref()) for v in group] for group in packed.variables],
     row_buffers,
   )
-  rest = [(g, v) for g, v in dense if v.ref() in gradient_of]
-  clipped = _clip([*joined, *(g for g, _ in rest)], model.p.clip_norm)
-  pairs, row_buffers = packed.split(clipped[: len(joined)])
-  pairs += [(g, v) for g, (_, v) in zip(clipped[len(joined) :], rest, strict=True)]
+  pairs, row_buffers = packed.split(joined)
+  pairs += [(g, v) for g, v in dense if v.ref() in gradient_of]
   optimizer = graph.spec.optimizer or tf.compat.v1.train.AdagradOptimizer(
     _DEFAULT_DENSE_LEARNING_RATE
   )
@@ -44,6 +46,7 @@ def train_op(model: MonolithModel, graph: ModelGraph) -> tuple[tf.Operation, tf.
   updates = embedding.update(row_buffers, step_before)
   if pairs:
     updates.append(optimizer.apply_gradients(pairs))
+  updates += layer_updates.all_of_graph()
   # The step counts once the first server, which holds it too, has its part: a batch
   # that fails does not count, and the server waits for no other.
   with (
@@ -117,28 +120,35 @@ def _with_decay(gradient, variable, factor: float):
   return gradient + factor * variable if factor else gradient
 
 
-def _clip(gradients: list, clip_norm: float | None) -> list:
-  """Scales gradients so that their joint norm is at most `clip_norm`.
+def _clipped(
+  clip_norm: float | None,
+  dense: list[tuple[tf.Tensor, tf.Variable]],
+  row_buffers: Sequence[tf.Tensor],
+) -> tuple[list[tuple[tf.Tensor, tf.Variable]], list[tf.Tensor]]:
+  """Scales all gradients so that their joint norm is at most `clip_norm`.
 
-  Fails the step, before anything is updated, where the norm is not finite.
+  Fails the step, before anything is updated, where a gradient is not finite.
   """
-  if clip_norm is not None and not 0 <= clip_norm < float("inf"):
-    raise ValueError(f"p.clip_norm: got {clip_norm!r}, wanted 0 or more, or None")
-  if not gradients:
-    return gradients
-  norm = tf.debugging.check_numerics(
-    tf.linalg.global_norm(gradients),
-    "the norm of the dense variables' gradients is not finite; a smaller learning rate "
-    "or a check of the features and labels may help. norm",
-  )
-  limit = tf.constant(clip_norm or tf.float32.max, tf.float32)
-  scale = limit / tf.maximum(norm, limit)  # Exactly 1 while the norm is within it.
-  return [_scaled(gradient, scale) for gradient in gradients]
-
-
-def _scaled(gradient, scale: tf.Tensor):
-  if isinstance(gradient, tf.IndexedSlices):
-    return tf.IndexedSlices(
-      gradient.values * scale, gradient.indices, gradient.dense_shape
+  if clip_norm is not None and not (is_finite(clip_norm) and clip_norm >= 0):
+    raise ValueError(
+      f"p.clip_norm: got {clip_norm!r}, wanted a number, 0 or more, or None"
     )
-  return gradient * scale
+  values = [g.values if isinstance(g, tf.IndexedSlices) else g for g, _ in dense]
+  names = [f"variable {v.op.name}" for _, v in dense]
+  names += [f"the embeddings of server {i}" for i in range(len(row_buffers))]
+  clipped = loader.ops().monolith_clip_by_global_norm(
+    [*(tf.cast(v, tf.float32) for v in values), *row_buffers],
+    names=names,
+    clip_norm=clip_norm or 0.0,
+  )
+  pairs = [
+    (_with_values(gradient, tf.cast(value, gradient.dtype)), variable)
+    for (gradient, variable), value in zip(dense, clipped, strict=False)
+  ]
+  return pairs, clipped[len(dense) :]
+
+
+def _with_values(gradient, values: tf.Tensor):
+  if isinstance(gradient, tf.IndexedSlices):
+    return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+  return values
