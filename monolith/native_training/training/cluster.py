@@ -13,12 +13,15 @@ import contextlib
 import dataclasses
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 import tensorflow as tf
 
 _TYPES = ("chief", "worker", "ps", "evaluator")
+# A name, an IPv4 address or an IPv6 address in brackets, and a port.
+_ADDRESS = re.compile(r"([\w.-]+|\[[0-9A-Fa-f:.%\w]+\]):(?P<port>[0-9]{1,5})", re.ASCII)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,6 +81,13 @@ class Cluster:
         raise ValueError(
           f"TF_CONFIG cluster.{job}: got {addresses!r}, wanted a list of 'host:port'"
         )
+    if sum(len(addresses) for addresses in jobs.values()) > 1:
+      for key in ("type", "index"):
+        if key not in task:
+          raise ValueError(
+            f"TF_CONFIG task.{key}: is missing, and the cluster has several processes; "
+            "without it every one of them would think it is the first worker"
+          )
     cluster = cls(
       chief=tuple(jobs.get("chief", ())),
       workers=tuple(jobs.get("worker", ())),
@@ -97,10 +107,10 @@ class Cluster:
     seen = set()
     for job in ("chief", "worker", "ps"):
       for address in self._job(job):
-        _, colon, port = address.rpartition(":")
-        if not colon or not port.isdigit() or int(port) > 65535:
+        if not _is_address(address):
           raise ValueError(
-            f"TF_CONFIG cluster.{job}: got address {address!r}, wanted 'host:port'"
+            f"TF_CONFIG cluster.{job}: got address {address!r}, wanted 'host:port' "
+            "with a port from 1 to 65535"
           )
         if address in seen:
           raise ValueError(
@@ -122,9 +132,14 @@ class Cluster:
       size = max(num_evaluators, 1)
     else:
       size = len(self._job(self.task_type))
-    if not isinstance(self.task_index, int) or not 0 <= self.task_index < size:
+    if type(self.task_index) is not int:
       raise ValueError(
-        f"TF_CONFIG task: got {self.task_type} {self.task_index!r}, but the cluster "
+        f"TF_CONFIG task.index: got {self.task_index!r}, wanted a whole number without "
+        "quotes"
+      )
+    if not 0 <= self.task_index < size:
+      raise ValueError(
+        f"TF_CONFIG task: got {self.task_type} {self.task_index}, but the cluster "
         f"has {size} of that type"
       )
     if self.num_workers > 1 and not self.ps:
@@ -203,6 +218,11 @@ class Cluster:
         del os.environ["TF_CONFIG"]
       else:
         os.environ["TF_CONFIG"] = before
+
+
+def _is_address(text: str) -> bool:
+  match = _ADDRESS.fullmatch(text)
+  return match is not None and 1 <= int(match["port"]) <= 65535
 
 
 def alone() -> Cluster:

@@ -85,7 +85,10 @@ class ClusterTest(parameterized.TestCase):
     (_config("boss", 0, worker=["w:1"]), "task.type: got 'boss', wanted one of chief"),
     (_config("worker", 1, worker=["w:1"]), "got worker 1, but the cluster has 1"),
     (_config("worker", -1, worker=["w:1"]), "got worker -1"),
-    (_config("worker", "0", worker=["w:1"]), "got worker '0'"),
+    (_config("worker", "0", worker=["w:1"]), "task.index: got '0', wanted a whole"),
+    (_config("worker", True, worker=_WORKERS, ps=_PS), "task.index: got True"),
+    (_config("worker", 0.0, worker=["w:1"]), "task.index: got 0.0"),
+    (_config(["worker"], 0, worker=["w:1"]), r"task.type: got \['worker'\]"),
     (_config("chief", 0, worker=["w:1"]), "got chief 0, but the cluster has 0"),
     (_config("ps", 2, worker=["w:1"], ps=_PS), "got ps 2, but the cluster has 2"),
     (_config("evaluator", 1, worker=["w:1"]), "got evaluator 1, but .* has 1"),
@@ -96,6 +99,49 @@ class ClusterTest(parameterized.TestCase):
   def test_what_describes_no_cluster_is_refused(self, config, message):
     with self.assertRaisesRegex(ValueError, f"TF_CONFIG.*{message}"):
       Cluster.from_config(config)
+
+  @parameterized.parameters(
+    ({}, "type"),
+    ({"task": None}, "type"),
+    ({"task": {}}, "type"),
+    ({"task": {"index": 1}}, "type"),
+    ({"task": {"type": "worker"}}, "index"),
+  )
+  def test_one_process_of_several_has_to_say_which_it_is(self, task, missing):
+    for jobs in ({"worker": _WORKERS, "ps": _PS}, {"chief": ["c:1"], "ps": _PS[:1]}):
+      with self.assertRaisesRegex(ValueError, f"TF_CONFIG task.{missing}: is missing"):
+        Cluster.from_config({"cluster": jobs, **task})
+
+  def test_the_only_process_need_not_say_which_it_is(self):
+    self.assertTrue(Cluster.from_config({"cluster": {"worker": ["w:1"]}}).is_chief)
+
+  @parameterized.parameters(
+    "w",
+    "w:",
+    ":1",
+    "w:0",
+    "w:65536",
+    "w:+1",
+    "w:1 ",
+    " w:1",
+    "w x:1",
+    "w:\u0661",
+    "grpc://w:1",
+    "w/x:1",
+    "w:1:2",
+    "",
+  )
+  def test_what_is_no_address_is_refused(self, address):
+    config = _config("worker", 0, worker=[address])
+    with self.assertRaisesRegex(
+      ValueError, "TF_CONFIG cluster.worker: got address .* wanted 'host:port' with"
+    ):
+      Cluster.from_config(config)
+
+  @parameterized.parameters("w-0.svc:65535", "10.0.0.1:1", "[::1]:2222", "a_b:80")
+  def test_addresses(self, address):
+    config = _config("worker", 0, worker=[address])
+    self.assertEqual(Cluster.from_config(config).workers, (address,))
 
 
 class InputEnvironmentTest(absltest.TestCase):
