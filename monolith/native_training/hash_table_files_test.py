@@ -54,6 +54,19 @@ class SaveAndRestoreTest(absltest.TestCase):
     self.assertEqual(table.restore(self._file), 0)
     self.assertEqual(table.size(), 0)
 
+  def test_the_file_of_another_table_is_refused_and_nothing_lost(self):
+    other = HashTable("users", 4)
+    other.assign([5], _rows([5]))
+    other.save(self._file)
+    table = HashTable("items", 4)
+    table.assign([1], _rows([1]))
+    with self.assertRaisesRegex(
+      tf.errors.InvalidArgumentError, "rows: got rows of users, wanted some of items"
+    ):
+      table.restore(self._file)
+    self.assertEqual(table.size(), 1)
+    np.testing.assert_array_equal(table.lookup([1]), _rows([1]))
+
   def test_only_the_file_asked_for_is_written(self):
     HashTable("t", 4).save(self._file)
     self.assertEqual(os.listdir(os.path.dirname(self._file)), ["rows"])

@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
@@ -58,23 +59,52 @@ absl::StatusOr<Destinations> FindDestinations(const TableSet& tables,
   return destinations;
 }
 
-// Reads all of a file, and collects what is to be warned of.
+// What the files hold, found before any table changes.
+struct Contents {
+  int64_t num_rows = 0;
+  bool has_destination = false;       // Some table is one of the model's.
+  std::set<std::string> table_names;  // In the files.
+  std::set<std::string> warnings;     // What will be lost.
+};
+
+// Reads all of a file.
 absl::Status CheckFile(const TableSet& tables, tensorflow::Env* env,
-                       const std::string& file,
-                       std::set<std::string>* warnings) {
+                       const std::string& file, Contents* contents) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                       TableFileReader::Open(env, file));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
                       FindDestinations(tables, *reader));
-  for (const std::optional<Destination>& destination : destinations) {
-    if (!destination.has_value()) continue;
-    const auto& lost = destination->conversion.warnings();
-    warnings->insert(lost.begin(), lost.end());
+  for (size_t f = 0; f < destinations.size(); ++f) {
+    contents->table_names.insert(reader->header().tables[f].config.name);
+    if (!destinations[f].has_value()) continue;
+    contents->has_destination = true;
+    const auto& lost = destinations[f]->conversion.warnings();
+    contents->warnings.insert(lost.begin(), lost.end());
   }
   for (;;) {
     TF_ASSIGN_OR_RETURN(const std::optional<RowBlock> block, reader->Next());
     if (!block.has_value()) return absl::OkStatus();
+    contents->num_rows += block->rows.ids.size();
   }
+}
+
+// Rows of tables that the model no longer has are passed over; rows of none but
+// such tables are another model's.
+absl::Status CheckSomeTableIsKnown(const TableSet& tables,
+                                   absl::Span<const std::string> files,
+                                   const Contents& contents) {
+  if (contents.num_rows == 0 || contents.has_destination) {
+    return absl::OkStatus();
+  }
+  std::set<std::string> wanted;
+  for (int t = 0; t < tables.num_tables(); ++t) {
+    wanted.insert(tables.table(t).config().name);
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "table file ", files.front(), files.size() > 1 ? " and others" : "",
+      ": got rows of ", absl::StrJoin(contents.table_names, ", "),
+      ", wanted some of ", absl::StrJoin(wanted, ", "),
+      "; nothing was restored"));
 }
 
 // Keeps the rows of one shard, in place.
@@ -122,11 +152,12 @@ absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
                                       int shard_index, int num_shards,
                                       tensorflow::Env* env,
                                       Executor& executor) {
-  std::set<std::string> warnings;
+  Contents contents;
   for (const std::string& file : files) {
-    TF_RETURN_IF_ERROR(CheckFile(tables, env, file, &warnings));
+    TF_RETURN_IF_ERROR(CheckFile(tables, env, file, &contents));
   }
-  for (const std::string& warning : warnings) LOG(WARNING) << warning;
+  TF_RETURN_IF_ERROR(CheckSomeTableIsKnown(tables, files, contents));
+  for (const std::string& warning : contents.warnings) LOG(WARNING) << warning;
   for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
   int64_t num_rows = 0;
   for (const std::string& file : files) {
