@@ -50,7 +50,7 @@ def as_spec(result: Any) -> EstimatorSpec:
 
   Raises:
     TypeError: it is neither a spec nor `(loss, label, pred)`.
-    ValueError: the loss or the optimizer is not usable.
+    ValueError: the loss, the optimizer or the heads are not usable.
   """
   if isinstance(result, tuple) and len(result) == 3:
     loss, label, pred = result
@@ -73,6 +73,8 @@ def as_spec(result: Any) -> EstimatorSpec:
       f"optimizer: got {type(optimizer).__name__}, wanted a "
       "tf.compat.v1.train.Optimizer"
     )
+  for head in heads_of(result):
+    _check_sizes(head)
   return result
 
 
@@ -109,6 +111,27 @@ def heads_of(spec: EstimatorSpec) -> list[Head]:
       names, labels, preds, classification, strict=True
     )
   ]
+
+
+def _check_sizes(head: Head) -> None:
+  """Whether there is a label for every value predicted, where shapes are known."""
+  for what, value in (("pred", head.pred), ("label", head.label)):
+    if not hasattr(value, "shape") and not (what == "label" and value is None):
+      raise ValueError(f"head {head.name!r}: {what}: got {value!r}, wanted a tensor")
+  if head.label is None:
+    return
+  label, pred = tf.TensorShape(head.label.shape), tf.TensorShape(head.pred.shape)
+  sizes = {label.num_elements(), pred.num_elements()}
+  if label.rank and pred.rank and label[:1].is_compatible_with(pred[:1]):
+    sizes_of_examples = {label[1:].num_elements(), pred[1:].num_elements()}
+  else:
+    sizes_of_examples = set()
+  for known in (sizes, sizes_of_examples):
+    if len(known - {None}) > 1:
+      raise ValueError(
+        f"head {head.name!r}: got label of shape {label} for pred of shape {pred}, "
+        "wanted one value each"
+      )
 
 
 def _aligned(value: Any, what: str, names: list[str]) -> list[Any]:

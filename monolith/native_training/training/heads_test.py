@@ -43,6 +43,36 @@ class AsSpecTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "optimizer: got SGD, wanted a tf.compat"):
       heads.as_spec(spec)
 
+  @parameterized.parameters(
+    ([None], [None]),
+    ([None], [None, 1]),
+    ([None, 1], [None]),
+    ([8, 1], [8]),
+    (None, [None]),
+    ([None, 3], [None, 3]),
+  )
+  def test_labels_fit_where_there_is_one_for_every_value(self, label, pred):
+    with tf.Graph().as_default():
+      label, pred = (tf.compat.v1.placeholder(tf.float32, s) for s in (label, pred))
+      heads.as_spec(EstimatorSpec(label, pred))
+
+  @parameterized.parameters(
+    ([None, 2], [None]), ([None, 2], [None, 3]), ([8], [4]), ([8, 1], [8, 2]), ([], [2])
+  )
+  def test_labels_of_another_size_are_refused(self, label, pred):
+    with tf.Graph().as_default():
+      label, pred = (tf.compat.v1.placeholder(tf.float32, s) for s in (label, pred))
+      with self.assertRaisesRegex(
+        ValueError, "head 'rank': got label of shape .* for pred of shape"
+      ):
+        heads.as_spec(EstimatorSpec(label, pred, "rank"))
+
+  def test_heads_that_do_not_match_up_are_refused(self):
+    with self.assertRaisesRegex(ValueError, "label: got 1 entries, wanted 2"):
+      heads.as_spec(EstimatorSpec(_tensors(1), _tensors(2)))
+    with self.assertRaisesRegex(ValueError, "head 'b': pred: got 'x', wanted a tensor"):
+      heads.as_spec(EstimatorSpec(None, [tf.zeros([1]), "x"], ["a", "b"]))
+
 
 class HeadsOfTest(parameterized.TestCase):
   def test_one_head_with_and_without_a_name(self):
