@@ -16,7 +16,8 @@ import tensorflow as tf
 import monolith.native_training.tensorflow_compat  # noqa: F401
 from monolith.native_training import entry, feature
 from monolith.native_training.embedding import plan
-from monolith.native_training.runtime.ops import loader
+from monolith.native_training.number_checks import is_whole
+from monolith.native_training.runtime.ops import core_errors, loader
 
 _SEGMENT = "embedding"
 _unique = itertools.count()
@@ -49,20 +50,20 @@ class HashTable:
     occurrence_threshold: int = 0,
     expire_time: float = 36500,
   ):
-    if not name:
-      raise ValueError("name: got '', wanted at least one character")
+    if not isinstance(name, str) or not name:
+      raise ValueError(f"name: got {name!r}, wanted a string of at least one character")
     feature.check_row_rules(f"table {name!r}", occurrence_threshold, expire_time)
-    if type(dim) is not int or dim < 1:
+    if not is_whole(dim) or dim < 1:
       raise ValueError(f"dim: got {dim!r}, wanted a whole number, at least 1")
     self.name = name
-    self.dim = dim
+    self.dim = int(dim)
     optimizer = optimizer or entry.DEFAULT_OPTIMIZER
     self._learning_rate = getattr(optimizer, "learning_rate", 0.0)
     table = plan.Table(name, occurrence_threshold, expire_time)
     table.add(
       plan.Segment(
         _SEGMENT,
-        dim,
+        self.dim,
         initializer or entry.DEFAULT_INITIALIZER,
         optimizer,
         entry.DEFAULT_COMPRESSOR,
@@ -71,7 +72,7 @@ class HashTable:
     )
     self._config = plan.tables_config([table])
     self._shared_name = f"table/{name}/{os.getpid()}/{next(_unique)}"
-    self._ops = loader.ops()
+    self._ops = core_errors.PlainOps(loader.ops())
     with tf.init_scope():
       self._eager_handle = self._make_handle() if tf.executing_eagerly() else None
 
@@ -207,7 +208,12 @@ class HashTable:
     return tf.concat([tf.shape(ids, out_type=tf.int64), ids], axis=0)
 
   def _values(self, values, what: str, ids: tf.Tensor) -> tf.Tensor:
-    values = tf.convert_to_tensor(values, tf.float32)
+    if tf.is_tensor(values) and values.dtype != tf.float32:
+      raise ValueError(f"{what}: got {values.dtype.name}, wanted float32 [n, dim]")
+    try:
+      values = tf.convert_to_tensor(values, tf.float32)
+    except (TypeError, ValueError) as error:
+      raise ValueError(f"{what}: got {values!r}, wanted float32 [n, dim]") from error
     wanted = tf.TensorShape([ids.shape.dims[0] if ids.shape.rank else None, self.dim])
     if not values.shape.is_compatible_with(wanted):
       raise ValueError(f"{what}: got shape {values.shape}, wanted {wanted}")

@@ -1,0 +1,70 @@
+"""What Monolith's ops say when they fail, without what TensorFlow wraps around it.
+
+TensorFlow puts an op's sentence after or between where the op was made and what it was
+called, which for ops that no user has written is only in the way.
+"""
+
+import contextlib
+import functools
+import re
+import types
+from collections.abc import Iterator
+from typing import Any
+
+import tensorflow as tf
+
+_EAGER = re.compile(
+  r"\{\{function_node __wrapped__Monolith[^}]*\}\} ?(?P<sentence>.*?)"
+  r" \[Op:Monolith\w+\](?: name: .*)?",
+  re.DOTALL,
+)
+_IN_SESSION = re.compile(
+  r"^(?: *\(\d+\) [A-Z_]+: )?(?P<sentence>[^\n]+)\n\t \[\[\{\{node (?P<node>[^}]+)\}\}",
+  re.MULTILINE,
+)
+
+
+@contextlib.contextmanager
+def told_plainly() -> Iterator[None]:
+  """Lets an error of one of Monolith's ops have its sentence as its whole message.
+
+  The error's type stays; errors of other ops pass as they are.
+  """
+  try:
+    yield
+  except tf.errors.OpError as error:
+    sentence = _sentence(error)
+    if sentence is None:
+      raise
+    raise type(error)(error.node_def, None, sentence) from None
+
+
+class PlainOps:
+  """The functions of a module of ops, with `told_plainly` around each call."""
+
+  def __init__(self, ops: types.ModuleType):
+    self._ops = ops
+
+  def __getattr__(self, name: str) -> Any:
+    op = getattr(self._ops, name)
+
+    @functools.wraps(op)
+    def call(*inputs, **attributes):
+      with told_plainly():
+        return op(*inputs, **attributes)
+
+    return call
+
+
+def _sentence(error: tf.errors.OpError) -> str | None:
+  """What the op said; None where the op is not one of Monolith's."""
+  eager = _EAGER.fullmatch(error.message)
+  if eager:
+    return eager["sentence"]
+  if error.op is None or not error.op.type.startswith("Monolith"):
+    return None
+  # A session raises the runtime's error anew, with more text around its message.
+  cause = error.__context__
+  text = cause.message if isinstance(cause, tf.errors.OpError) else error.message
+  in_session = _IN_SESSION.search(text)
+  return in_session["sentence"] if in_session else None

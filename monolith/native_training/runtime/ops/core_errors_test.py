@@ -1,0 +1,55 @@
+import tensorflow as tf
+
+from monolith.native_training.runtime.ops import core_errors, loader, testing
+
+_SENTENCE = "the gradient is not finite of weight (nan); nothing was updated."
+
+
+def _fail(ops):
+  return ops.monolith_clip_by_global_norm(
+    [tf.constant([float("nan")])], names=["weight"], clip_norm=1.0
+  )[0]
+
+
+class CoreErrorsTest(tf.test.TestCase):
+  def _assert_plain(self, error: tf.errors.OpError) -> None:
+    self.assertIsInstance(error, tf.errors.InvalidArgumentError)
+    self.assertStartsWith(str(error), _SENTENCE)
+    self.assertLen(str(error).splitlines(), 1)
+
+  def test_eagerly(self):
+    with self.assertRaises(tf.errors.OpError) as raised:
+      _fail(core_errors.PlainOps(loader.ops()))
+    self._assert_plain(raised.exception)
+
+  def test_in_a_session(self):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      failing = [_fail(loader.ops()) for _ in range(2)]
+      with self.assertRaises(tf.errors.OpError) as raised, core_errors.told_plainly():
+        session.run(failing)
+      self._assert_plain(raised.exception)
+
+  def test_in_another_process(self):
+    server = tf.distribute.Server.create_local_server()
+    with tf.Graph().as_default(), tf.compat.v1.Session(server.target) as session:
+      with self.assertRaises(tf.errors.OpError) as raised, core_errors.told_plainly():
+        session.run(_fail(loader.ops()))
+      self._assert_plain(raised.exception)
+
+  def test_other_ops_keep_their_messages(self):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      check = tf.debugging.check_numerics(tf.constant(float("nan")), "mine")
+      with self.assertRaises(tf.errors.InvalidArgumentError) as wanted:
+        session.run(check)
+      with self.assertRaises(tf.errors.OpError) as raised, core_errors.told_plainly():
+        session.run(check)
+    self.assertEqual(str(raised.exception), str(wanted.exception))
+
+  def test_what_does_not_fail_gives_its_result(self):
+    ops = core_errors.PlainOps(loader.ops())
+    handle = testing.table_set(testing.config(mov=[testing.segment(1, value=2.0)]))
+    self.assertAllEqual(ops.monolith_lookup(handle, testing.request([7])), [2.0])
+
+
+if __name__ == "__main__":
+  tf.test.main()
