@@ -32,7 +32,16 @@ def _select_keras_2() -> None:
       tensorflow.__path__.insert(0, folder)
 
 
+def _quiet_tensorflow() -> None:
+  """Hides what TensorFlow's C++ tells of itself, unless the user has set a level.
+
+  Its warnings too: one is 50 lines long, of any graph with a ragged data set.
+  """
+  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
 _select_keras_2()
+_quiet_tensorflow()
 
 # Without TensorFlow loaded there is nothing to adapt yet; the modules that load it do.
 if "tensorflow" in sys.modules:

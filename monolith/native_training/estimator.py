@@ -7,6 +7,7 @@ print(estimator.evaluate())
 
 import dataclasses
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -17,6 +18,7 @@ from absl import logging
 import monolith.native_training.tensorflow_compat  # noqa: F401
 from monolith.native_training.model_export import saved_model
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.number_checks import is_whole
 from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import checkpoint as checkpoint_lib
 from monolith.native_training.training import (
@@ -67,7 +69,8 @@ class Estimator:
           "RunnerConfig.model_dir: got none, but the job has several processes, which "
           "need one folder that all of them see"
         )
-      folder = tempfile.mkdtemp(prefix=f"{model.p.name}-")
+      # A model's name may have slashes, a file's may not.
+      folder = tempfile.mkdtemp(prefix=re.sub(r"[^\w.-]", "_", f"{model.p.name}-"))
       logging.warning("no model_dir was given; using the temporary folder %s", folder)
       conf = dataclasses.replace(conf, model_dir=folder)
     self._model = model
@@ -119,7 +122,7 @@ class Estimator:
     if steps is None and max_steps is None:
       steps, max_steps = self._model.p.train.steps, self._model.p.train.max_steps
     for name, value in (("steps", steps), ("max_steps", max_steps)):
-      if value is not None and (not isinstance(value, int) or value < 1):
+      if value is not None and (not is_whole(value) or value < 1):
         raise ValueError(f"{name}: got {value!r}, wanted a whole number above 0")
     cluster = self._cluster
     timeout_secs = self._config.worker_timeout_secs
@@ -171,9 +174,13 @@ class Estimator:
   ) -> dict[str, float]:
     steps = self._model.p.eval.steps if steps is None else steps
     metrics = inference.evaluate(self._model, path, steps, hooks)
-    summaries.write(
-      os.path.join(self.model_dir, "eval"), metrics["global_step"], metrics
-    )
+    folder = os.path.join(self.model_dir, "eval")
+    try:
+      summaries.write(folder, metrics["global_step"], metrics)
+    except (OSError, tf.errors.OpError) as error:  # The metrics are there all the same.
+      logging.warning(
+        "cannot write summaries of the evaluation to %s: %s", folder, error
+      )
     return metrics
 
   def _evaluate_if_there(self, path: str) -> None:

@@ -31,7 +31,7 @@ class TasteModel(MonolithModel):
   def params(cls):
     p = super().params()
     p.define("poison_step", None, "Batch whose loss is infinite.")
-    p.define("epochs", 1, "Passes over the data.")
+    p.define("epochs", 1, "Passes over the data; with 0 there are none.")
     return p
 
   def input_fn(self, mode):
@@ -110,6 +110,11 @@ class EstimatorTest(absltest.TestCase):
     self.assertEqual(metrics["examples"], 4096)
     self.assertAlmostEqual(metrics["loss"], metrics["taste/rmse"] ** 2, places=4)
 
+  def test_training_on_no_data_is_warned_of(self):
+    with self.assertLogs("absl", "WARNING") as logs:
+      _estimator(self.model_dir, epochs=0).train()
+    self.assertRegex("".join(logs.output), "worker, 0 of 1, got no batch.*drop_remain")
+
   def test_second_train_continues(self):
     _estimator(self.model_dir).train(max_steps=20)
     job = _estimator(self.model_dir)
@@ -124,6 +129,24 @@ class EstimatorTest(absltest.TestCase):
     twice = _estimator(self.model_dir).evaluate()
     once = _estimator(other_dir).evaluate()
     self.assertAlmostEqual(twice["loss"], once["loss"], delta=1e-6)
+
+  def test_steps_are_whole_numbers_numpys_too(self):
+    job = _estimator(self.model_dir)
+    job.train(steps=np.int64(2))
+    job.train(max_steps=np.int32(5))
+    self.assertEqual(_step(job.latest_checkpoint()), 5)
+    for bad in (0, -1, 1.5, True, "10"):
+      for name in ("steps", "max_steps"):
+        with self.assertRaisesRegex(
+          ValueError, f"^{name}: got {bad!r}, wanted a whole"
+        ):
+          job.train(**{name: bad})
+
+  def test_any_name_of_a_model_does_for_a_temporary_folder(self):
+    params = TasteModel.params().set(name="taste/of ../users")
+    job = estimator.Estimator(params.instantiate(), estimator.RunnerConfig())
+    self.addCleanup(os.rmdir, job.model_dir)
+    self.assertIn("taste_of_.._users", os.path.basename(job.model_dir))
 
   def test_max_steps_already_reached_trains_nothing(self):
     job = _estimator(self.model_dir)
@@ -151,14 +174,26 @@ class EstimatorTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "'click'.*heads are taste"):
       next(job.predict(predict_keys=["click"]))
 
+  def test_evaluates_where_no_summaries_can_be_written(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=3)
+    # A folder's name that is taken stops root too, whom permissions do not.
+    with open(os.path.join(self.model_dir, "eval"), "w"):
+      pass
+    with self.assertLogs("absl", "WARNING") as logs:
+      metrics = job.evaluate()
+    self.assertEqual(metrics["global_step"], 3)
+    self.assertIn("cannot write summaries of the evaluation", logs.output[0])
+
   def test_evaluate_without_a_checkpoint_says_so(self):
     with self.assertRaisesRegex(ValueError, "no complete checkpoint"):
       _estimator(self.model_dir).evaluate()
 
   def test_an_infinite_gradient_names_the_feature_and_is_not_saved(self):
     job = _estimator(self.model_dir, poison_step=5, save_checkpoints_steps=1)
-    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "user"):
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "user") as raised:
       job.train()
+    self.assertLen(str(raised.exception).splitlines(), 1)
     self.assertEqual(_step(job.latest_checkpoint()), 5)
 
   def test_keeps_the_newest_checkpoints(self):

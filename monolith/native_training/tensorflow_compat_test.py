@@ -40,6 +40,19 @@ tf.estimator.export.ServingInputReceiver({}, {'x': tf.constant(1)})
 """
 
 
+class LogTest(absltest.TestCase):
+  def test_tensorflow_is_quiet_unless_the_user_asks_for_more(self):
+    program = (
+      "import os; {}; import monolith; print(os.environ['TF_CPP_MIN_LOG_LEVEL'])"
+    )
+    for before, wanted in (
+      ("del os.environ['TF_CPP_MIN_LOG_LEVEL']", "2"),
+      ("os.environ['TF_CPP_MIN_LOG_LEVEL'] = '0'", "0"),
+    ):
+      found = _run(program.format(before))
+      self.assertEqual(found.stdout.strip(), wanted, found.stderr)
+
+
 class ImportOrderTest(parameterized.TestCase):
   def _assert_adapted(self, result: subprocess.CompletedProcess) -> None:
     self.assertEqual(result.returncode, 0, result.stderr)

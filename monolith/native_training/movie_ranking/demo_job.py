@@ -79,7 +79,8 @@ class DemoJob:
       Stopped: by a signal.
     """
     self._console.line(
-      f"{demo_flags.NUM_PS.value} parameter servers, {demo_flags.NUM_WORKERS.value} workers, "
+      f"{demo_flags.NUM_PS.value} parameter servers, "
+      f"{demo_flags.NUM_WORKERS.value} workers, "
       f"{ratings_name(demo_flags.DATASET.value)}; model in {self._model_dir}"
     )
     logs = os.path.join(self._model_dir, "logs")

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import heads, model_graph
+from monolith.native_training.runtime.ops import core_errors
+from monolith.native_training.training import heads, model_graph, progress_log
 from monolith.native_training.training.checkpoint import step_of
 from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.cluster import alone
@@ -60,13 +60,14 @@ def evaluate(
     with restored.session(hooks) as session:
       with contextlib.suppress(tf.errors.OutOfRangeError):
         while steps is None or done < steps:
-          examples += int(session.run([batch_size, updates])[0])
+          with core_errors.told_plainly():
+            examples += int(session.run([batch_size, updates])[0])
           done += 1
       result = {k: float(v) for k, v in session._tf_sess().run(values).items()}
   if not examples:
     raise ValueError("the evaluation data have no examples")
   result.update(global_step=step_of(checkpoint), examples=examples)
-  logging.info(
+  progress_log.info(
     "evaluation at step %d: %s",
     step_of(checkpoint),
     ", ".join(f"{k} {v:.5g}" for k, v in sorted(result.items())),
@@ -85,7 +86,13 @@ def _metrics(graph: model_graph.ModelGraph, batch_size) -> dict[str, tuple]:
     metrics[f"{head.name}/pred_mean"] = streaming.mean(head.pred)
     if head.label is None:
       continue
-    label = tf.reshape(tf.cast(head.label, tf.float32), tf.shape(head.pred))
+    fits = tf.debugging.assert_equal(
+      tf.size(head.label),
+      tf.size(head.pred),
+      f"head {head.name!r}: label and pred have different numbers of values",
+    )
+    with tf.control_dependencies([fits]):
+      label = tf.reshape(tf.cast(head.label, tf.float32), tf.shape(head.pred))
     metrics[f"{head.name}/label_mean"] = streaming.mean(label)
     if head.classification:
       probability = tf.debugging.assert_less_equal(
@@ -132,7 +139,8 @@ def predict(
     while True:
       with tf_graph.as_default():
         try:
-          batch = session.run(predictions)
+          with core_errors.told_plainly():
+            batch = session.run(predictions)
         except tf.errors.OutOfRangeError:
           return
       if yield_single_examples:

@@ -9,9 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 import tqdm
-from absl import logging
 
-from monolith.native_training.training import summaries
+from monolith.native_training.training import progress_log, summaries
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.runner_config import RunnerConfig
 
@@ -140,7 +139,7 @@ class ProgressReporter:
       tables={name: rows for name, (rows, _) in stats.items()},
       table_bytes={name: size for name, (_, size) in stats.items()},
     )
-    logging.info(
+    progress_log.info(
       "tables at step %d: %s",
       step,
       ", ".join(f"{n}: {r:,} rows, {b / 2**20:.1f} MiB" for n, (r, b) in stats.items())
@@ -158,7 +157,12 @@ class ProgressReporter:
       self._bar.close()
     if self._writer:
       self._writer.flush()
-    logging.info("trained on %s examples, to step %d", f"{self.examples:,}", step)
+    progress_log.info(
+      "trained on %s examples, to step %d%s",
+      f"{self.examples:,}",
+      step,
+      "".join(f", {name} {value:.4f}" for name, value in self._loss.items()),
+    )
 
   def _log(self, step: int, loss: float) -> None:
     steps, examples = self._log_speed.read()
@@ -167,7 +171,7 @@ class ProgressReporter:
     if self._bar is not None:
       self._bar.set_postfix_str(text, refresh=False)
     else:
-      logging.info("step %d: %s", step, text)
+      progress_log.info("step %d: %s", step, text)
 
   def _summarize(self, step: int, loss: float, summary: bytes | None) -> None:
     steps, examples = self._summary_speed.read()

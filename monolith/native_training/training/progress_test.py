@@ -84,6 +84,22 @@ class ProgressTest(absltest.TestCase):
       self.assertEqual(json.load(opened_before)["step"], 1)
     self.assertEqual(os.listdir(self._folder), ["progress.json"])
 
+  def test_loss_and_speed_are_logged_without_being_asked_for(self):
+    reporter = self._reporter(log_step_count_steps=2)
+    with self.assertLogs("absl", "INFO") as logs:
+      for step in range(1, 6):
+        self._now += 0.5
+        reporter.step_done(step, 1 / step, 10, None)
+      reporter.finished(5)
+    self.assertEqual(
+      [record.getMessage() for record in logs.records],
+      [
+        "step 2: loss 0.5000, 2 steps/s, 20 examples/s",
+        "step 4: loss 0.2500, 2 steps/s, 20 examples/s",
+        "trained on 50 examples, to step 5, loss 0.2000",
+      ],
+    )
+
   def test_without_a_path_nothing_is_written(self):
     self._path = ""
     reporter = self._reporter()

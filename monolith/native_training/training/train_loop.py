@@ -9,6 +9,7 @@ from absl import logging
 
 from monolith.core.hyperparams import Params
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.runtime.ops import core_errors
 from monolith.native_training.training import (
   checkpoint,
   checkpointer,
@@ -205,8 +206,11 @@ class TrainLoop:
       with_summary = {**fetches, "summary": self._summary}
     while step < limit and not session.should_stop():
       try:
-        done = session.run(with_summary if progress.wants_summary() else fetches)
+        with core_errors.told_plainly():
+          done = session.run(with_summary if progress.wants_summary() else fetches)
       except tf.errors.OutOfRangeError:  # The end of the data.
+        if not progress.examples:
+          self._warn_of_no_data()
         break
       step = int(done["step"])
       progress.step_done(
@@ -220,6 +224,14 @@ class TrainLoop:
         if saved:
           policy.saved(step)
     return self._finish(raw(), progress, policy)
+
+  def _warn_of_no_data(self) -> None:
+    logging.warning(
+      "this worker, %d of %d, got no batch and trained on nothing; its shard of the "
+      "data may be empty, or smaller than a batch that is dropped by drop_remainder",
+      self._cluster.worker_index,
+      self._cluster.num_workers,
+    )
 
   @property
   def _saves(self) -> bool:

@@ -157,7 +157,8 @@ absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
     TF_RETURN_IF_ERROR(CheckFile(tables, env, file, &contents));
   }
   TF_RETURN_IF_ERROR(CheckSomeTableIsKnown(tables, files, contents));
-  for (const std::string& warning : contents.warnings) LOG(WARNING) << warning;
+  // Below ERROR nothing is shown by default (monolith/__init__.py).
+  for (const std::string& warning : contents.warnings) LOG(ERROR) << warning;
   for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
   int64_t num_rows = 0;
   for (const std::string& file : files) {
