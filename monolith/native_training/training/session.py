@@ -6,6 +6,7 @@ restarted has lost the word with all the rest.
 """
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -38,6 +39,10 @@ class _ClosableSession(tf.compat.v1.Session):
   """
 
   def close(self):
+    if (
+      sys.is_finalizing()
+    ):  # No thread starts any more, and nothing would be waited for.
+      return
     closing = threading.Thread(target=super().close, daemon=True)
     closing.start()
     closing.join(_CLOSE_SECS)
