@@ -62,7 +62,8 @@ class DemoEndToEndTest(absltest.TestCase):
       result.keys(),
     )
     self.assertEqual(result["dataset"], "100k")
-    self.assertLess(result["test_rmse"], 1.1)
+    # One epoch reaches 0.99; always guessing the mean rating, 1.126.
+    self.assertLess(result["test_rmse"], 1.03)
     # Each of the two workers leaves out what does not fill a batch.
     self.assertBetween(result["examples"], 89_809 - 2 * 512, 89_809)
     self.assertGreater(result["seconds"], 0)

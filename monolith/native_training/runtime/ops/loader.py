@@ -45,8 +45,8 @@ def load(folder: str) -> types.ModuleType:
     A module with one function per op.
 
   Raises:
-    ImportError: If there is no library or it does not load; says so if it was
-      built for another version of TensorFlow.
+    ImportError: If there is no library, it does not load, or it was built for
+      another minor version of TensorFlow, whose C++ interface may differ.
   """
   library = os.path.join(folder, _LIBRARY)
   if not os.path.exists(library):
@@ -55,17 +55,24 @@ def load(folder: str) -> types.ModuleType:
       "(//monolith/native_training/runtime/ops:_monolith_ops.so), and run the program "
       "with Bazel, which puts them there."
     )
+  built_for = _built_for(folder)
+  other_version = (
+    f"Monolith's ops were built for TensorFlow {built_for}, running {tf.__version__}. "
+    f"Install TensorFlow {built_for}, or build the ops again with the one that is "
+    "running."
+  )
+  if built_for is not None and _minor(built_for) != _minor(tf.__version__):
+    raise ImportError(other_version)
   try:
     return tf.load_op_library(library)
   except tf.errors.OpError as error:
-    built_for = _built_for(folder)
     if built_for not in (None, tf.__version__):
-      raise ImportError(
-        f"Monolith's ops were built for TensorFlow {built_for}, running "
-        f"{tf.__version__}. Install TensorFlow {built_for}, or build the ops again "
-        f"with the one that is running. ({error.message})"
-      ) from error
+      raise ImportError(f"{other_version} ({error.message})") from error
     raise ImportError(f"cannot load Monolith's ops: {error.message}") from error
+
+
+def _minor(version: str) -> list[str]:
+  return version.split(".")[:2]
 
 
 def _built_for(folder: str) -> str | None:
