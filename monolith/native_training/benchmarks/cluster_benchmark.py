@@ -22,8 +22,8 @@ from absl import app, flags
 from monolith.native_training.benchmarks.canary import Canary
 from monolith.native_training.benchmarks.leg import LegTooSlow, run_leg
 from monolith.native_training.benchmarks.throughput import NotSteady, Throughput
-from monolith.native_training.movie_ranking.local_processes import ProcessFailed
-from monolith.native_training.movie_ranking.stop_signals import Stopped, StopSignals
+from monolith.native_training.local_runner.local_processes import ProcessFailed
+from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 
 _SYSTEMS = {"monolith": "monolith_training", "plain TensorFlow": "plain_tensorflow"}
 _ENDLESS = 1_000_000_000

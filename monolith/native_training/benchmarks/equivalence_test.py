@@ -13,11 +13,11 @@ import time
 import numpy as np
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking.local_cluster import (
+from monolith.native_training.local_runner.local_cluster import (
   local_cluster,
   python_environment,
 )
-from monolith.native_training.movie_ranking.local_processes import (
+from monolith.native_training.local_runner.local_processes import (
   LocalProcesses,
   ProcessFailed,
 )

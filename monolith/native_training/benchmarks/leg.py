@@ -9,11 +9,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from monolith.native_training.benchmarks.throughput import Throughput, read_throughput
-from monolith.native_training.movie_ranking.local_cluster import (
+from monolith.native_training.local_runner.local_cluster import (
   local_cluster,
   python_environment,
 )
-from monolith.native_training.movie_ranking.local_processes import LocalProcesses
+from monolith.native_training.local_runner.local_processes import LocalProcesses
 
 _PACKAGE = "monolith.native_training.benchmarks"
 _POLL_SECONDS = 0.1

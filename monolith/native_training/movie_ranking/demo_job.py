@@ -9,19 +9,20 @@ import sys
 import time
 from collections.abc import Sequence
 
-from monolith.native_training.movie_ranking import demo_flags, log_lines
-from monolith.native_training.movie_ranking.console import Console
-from monolith.native_training.movie_ranking.demo_report import DemoResult, ratings_name
-from monolith.native_training.movie_ranking.local_cluster import (
+from monolith.native_training.local_runner import log_lines
+from monolith.native_training.local_runner.console import Console
+from monolith.native_training.local_runner.local_cluster import (
   Task,
   python_environment,
 )
-from monolith.native_training.movie_ranking.local_processes import LocalProcesses
-from monolith.native_training.movie_ranking.stop_signals import StopSignals
-from monolith.native_training.movie_ranking.training_progress import (
+from monolith.native_training.local_runner.local_processes import LocalProcesses
+from monolith.native_training.local_runner.stop_signals import StopSignals
+from monolith.native_training.local_runner.training_progress import (
   JobProgress,
   ProgressFiles,
 )
+from monolith.native_training.movie_ranking import demo_flags
+from monolith.native_training.movie_ranking.demo_report import DemoResult, ratings_name
 from monolith.native_training.movie_ranking.user_path import user_path
 
 _PACKAGE = "monolith.native_training.movie_ranking"

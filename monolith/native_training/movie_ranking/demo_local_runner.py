@@ -14,16 +14,16 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
+from monolith.native_training.local_runner.console import Console
+from monolith.native_training.local_runner.local_cluster import local_cluster
+from monolith.native_training.local_runner.local_processes import ProcessFailed
+from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 from monolith.native_training.movie_ranking import (
   demo_flags,
   demo_model_dir,
   result_file,
 )
-from monolith.native_training.movie_ranking.console import Console
 from monolith.native_training.movie_ranking.demo_job import DemoJob, NothingTrained
-from monolith.native_training.movie_ranking.local_cluster import local_cluster
-from monolith.native_training.movie_ranking.local_processes import ProcessFailed
-from monolith.native_training.movie_ranking.stop_signals import Stopped, StopSignals
 from monolith.native_training.movie_ranking.user_path import user_path
 
 flags.adopt_module_key_flags(demo_flags)

@@ -10,7 +10,7 @@ import time
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking import local_cluster
+from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.training import checkpoint
 from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
 

@@ -4,7 +4,7 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking import local_cluster
+from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.training import coordination
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.session import session_config

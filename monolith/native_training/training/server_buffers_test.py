@@ -5,7 +5,7 @@ from absl.testing import absltest
 from monolith.native_training import entry, feature
 from monolith.native_training.embedding import plan
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
-from monolith.native_training.movie_ranking.local_cluster import local_cluster
+from monolith.native_training.local_runner.local_cluster import local_cluster
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.server_buffers import ServerBuffers
 

@@ -8,11 +8,11 @@ import time
 
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking.local_processes import (
+from monolith.native_training.local_runner.local_processes import (
   LocalProcesses,
   ProcessFailed,
 )
-from monolith.native_training.movie_ranking.stop_signals import Stopped, StopSignals
+from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 
 _PATIENCE_SECONDS = 30.0
 
@@ -52,7 +52,7 @@ time.sleep(600)
 # Starts the same below `LocalProcesses`, and waits for a signal.
 _RUNNER = """
 import os, sys, time
-from monolith.native_training.movie_ranking import local_processes, stop_signals
+from monolith.native_training.local_runner import local_processes, stop_signals
 code, files = sys.argv[1], sys.argv[2:]
 try:
   with stop_signals.StopSignals() as signals:

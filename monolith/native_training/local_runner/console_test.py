@@ -4,7 +4,7 @@ import threading
 
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking import console
+from monolith.native_training.local_runner import console
 
 
 class _Terminal(io.StringIO):

@@ -1,6 +1,6 @@
 from absl.testing import absltest, parameterized
 
-from monolith.native_training.movie_ranking import log_lines
+from monolith.native_training.local_runner import log_lines
 
 _PYTHON = "1123 17:20:42.145242 139706958789504 ratings.py:119] "
 

@@ -6,7 +6,7 @@ import sys
 
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking import local_cluster
+from monolith.native_training.local_runner import local_cluster
 
 
 class FreePortsTest(absltest.TestCase):

@@ -3,7 +3,7 @@ import os
 
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking.training_progress import ProgressFiles
+from monolith.native_training.local_runner.training_progress import ProgressFiles
 
 
 class ProgressFilesTest(absltest.TestCase):
