@@ -13,6 +13,7 @@
 #include "monolith/native_training/runtime/hash_table/row_schema.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
 #include "monolith/native_training/runtime/hash_table/stripe_batch.h"
+#include "monolith/native_training/runtime/hash_table/stripe_gate.h"
 #include "monolith/native_training/runtime/hash_table/stripe_hash.h"
 #include "monolith/native_training/runtime/hash_table/stripe_partition.h"
 
@@ -44,7 +45,8 @@ EmbeddingHashTable::EmbeddingHashTable(TableConfig config,
       dim_(schema_->dim()),
       state_dim_(schema_->state_dim()),
       arena_(std::move(arena)),
-      stripes_(new Stripe[kNumStripes]) {
+      stripes_(new Stripe[kNumStripes]),
+      gate_(new StripeGate) {
   for (int i = 0; i < kNumStripes; ++i) {
     stripes_[i].set_growth_phase(static_cast<double>(i) / kNumStripes);
   }
@@ -73,15 +75,16 @@ absl::StatusOr<int64_t> EmbeddingHashTable::Erase(absl::Span<const int64_t> ids,
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
   const StripePartition partition(ids, executor);
   std::atomic<int64_t> erased{0};
-  status = ForEachStripe(ids.size(), executor, [&](int i) {
-    const absl::Span<const uint32_t> positions = partition.Positions(i);
+  status = ForEachStripeGroup(ids.size(), executor, [&](int first, int last) {
+    const absl::Span<const uint32_t> positions =
+        partition.Positions(first, last);
     if (positions.empty()) return absl::OkStatus();
-    Stripe& stripe = stripes_[i];
     int64_t count = 0;
-    std::unique_lock<std::shared_mutex> lock(stripe.mutex());
+    const StripeHold hold(stripes_.get(), *gate_, first, last);
     for (uint32_t position : positions) {
       const int64_t id = ids[position];
-      if (stripe.Erase(id, HashId(id), *arena_)) ++count;
+      const uint64_t hash = HashId(id);
+      if (stripes_[StripeOfHash(hash)].Erase(id, hash, *arena_)) ++count;
     }
     erased.fetch_add(count, std::memory_order_relaxed);
     return absl::OkStatus();
@@ -99,7 +102,8 @@ int64_t EmbeddingHashTable::Evict(uint32_t now_seconds, Executor& executor) {
   executor.ParallelFor(kNumStripes, [&](int64_t i) {
     Stripe& stripe = stripes_[i];
     int64_t count = 0;
-    std::unique_lock<std::shared_mutex> lock(stripe.mutex());
+    const int first = static_cast<int>(i);
+    const StripeHold hold(stripes_.get(), *gate_, first, first + 1);
     stripe.ForEach([&](int64_t id, uint32_t row) {
       if (*arena_->UpdateTime(row) >= oldest) return;
       stripe.Erase(id, HashId(id), *arena_);
@@ -125,6 +129,7 @@ int64_t EmbeddingHashTable::size() const {
 int64_t EmbeddingHashTable::memory_bytes() const {
   int64_t total = static_cast<int64_t>(sizeof(*this)) +
                   kNumStripes * static_cast<int64_t>(sizeof(Stripe)) +
+                  static_cast<int64_t>(sizeof(StripeGate)) +
                   arena_->memory_bytes();
   for (int i = 0; i < kNumStripes; ++i) total += stripes_[i].memory_bytes();
   return total;

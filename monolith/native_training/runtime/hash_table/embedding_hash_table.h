@@ -17,6 +17,7 @@ namespace monolith {
 class RowArena;
 class RowSchema;
 class Stripe;
+class StripeGate;
 class StripePartition;
 
 // An exact map from 64-bit ids to rows of floats that trains in place.
@@ -28,10 +29,10 @@ class StripePartition;
 // reading never inserts and results do not depend on the order of arrival, the
 // number of threads or the number of tables that the ids are spread over.
 //
-// Thread safety: thread-safe. Reads run beside each other; a write excludes
-// others only from the stripe (1/64 of the ids) it is working on. Nobody sees
-// half a row, but a batch is not one atomic step: another thread may see some
-// of its rows written and others not.
+// Thread safety: thread-safe. Reads run beside each other, without locks where
+// nobody writes; a write excludes others only from the few stripes (64ths of
+// the ids) it is working on. Nobody sees half a row, but a batch is not one
+// atomic step: another thread may see some of its rows written and others not.
 //
 // Batches: matrices are row-major and dense, one row per id. A call with wrong
 // sizes returns InvalidArgument and changes nothing. An id may be repeated.
@@ -188,6 +189,7 @@ class EmbeddingHashTable {
   mutable std::shared_mutex clear_mutex_;
   std::unique_ptr<RowArena> arena_;
   std::unique_ptr<Stripe[]> stripes_;
+  std::unique_ptr<StripeGate> gate_;  // of stripes_
 };
 
 }  // namespace monolith

@@ -9,22 +9,15 @@
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/row_schema.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
+#include "monolith/native_training/runtime/hash_table/stripe_gate.h"
 #include "monolith/native_training/runtime/hash_table/stripe_hash.h"
 #include "monolith/native_training/runtime/hash_table/stripe_lookup.h"
 
 namespace monolith {
 namespace {
 
-// A lookup is cut into chunks of consecutive ids, so that what a chunk writes
-// stays in the cache though it is written in the order of stripes.
-constexpr size_t kChunkBytes = 1 << 20;
-constexpr size_t kMinChunkIds = 512;
-constexpr size_t kMaxChunkIds = 4096;
-
-size_t ChunkIds(size_t dim) {
-  return std::clamp(kChunkBytes / (dim * sizeof(float)), kMinChunkIds,
-                    kMaxChunkIds);
-}
+// What one thread takes at a time: enough to be worth it.
+constexpr size_t kTaskIds = 4096;
 
 }  // namespace
 
@@ -35,8 +28,7 @@ absl::Status EmbeddingHashTable::Lookup(absl::Span<const int64_t> ids,
   absl::Status status = CheckMatrix("values", ids.size(), values.size(), dim_);
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
-  const size_t chunk_ids = ChunkIds(dim);
-  const size_t num_chunks = (ids.size() + chunk_ids - 1) / chunk_ids;
+  const size_t n = ids.size();
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
   const auto fill_missing = [&](int64_t id, float* value) {
     if (missing == MissingId::kZero) {
@@ -45,15 +37,20 @@ absl::Status EmbeddingHashTable::Lookup(absl::Span<const int64_t> ids,
       schema_->InitEmbedding(id, value);
     }
   };
-  const auto lookup = [&](int64_t chunk) {
-    const size_t begin = static_cast<size_t>(chunk) * chunk_ids;
-    LookupInStripes(ids.subspan(begin, chunk_ids), dim, *arena_, stripes_.get(),
-                    fill_missing, values.data() + begin * dim);
+  const auto lookup = [&](int64_t task) {
+    const size_t end = std::min(n, (static_cast<size_t>(task) + 1) * kTaskIds);
+    for (size_t begin = static_cast<size_t>(task) * kTaskIds; begin < end;
+         begin += kMaxLookupIds) {
+      LookupInStripes(ids.subspan(begin, std::min(kMaxLookupIds, end - begin)),
+                      dim, *arena_, stripes_.get(), *gate_, fill_missing,
+                      values.data() + begin * dim);
+    }
   };
-  if (num_chunks == 1) {
+  const size_t num_tasks = (n + kTaskIds - 1) / kTaskIds;
+  if (num_tasks == 1) {
     lookup(0);
   } else {
-    executor.ParallelFor(static_cast<int64_t>(num_chunks), lookup);
+    executor.ParallelFor(static_cast<int64_t>(num_tasks), lookup);
   }
   return absl::OkStatus();
 }

@@ -1,7 +1,7 @@
 // Training: ApplyGradients and its validation.
 
 #include <cmath>
-#include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -69,12 +69,14 @@ absl::Status EmbeddingHashTable::ApplyGradients(
 
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
   const StripePartition partition(ids, executor);
-  return ForEachStripe(ids.size(), executor, [&](int stripe) {
-    const absl::Span<const uint32_t> positions = partition.Positions(stripe);
+  return ForEachStripeGroup(ids.size(), executor, [&](int first, int last) {
+    const absl::Span<const uint32_t> positions =
+        partition.Positions(first, last);
     if (positions.empty()) return absl::OkStatus();
     if (options.ids_are_unique) {
-      return WriteStripeRows(
-          positions.size(), *arena_, stripes_[stripe],
+      const StripeHold hold(stripes_.get(), *gate_, first, last);
+      return WriteRows(
+          positions.size(), *arena_, stripes_.get(),
           [&](size_t i) { return ids[positions[i]]; },
           [&](size_t i, Stripe::Slot slot) {
             update(ids[positions[i]], gradients.data() + positions[i] * dim,
@@ -82,8 +84,9 @@ absl::Status EmbeddingHashTable::ApplyGradients(
           });
     }
     const GradientSums sums(ids, gradients, dim, positions);
-    return WriteStripeRows(
-        sums.entries().size(), *arena_, stripes_[stripe],
+    const StripeHold hold(stripes_.get(), *gate_, first, last);
+    return WriteRows(
+        sums.entries().size(), *arena_, stripes_.get(),
         [&](size_t i) { return sums.entries()[i].id; },
         [&](size_t i, Stripe::Slot slot) {
           update(sums.entries()[i].id, sums.entries()[i].gradient, slot);

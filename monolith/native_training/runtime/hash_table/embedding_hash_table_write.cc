@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
-#include <mutex>
+#include <shared_mutex>
 
 #include "absl/strings/str_cat.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
@@ -20,13 +20,17 @@ namespace {
 // write(position in the batch, its slot) for each; positions of one id come in
 // ascending order, those of different stripes at once.
 template <typename Write>
-absl::Status WriteRows(absl::Span<const int64_t> ids, RowArena& arena,
-                       Stripe* stripes, Executor& executor, Write write) {
+absl::Status WriteBatch(absl::Span<const int64_t> ids, RowArena& arena,
+                        Stripe* stripes, StripeGate& gate, Executor& executor,
+                        Write write) {
   const StripePartition partition(ids, executor);
-  return ForEachStripe(ids.size(), executor, [&](int stripe) {
-    const absl::Span<const uint32_t> positions = partition.Positions(stripe);
-    return WriteStripeRows(
-        positions.size(), arena, stripes[stripe],
+  return ForEachStripeGroup(ids.size(), executor, [&](int first, int last) {
+    const absl::Span<const uint32_t> positions =
+        partition.Positions(first, last);
+    if (positions.empty()) return absl::OkStatus();
+    const StripeHold hold(stripes, gate, first, last);
+    return WriteRows(
+        positions.size(), arena, stripes,
         [&](size_t i) { return ids[positions[i]]; },
         [&](size_t i, Stripe::Slot slot) { write(positions[i], slot); });
   });
@@ -56,14 +60,14 @@ absl::Status EmbeddingHashTable::Assign(absl::Span<const int64_t> ids,
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-  return WriteRows(ids, *arena_, stripes_.get(), executor,
-                   [&](size_t position, Stripe::Slot slot) {
-                     float* const row = arena_->Row(slot.row);
-                     std::memcpy(row, values.data() + position * dim,
-                                 dim * sizeof(float));
-                     if (slot.inserted) schema_->InitState(row);
-                     *arena_->UpdateTime(slot.row) = update_time;
-                   });
+  return WriteBatch(ids, *arena_, stripes_.get(), *gate_, executor,
+                    [&](size_t position, Stripe::Slot slot) {
+                      float* const row = arena_->Row(slot.row);
+                      std::memcpy(row, values.data() + position * dim,
+                                  dim * sizeof(float));
+                      if (slot.inserted) schema_->InitState(row);
+                      *arena_->UpdateTime(slot.row) = update_time;
+                    });
 }
 
 absl::Status EmbeddingHashTable::AssignAdd(absl::Span<const int64_t> ids,
@@ -74,17 +78,17 @@ absl::Status EmbeddingHashTable::AssignAdd(absl::Span<const int64_t> ids,
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-  return WriteRows(ids, *arena_, stripes_.get(), executor,
-                   [&](size_t position, Stripe::Slot slot) {
-                     float* const row = arena_->Row(slot.row);
-                     if (slot.inserted) {
-                       schema_->InitEmbedding(ids[position], row);
-                       schema_->InitState(row);
-                     }
-                     const float* const value = values.data() + position * dim;
-                     for (size_t i = 0; i < dim; ++i) row[i] += value[i];
-                     *arena_->UpdateTime(slot.row) = update_time;
-                   });
+  return WriteBatch(ids, *arena_, stripes_.get(), *gate_, executor,
+                    [&](size_t position, Stripe::Slot slot) {
+                      float* const row = arena_->Row(slot.row);
+                      if (slot.inserted) {
+                        schema_->InitEmbedding(ids[position], row);
+                        schema_->InitState(row);
+                      }
+                      const float* const value = values.data() + position * dim;
+                      for (size_t i = 0; i < dim; ++i) row[i] += value[i];
+                      *arena_->UpdateTime(slot.row) = update_time;
+                    });
 }
 
 absl::Status EmbeddingHashTable::ImportRows(
@@ -99,14 +103,14 @@ absl::Status EmbeddingHashTable::ImportRows(
   const size_t dim = static_cast<size_t>(dim_);
   const size_t state_dim = static_cast<size_t>(state_dim_);
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-  return WriteRows(ids, *arena_, stripes_.get(), executor,
-                   [&](size_t position, Stripe::Slot slot) {
-                     float* const row = arena_->Row(slot.row);
-                     std::copy_n(embeddings.data() + position * dim, dim, row);
-                     std::copy_n(states.data() + position * state_dim,
-                                 state_dim, row + dim);
-                     *arena_->UpdateTime(slot.row) = update_times[position];
-                   });
+  return WriteBatch(ids, *arena_, stripes_.get(), *gate_, executor,
+                    [&](size_t position, Stripe::Slot slot) {
+                      float* const row = arena_->Row(slot.row);
+                      std::copy_n(embeddings.data() + position * dim, dim, row);
+                      std::copy_n(states.data() + position * state_dim,
+                                  state_dim, row + dim);
+                      *arena_->UpdateTime(slot.row) = update_times[position];
+                    });
 }
 
 }  // namespace monolith

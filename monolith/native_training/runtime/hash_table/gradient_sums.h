@@ -19,7 +19,7 @@ namespace monolith {
 // are not copied: the batch must outlive this.
 //
 // Example:
-//   GradientSums sums(ids, gradients, dim, partition.Positions(stripe));
+//   GradientSums sums(ids, gradients, dim, partition.Positions(0, 8));
 //   for (const auto& [id, gradient] : sums.entries()) ...
 class GradientSums {
  public:

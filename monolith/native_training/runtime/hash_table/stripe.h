@@ -18,10 +18,11 @@ namespace monolith {
 // Rows of erased ids stay with the stripe and are handed out again before new
 // ones; they form a list that is linked through their first four bytes.
 //
-// Thread safety: hold mutex() shared for const functions and exclusively for
-// others, except Prefetch, size and memory_bytes, which need no lock. A thread
-// that holds several stripes' locks takes them in ascending order. The contents
-// of rows are guarded by the lock of their stripe.
+// Thread safety: hold mutex() shared, or visit the table's StripeGate, for
+// const functions; for others hold mutex() exclusively with the gate closed.
+// Prefetch, size and memory_bytes need neither. A thread that holds several
+// stripes' locks takes them in ascending order. The contents of rows are
+// guarded like their stripe.
 class alignas(64) Stripe {
  public:
   // A row and whether it was made just now, with arbitrary contents.

@@ -3,8 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
-#include <shared_mutex>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -13,45 +11,65 @@
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
+#include "monolith/native_training/runtime/hash_table/stripe_gate.h"
+#include "monolith/native_training/runtime/hash_table/stripe_hash.h"
 
 namespace monolith {
 
-// The loops by which a batch changes a table: over stripes, and over the rows
-// of one stripe.
+// How a batch changes a table: being alone in some stripes, and the loops over
+// groups of stripes and over rows.
 //
 // Thread safety: see each function.
 
-// Calls body(stripe) for every stripe, by several threads if the batch has
-// enough ids to be worth it. The error of the lowest stripe, if there is one;
-// the others are worked on even so.
-absl::Status ForEachStripe(size_t num_ids, Executor& executor,
-                           absl::FunctionRef<absl::Status(int)> body);
+// Alone in the stripes [first, last): their locks are held and the gate is
+// closed for as long as this lives.
+class StripeHold {
+ public:
+  StripeHold(const Stripe* stripes, StripeGate& gate, int first, int last);
+  ~StripeHold();
 
-// Finds or inserts the rows of n ids of one stripe, under one hold of its lock,
-// and calls write(i, slot) for each in order. Stops at the first id for which
-// there is no memory. An inserted row must be written completely.
+  StripeHold(const StripeHold&) = delete;
+  StripeHold& operator=(const StripeHold&) = delete;
+
+ private:
+  const Stripe* const stripes_;
+  StripeGate& gate_;
+  const int first_;
+  const int last_;
+};
+
+// Calls body(first, last) for groups of stripes that make up all, by several
+// threads if the batch has enough ids to be worth it: so few groups that a hold
+// is worth its cost, so many that nobody waits long for one. The error of the
+// lowest group, if there is one; the others are worked on even so.
+absl::Status ForEachStripeGroup(
+    size_t num_ids, Executor& executor,
+    absl::FunctionRef<absl::Status(int first, int last)> body);
+
+// Finds or inserts the rows of n ids, all of stripes that the caller holds, and
+// calls write(i, slot) for each in order. Stops at the first id for which there
+// is no memory. An inserted row must be written completely.
 template <typename IdAt, typename Write>
-absl::Status WriteStripeRows(size_t n, RowArena& arena, Stripe& stripe,
-                             IdAt id_at, Write write) {
-  if (n == 0) return absl::OkStatus();
+absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
+                       Write write) {
   const size_t row_bytes = arena.row_floats() * sizeof(float);
   uint64_t hashes[kPipelineRing];
   Stripe::Slot slots[kPipelineRing];
   absl::Status status;
-  std::unique_lock<std::shared_mutex> lock(stripe.mutex());
   RunPrefetchPipeline(
       n,
       [&](size_t i) {
         const uint64_t hash = HashId(id_at(i));
         hashes[i % kPipelineRing] = hash;
-        stripe.Prefetch(hash);
+        stripes[StripeOfHash(hash)].Prefetch(hash);
       },
       [&](size_t i) {
         Stripe::Slot& slot = slots[i % kPipelineRing];
         slot = {RowArena::kNoRow, false};
         if (!status.ok()) return;
-        status = stripe.FindOrInsert(id_at(i), hashes[i % kPipelineRing], arena,
-                                     &slot);
+        const uint64_t hash = hashes[i % kPipelineRing];
+        status = stripes[StripeOfHash(hash)].FindOrInsert(id_at(i), hash, arena,
+                                                          &slot);
         if (!status.ok()) return;
         PrefetchBlock<true>(arena.Row(slot.row), row_bytes);
         PrefetchBlock<true>(arena.UpdateTime(slot.row), sizeof(uint32_t));

@@ -7,18 +7,25 @@
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
+#include "monolith/native_training/runtime/hash_table/stripe_gate.h"
 
 namespace monolith {
+
+// The most ids that one call of LookupInStripes takes: writers wait for calls
+// to end, so these must be short. About 30 microseconds.
+inline constexpr size_t kMaxLookupIds = 512;
 
 // Copies the first `dim` floats of the rows of `ids` to `values`; for an id
 // without a row calls missing(id, where its values go), at most dim floats.
 //
-// The ids are visited stripe by stripe, each stripe's lock being taken shared
-// once; so few ids that their values fit into the cache are fastest.
+// Rows of open stripes are read in the order of the ids, without locks; those
+// of stripes that are being written come after, by the stripes' locks.
 //
-// Thread safety: takes the stripes' locks. `missing` is called with some held.
-void LookupInStripes(absl::Span<const int64_t> ids,  // (n)
+// Thread safety: visits the gate, takes the stripes' locks. `missing` may be
+// called during either.
+void LookupInStripes(absl::Span<const int64_t> ids,  // (n), <= kMaxLookupIds
                      size_t dim, const RowArena& arena, const Stripe* stripes,
+                     StripeGate& gate,
                      absl::FunctionRef<void(int64_t, float*)> missing,
                      float* values);  // (n, dim)
 

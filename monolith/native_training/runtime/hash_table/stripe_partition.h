@@ -19,7 +19,7 @@ namespace monolith {
 //
 // Example:
 //   StripePartition partition(ids, executor);
-//   for (uint32_t position : partition.Positions(stripe)) Use(ids[position]);
+//   for (uint32_t i : partition.Positions(stripe, stripe + 1)) Use(ids[i]);
 class StripePartition {
  public:
   // At most kMaxIds ids. Large batches are sorted by several threads.
@@ -27,14 +27,12 @@ class StripePartition {
 
   StripePartition(absl::Span<const int64_t> ids, Executor& executor);
 
-  // Positions in the batch of the ids of one stripe.
-  absl::Span<const uint32_t> Positions(int stripe) const {
+  // Positions in the batch of the ids of the stripes [first, last), stripe by
+  // stripe.
+  absl::Span<const uint32_t> Positions(int first, int last) const {
     return absl::MakeConstSpan(positions_)
-        .subspan(begins_[stripe], begins_[stripe + 1] - begins_[stripe]);
+        .subspan(begins_[first], begins_[last] - begins_[first]);
   }
-
-  // All positions, stripe by stripe.
-  absl::Span<const uint32_t> AllPositions() const { return positions_; }
 
  private:
   std::vector<uint32_t> positions_;

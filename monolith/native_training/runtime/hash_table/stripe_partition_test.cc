@@ -18,7 +18,7 @@ TEST(StripePartitionTest, GroupsAllPositionsInOrder) {
     const StripePartition partition(ids, pool);
     size_t total = 0;
     for (int stripe = 0; stripe < kNumStripes; ++stripe) {
-      const auto positions = partition.Positions(stripe);
+      const auto positions = partition.Positions(stripe, stripe + 1);
       total += positions.size();
       EXPECT_TRUE(std::is_sorted(positions.begin(), positions.end()));
       for (uint32_t position : positions) {
@@ -27,7 +27,8 @@ TEST(StripePartitionTest, GroupsAllPositionsInOrder) {
     }
     EXPECT_EQ(total, n);
     const StripePartition serial(ids, InlineExecutor::Get());
-    EXPECT_EQ(serial.AllPositions(), partition.AllPositions());
+    EXPECT_EQ(serial.Positions(0, kNumStripes),
+              partition.Positions(0, kNumStripes));
   }
 }
 
