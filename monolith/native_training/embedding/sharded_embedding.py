@@ -194,6 +194,7 @@ class ShardedEmbedding:
             learning_rates=self._learning_rates(step),
             update_time=tf.cast(tf.timestamp(), tf.int64),
             global_step=step,
+            ids_are_unique=True,  # The sharding has seen to it.
           )
         )
     return updates

@@ -43,6 +43,21 @@ class LookupUpdateTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEmpty(self.lookup([], []).numpy())
     self.assertAllEqual(ops.monolith_table_stats(self.handle).sizes, [0, 0])
 
+  def test_unique_ids_need_no_summing(self):
+    adagrad = {"type": "adagrad", "initial_accumulator_value": 1.0}
+    tables = [
+      testing.table_set(testing.config(t=[testing.segment(1, optimizer=adagrad)]))
+      for _ in range(2)
+    ]
+    for handle, are_unique in zip(tables, (False, True), strict=True):
+      testing.update(handle, testing.request([7, 9]), [1, 2], ids_are_unique=are_unique)
+    self.assertEqual(*map(testing.export, tables))
+    # The promise broken: two steps instead of one of the sum.
+    for handle, are_unique in zip(tables, (False, True), strict=True):
+      testing.update(handle, testing.request([5, 5]), [1, 2], ids_are_unique=are_unique)
+    self.assertEqual(testing.export(tables[0])[5][1], [1 + 3**2])
+    self.assertEqual(testing.export(tables[1])[5][1], [1 + 1 + 2**2])
+
   def test_update_with_a_rate_per_segment(self):
     testing.update(
       self.handle,

@@ -49,7 +49,7 @@ def request(*ids_of_tables: Sequence[int]) -> np.ndarray:
   return np.array(counts + [i for ids in ids_of_tables for i in ids], np.int64)
 
 
-def update(handle, req, gradients, rates=(), time=1000, step=0):
+def update(handle, req, gradients, rates=(), time=1000, step=0, **attributes):
   """Runs MonolithUpdate with what a test does not care about filled in."""
   return loader.ops().monolith_update(
     handle,
@@ -58,6 +58,7 @@ def update(handle, req, gradients, rates=(), time=1000, step=0):
     learning_rates=np.asarray(rates, np.float32),
     update_time=time,
     global_step=step,
+    **attributes,
   )
 
 

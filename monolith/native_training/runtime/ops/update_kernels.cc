@@ -20,13 +20,17 @@ namespace monolith {
 namespace {
 
 using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
 using UpdateOptions = EmbeddingHashTable::UpdateOptions;
 using OptionsOfTables = absl::InlinedVector<UpdateOptions, 8>;
 
 class UpdateOp : public TableSetKernel {
  public:
-  using TableSetKernel::TableSetKernel;
+  explicit UpdateOp(OpKernelConstruction* context) : TableSetKernel(context) {
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("ids_are_unique", &ids_are_unique_));
+  }
 
  protected:
   absl::Status Run(OpKernelContext* context, TableSet& tables) override {
@@ -66,9 +70,10 @@ class UpdateOp : public TableSetKernel {
     kGlobalStep
   };
 
-  static absl::StatusOr<OptionsOfTables> ReadOptions(OpKernelContext* context,
-                                                     const TableSet& tables) {
+  absl::StatusOr<OptionsOfTables> ReadOptions(OpKernelContext* context,
+                                              const TableSet& tables) const {
     UpdateOptions common;
+    common.ids_are_unique = ids_are_unique_;
     TF_ASSIGN_OR_RETURN(common.update_time,
                         TimeScalar("update_time", context->input(kUpdateTime)));
     TF_ASSIGN_OR_RETURN(
@@ -99,6 +104,8 @@ class UpdateOp : public TableSetKernel {
     }
     return options;
   }
+
+  bool ids_are_unique_ = false;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithUpdate").Device(DEVICE_CPU), UpdateOp);

@@ -14,6 +14,7 @@ REGISTER_OP("MonolithUpdate")
     .Input("learning_rates: float")
     .Input("update_time: int64")
     .Input("global_step: int64")
+    .Attr("ids_are_unique: bool = false")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       const int ranks[] = {0, 1, 1, 1, 0, 0};
@@ -44,6 +45,9 @@ learning_rates: [number of segments of all tables], table by table; or [0]:
   the rates in the tables' configuration.
 update_time: scalar. Now, in seconds since the epoch: rows expire by it.
 global_step: scalar. Of this update, from 0.
+ids_are_unique: the request repeats no id of a table, as those of MonolithShardIds
+  do not. Spares the summing; gradients of an id that is repeated even so are
+  applied one after the other.
 )doc");
 
 }  // namespace
