@@ -39,10 +39,8 @@ class _ClosableSession(tf.compat.v1.Session):
   """
 
   def close(self):
-    if (
-      sys.is_finalizing()
-    ):  # No thread starts any more, and nothing would be waited for.
-      return
+    if sys.is_finalizing():
+      return  # A thread would never begin, and the process takes all with it.
     closing = threading.Thread(target=super().close, daemon=True)
     closing.start()
     closing.join(_CLOSE_SECS)
