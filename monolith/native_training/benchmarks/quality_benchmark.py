@@ -32,7 +32,7 @@ _DATASET = flags.DEFINE_enum(
 _NUM_RATINGS = flags.DEFINE_integer(
   "num_ratings", 1_000_000, "How many ratings 'synthetic' has."
 )
-_EPOCHS = flags.DEFINE_integer("epochs", 8, "Passes over the ratings.", lower_bound=1)
+_EPOCHS = flags.DEFINE_integer("epochs", 7, "Passes over the ratings.", lower_bound=1)
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 512, "Examples a step.", lower_bound=1)
 _SEEDS = flags.DEFINE_integer(
   "seeds", 1, "Train so many times, from other initial values each time.", lower_bound=1

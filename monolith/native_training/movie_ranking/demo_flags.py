@@ -24,7 +24,7 @@ DATASET = flags.DEFINE_enum(
 NUM_RATINGS = flags.DEFINE_integer(
   "num_ratings", 1_000_000, "How many ratings 'synthetic' has.", lower_bound=1
 )
-EPOCHS = flags.DEFINE_integer("epochs", 8, "Passes over the ratings.", lower_bound=1)
+EPOCHS = flags.DEFINE_integer("epochs", 7, "Passes over the ratings.", lower_bound=1)
 BATCH_SIZE = flags.DEFINE_integer(
   "batch_size", 512, "Examples a step of one worker.", lower_bound=1
 )

@@ -38,7 +38,7 @@ class MovieRankingModel(MonolithModel):
       "Empty: each prepares its own, in memory.",
     )
     p.define("num_ratings", 1_000_000, "How many ratings 'synthetic' has, both splits.")
-    p.define("epochs", 8, "How often each rating is trained on.")
+    p.define("epochs", 7, "How often each rating is trained on.")
     p.define("seed", 0, "Seed of the order of ratings, and of synthetic ones.")
     return p
 
