@@ -14,9 +14,12 @@ bool IsSupported(InstructionSet set) {
   return std::find(supported.begin(), supported.end(), set) != supported.end();
 }
 
-InstructionSet ChooseInstructionSet() {
+}  // namespace
+
+namespace instruction_set_internal {
+
+InstructionSet Choose(const char* wanted) {
   const InstructionSet best = SupportedInstructionSets().back();
-  const char* const wanted = std::getenv(kVariable);
   if (wanted == nullptr || *wanted == '\0') return best;
   for (InstructionSet set : SupportedInstructionSets()) {
     if (InstructionSetName(set) == wanted) return set;
@@ -28,10 +31,8 @@ InstructionSet ChooseInstructionSet() {
   return best;
 }
 
-}  // namespace
+std::atomic<InstructionSet> active{Choose(std::getenv(kVariable))};
 
-namespace instruction_set_internal {
-std::atomic<InstructionSet> active{ChooseInstructionSet()};
 }  // namespace instruction_set_internal
 
 std::string InstructionSetName(InstructionSet set) {

@@ -35,8 +35,13 @@ std::vector<InstructionSet> SupportedInstructionSets();
 bool ForceInstructionSet(InstructionSet set);
 
 namespace instruction_set_internal {
+
+// The best set, or the one of this name; null or empty means no wish.
+InstructionSet Choose(const char* wanted);
+
 // kPortable, which is always right, until it is initialized.
 extern std::atomic<InstructionSet> active;
+
 }  // namespace instruction_set_internal
 
 // What loops use now.

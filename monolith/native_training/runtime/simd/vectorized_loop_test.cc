@@ -26,6 +26,21 @@ TEST(InstructionSetTest, EveryMachineHasThePortableOne) {
   EXPECT_EQ(SupportedInstructionSets().front(), InstructionSet::kPortable);
 }
 
+TEST(InstructionSetTest, IsTheBestOneOrThatOfTheVariable) {
+  using instruction_set_internal::Choose;
+  const auto supported = SupportedInstructionSets();
+  EXPECT_EQ(Choose(nullptr), supported.back());
+  EXPECT_EQ(Choose(""), supported.back());
+  for (InstructionSet set : supported) {
+    EXPECT_EQ(Choose(InstructionSetName(set).c_str()), set);
+  }
+  testing::internal::CaptureStderr();
+  EXPECT_EQ(Choose("mmx"), supported.back());
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              testing::HasSubstr("MONOLITH_INSTRUCTION_SET: got 'mmx', wanted "
+                                 "portable, avx2 or avx512"));
+}
+
 TEST(InstructionSetTest, OnlySupportedOnesCanBeForced) {
   const InstructionSet before = ActiveInstructionSet();
   const auto supported = SupportedInstructionSets();
