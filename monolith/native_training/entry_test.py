@@ -86,6 +86,9 @@ class EntryTest(parameterized.TestCase):
     self.assertEqual(wrapper.config()["optimizer"]["learning_rate"], 0.2)
     self.assertEqual(wrapper.learning_rate, 0.2)
     self.assertTrue(wrapper.depends_on_step)
+    average = entry.MovingAverageOptimizer()
+    wrapper = entry.StochasticRoundingFloat16OptimizerWrapper(average)
+    self.assertEqual(wrapper.learning_rate, 0.0)
 
   def test_only_warm_up_needs_the_global_step(self):
     self.assertFalse(entry.AdagradOptimizer().depends_on_step)
@@ -125,6 +128,51 @@ class EntryTest(parameterized.TestCase):
   def test_what_is_not_a_setting_is_refused_by_name(self, make, message):
     with self.assertRaisesRegex(ValueError, message):
       make()
+
+  @parameterized.parameters(
+    (entry.SgdOptimizer, "learning_rate", -1, "at least 0"),
+    (entry.SgdOptimizer, "learning_rate", 1e39, "at least 0"),
+    (entry.SgdOptimizer, "learning_rate", 10**400, "at least 0"),
+    (entry.AdagradOptimizer, "initial_accumulator_value", 0, "at least 1.17549e-38"),
+    (entry.AdagradOptimizer, "initial_accumulator_value", 1e-50, "at least"),
+    (entry.AdagradOptimizer, "weight_decay_factor", -0.1, "at least 0"),
+    (entry.AdagradOptimizer, "warmup_steps", -1, "at least 0"),
+    (entry.AdadeltaOptimizer, "averaging_ratio", 1.0, "at least 0 and below 1"),
+    (entry.AdadeltaOptimizer, "epsilon", 0.0, "above 0"),
+    (entry.AdamOptimizer, "beta1", 1.0, "at least 0 and below 1"),
+    (entry.AdamOptimizer, "beta1", 1 - 1e-12, "at least 0 and below 1"),
+    (entry.AdamOptimizer, "beta2", -0.1, "at least 0 and below 1"),
+    (entry.AdamOptimizer, "epsilon", 1e-60, "above 0"),
+    (entry.AmsgradOptimizer, "beta2", 2, "at least 0 and below 1"),
+    (entry.MomentumOptimizer, "momentum", 1, "at least 0 and below 1"),
+    (entry.RmspropOptimizer, "epsilon", -1e-7, "above 0"),
+    (entry.FtrlOptimizer, "l1_regularization", -1, "at least 0"),
+    (entry.FTRLWithGroupSparsityOptimizer, "beta", -1, "at least 0"),
+    (entry.AdaGradWithGroupLassoOptimizer, "l2_regularization", -1, "at least 0"),
+    (entry.DynamicWdAdagradOptimizer, "weight_decay_factor", -1, "at least 0"),
+    (entry.MovingAverageOptimizer, "momentum", 1, "at least 0 and below 1"),
+    (entry.RandomNormalInitializer, "stddev", -1, "at least 0"),
+    (entry.RandomUniformInitializer, "minval", 1, "at most maxval, 0.05"),
+    (entry.FixedR8Compressor, "fixed_range", 0, "at least 1e-30"),
+    (
+      entry.StochasticRoundingFloat16OptimizerWrapper,
+      "optimizer",
+      entry.StochasticRoundingFloat16OptimizerWrapper(),
+      "does not wrap another",
+    ),
+  )
+  def test_what_is_out_of_range_is_refused(self, kind, name, value, wanted):
+    message = rf"{kind.__name__}\.{name}: got .*, wanted .*{wanted}"
+    with self.assertRaisesRegex(ValueError, message):
+      kind(**{name: value})
+
+  def test_the_ends_of_ranges_are_allowed(self):
+    entry.SgdOptimizer(0)
+    entry.AdamOptimizer(0, 0, 0, 1e-45)
+    entry.FtrlOptimizer(0, 0, 0, 0, 0)
+    entry.FixedR8Compressor(1e-30)
+    entry.RandomUniformInitializer(1, 1)
+    entry.ConstantsInitializer(-3e38)
 
   def test_equal_settings_are_equal_and_hashable(self):
     self.assertEqual(entry.AdamOptimizer(0.1), entry.AdamOptimizer(0.1))

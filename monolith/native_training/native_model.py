@@ -188,8 +188,8 @@ class MonolithModel(abc.ABC):
       initializer: default `entry.DEFAULT_INITIALIZER`, uniform in +-0.05.
       optimizer: default `entry.DEFAULT_OPTIMIZER`, Adagrad(0.05) from 0.1.
       compressor: of exported models; default `entry.DEFAULT_COMPRESSOR`, 16 bit floats.
-      learning_rate_fn: a number, or a function of the global step; default the
-        optimizer's own rate.
+      learning_rate_fn: a number, or a function of the global step such as
+        `learning_rate_functions.PolynomialDecay`; default the optimizer's own rate.
       group_out_type: how a group becomes one tensor: `'add_n'`, `'concat'` (last axis)
         or `'stack'` (axis 1).
       out_type: None for a list, or one of those three for one tensor of all.

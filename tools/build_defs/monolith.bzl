@@ -10,6 +10,15 @@ _PACKAGE_INIT = Label("//monolith:init")
 _DEBUG = Label("//tools/build_defs:debug")
 _HIDE_SYMBOLS = Label("//tools/build_defs:hide_symbols.lds")
 
+# For arithmetic whose results must be the same on every machine: no fused
+# multiply-add. Roots that need not set errno, and comparisons that need not trap,
+# let loops vectorize.
+KERNEL_COPTS = [
+    "-ffp-contract=off",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+]
+
 def _copts(copts):
     """Flags of our own code. Dependencies' headers are system headers: no warnings."""
     flags = ["-std=c++17", "-Wall", "-Wextra"]

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -9,20 +10,67 @@
 namespace monolith {
 namespace {
 
-absl::Status CheckRange(absl::string_view kind, const std::string& type,
-                        const ParamSpec& spec, double value) {
-  const bool in_range =
-      std::isfinite(value) && value <= std::numeric_limits<float>::max() &&
-      (spec.above_minimum ? value > spec.minimum : value >= spec.minimum);
-  if (in_range) return absl::OkStatus();
-  const bool bounded = spec.minimum > -std::numeric_limits<float>::max();
+// "a finite float of at least 0 and below 1".
+std::string DescribeRange(const ParamSpec& spec) {
+  if (spec.is_flag) return "0 or 1";
+  std::string range = "a finite float";
+  const bool has_minimum = spec.minimum > -std::numeric_limits<float>::max();
+  if (has_minimum) {
+    absl::StrAppend(&range, spec.above_minimum ? " above " : " of at least ",
+                    spec.minimum);
+  }
+  if (std::isfinite(spec.limit)) {
+    absl::StrAppend(&range, has_minimum ? " and" : "", " below ", spec.limit);
+  }
+  return range;
+}
+
+bool IsInRange(const ParamSpec& spec, double value) {
+  if (spec.is_flag) return value == 0 || value == 1;
+  if (!(std::abs(value) <= std::numeric_limits<float>::max())) return false;
+  const float rounded = static_cast<float>(value);
+  return (spec.above_minimum ? rounded > spec.minimum
+                             : rounded >= spec.minimum) &&
+         rounded < spec.limit;
+}
+
+absl::Status NoSuchParam(absl::string_view kind, const ComponentConfig& config,
+                         const std::string& name,
+                         const std::vector<ParamSpec>& specs) {
+  std::vector<std::string> names;
+  for (const ParamSpec& spec : specs) names.push_back(spec.name);
   return absl::InvalidArgumentError(absl::StrCat(
-      kind, " '", type, "': '", spec.name, "' must be a finite float",
-      bounded ? (spec.above_minimum ? " above " : " of at least ") : "",
-      bounded ? absl::StrCat(spec.minimum) : "", ", got ", value));
+      kind, " '", config.type, "' has no parameter '", name, "'; it has ",
+      names.empty() ? "none" : absl::StrJoin(names, ", ")));
 }
 
 }  // namespace
+
+ParamSpec AtLeast(float minimum, std::string name, double default_value) {
+  ParamSpec spec;
+  spec.name = std::move(name);
+  spec.default_value = default_value;
+  spec.minimum = minimum;
+  return spec;
+}
+
+ParamSpec Above(float bound, std::string name, double default_value) {
+  ParamSpec spec = AtLeast(bound, std::move(name), default_value);
+  spec.above_minimum = true;
+  return spec;
+}
+
+ParamSpec Fraction(std::string name, double default_value) {
+  ParamSpec spec = AtLeast(0, std::move(name), default_value);
+  spec.limit = 1;
+  return spec;
+}
+
+ParamSpec Flag(std::string name, bool default_value) {
+  ParamSpec spec = AtLeast(0, std::move(name), default_value ? 1 : 0);
+  spec.is_flag = true;
+  return spec;
+}
 
 absl::StatusOr<std::map<std::string, double>> ReadParams(
     absl::string_view kind, const ComponentConfig& config,
@@ -31,19 +79,21 @@ absl::StatusOr<std::map<std::string, double>> ReadParams(
   for (const ParamSpec& spec : specs) values[spec.name] = spec.default_value;
   for (const auto& [name, value] : config.params) {
     auto it = values.find(name);
-    if (it == values.end()) {
-      std::vector<std::string> names;
-      for (const ParamSpec& spec : specs) names.push_back(spec.name);
-      return absl::InvalidArgumentError(absl::StrCat(
-          kind, " '", config.type, "' has no parameter '", name, "'; it has ",
-          names.empty() ? "none" : absl::StrJoin(names, ", ")));
-    }
+    if (it == values.end()) return NoSuchParam(kind, config, name, specs);
     it->second = value;
   }
+  for (const auto& [name, component] : config.components) {
+    if (!values.count(name)) return NoSuchParam(kind, config, name, specs);
+    return absl::InvalidArgumentError(
+        absl::StrCat(kind, " '", config.type, "': '", name,
+                     "' must be a number, got a '", component.type, "'"));
+  }
   for (const ParamSpec& spec : specs) {
-    absl::Status status =
-        CheckRange(kind, config.type, spec, values.at(spec.name));
-    if (!status.ok()) return status;
+    const double value = values.at(spec.name);
+    if (IsInRange(spec, value)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(kind, " '", config.type, "': '", spec.name, "' must be ",
+                     DescribeRange(spec), ", got ", value));
   }
   return values;
 }

@@ -1,6 +1,7 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_COMPONENT_PARAMS_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_COMPONENT_PARAMS_H_
 
+#include <limits>
 #include <map>
 #include <string>
 #include <vector>
@@ -12,26 +13,40 @@
 
 namespace monolith {
 
-// Reading the parameters of an initializer or optimizer: fills in defaults,
-// refuses names it does not have and values out of range.
+// Reading the parameters of an initializer, optimizer or compressor: fills in
+// defaults, refuses names it does not have and values out of range.
 //
 // Thread safety: plain functions.
 //
 // Example:
-//   auto params = ReadParams("optimizer", config, {{"learning_rate", .01}});
+//   auto params = ReadParams("optimizer", config,
+//                            {AtLeast(0, "learning_rate", .01),
+//                             Fraction("momentum", .9)});
 //   if (!params.ok()) return params.status();
 //   float rate = params->at("learning_rate");
 
+// A parameter and the values that it may have, all of which are finite and stay
+// in range as floats.
 struct ParamSpec {
   std::string name;
   double default_value = 0;
-  // The least value that is allowed; the greatest is float's.
-  double minimum = -3.4028234663852886e38;
-  // Whether the minimum itself is refused.
+  // The least value that is allowed, unless the minimum itself is refused.
+  float minimum = -std::numeric_limits<float>::max();
   bool above_minimum = false;
+  // Values must be below this.
+  float limit = std::numeric_limits<float>::infinity();
+  // Only 0 and 1 are allowed.
+  bool is_flag = false;
 };
 
+// The usual ranges: [minimum, ...), (bound, ...), [0, 1), {0, 1}.
+ParamSpec AtLeast(float minimum, std::string name, double default_value);
+ParamSpec Above(float bound, std::string name, double default_value);
+ParamSpec Fraction(std::string name, double default_value);
+ParamSpec Flag(std::string name, bool default_value);
+
 // All parameters of `specs` by name. `kind` ("optimizer") is for messages.
+// Components that `config` wraps are refused.
 absl::StatusOr<std::map<std::string, double>> ReadParams(
     absl::string_view kind, const ComponentConfig& config,
     const std::vector<ParamSpec>& specs);

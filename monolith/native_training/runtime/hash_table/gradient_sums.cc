@@ -7,6 +7,7 @@
 
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
+#include "monolith/native_training/runtime/simd/vectorized_loop.h"
 
 namespace monolith {
 namespace {
@@ -14,12 +15,11 @@ namespace {
 constexpr uint32_t kEmpty = 0xffffffff;
 
 // sum += values, within float's finite range.
-void AddClamped(const float* __restrict values, size_t n,
-                float* __restrict sum) {
+void AddClamped(const float* values, size_t n, float* sum) {
   constexpr float kLargest = std::numeric_limits<float>::max();
-  for (size_t i = 0; i < n; ++i) {
+  VectorizedLoop(static_cast<int>(n), [=](int i) MONOLITH_INLINE {
     sum[i] = std::max(-kLargest, std::min(kLargest, sum[i] + values[i]));
-  }
+  });
 }
 
 size_t NumSlots(size_t entries) {

@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_table/compressor/compressor_factory.h"
 #include "monolith/native_training/runtime/hash_table/initializer/initializer_factory.h"
 #include "monolith/native_training/runtime/hash_table/optimizer/optimizer_factory.h"
 
@@ -19,6 +20,8 @@ absl::StatusOr<std::unique_ptr<RowSchema>> RowSchema::Create(
     auto optimizer = CreateOptimizer(segment.optimizer);
     absl::Status status = initializer.status();
     status.Update(optimizer.status());
+    // Export makes its own: here only a wrong one is refused.
+    status.Update(CreateCompressor(segment.compressor).status());
     if (!status.ok()) {
       return absl::Status(status.code(),
                           absl::StrCat("table '", config.name, "', segment '",

@@ -29,8 +29,8 @@ namespace monolith {
 //   (*schema)->InitState(row.data());
 class RowSchema {
  public:
-  // InvalidArgument, naming table and segment, if an initializer or optimizer
-  // cannot be made.
+  // InvalidArgument, naming table and segment, if an initializer, optimizer or
+  // compressor cannot be made.
   static absl::StatusOr<std::unique_ptr<RowSchema>> Create(
       const TableConfig& config);
 

@@ -56,10 +56,15 @@ TEST(RowSchemaTest, UpdatesEachSegmentWithItsOwnOptimizerAndRate) {
 TEST(RowSchemaTest, NamesTheSegmentThatIsWrong) {
   TableConfig config = ThreeSegments();
   config.segments[1].optimizer.type = "adamant";
-  const auto schema = RowSchema::Create(config);
+  auto schema = RowSchema::Create(config);
   EXPECT_THAT(std::string(schema.status().message()),
               HasSubstr("table 't', segment 'b': there is no optimizer "
-                        "'adamant'; there are adagrad, sgd"));
+                        "'adamant'; there are adadelta, adagrad"));
+  config = ThreeSegments();
+  config.segments[2].compressor.type = "fp8";
+  schema = RowSchema::Create(config);
+  EXPECT_THAT(std::string(schema.status().message()),
+              HasSubstr("segment 'c': there is no compressor 'fp8'"));
 }
 
 }  // namespace

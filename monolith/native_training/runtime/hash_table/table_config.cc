@@ -22,6 +22,11 @@ absl::Status CheckComponent(const std::string& where, const char* kind,
                        " must be a finite number, got ", value));
     }
   }
+  for (const auto& [name, wrapped] : component.components) {
+    absl::Status status =
+        CheckComponent(absl::StrCat(where, ", ", kind), name.c_str(), wrapped);
+    if (!status.ok()) return status;
+  }
   return absl::OkStatus();
 }
 

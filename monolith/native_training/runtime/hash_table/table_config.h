@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -32,15 +33,21 @@ namespace monolith {
 //                     "weight_decay_factor": 0.0, "warmup_steps": 0},
 //       "compressor": {"type": "fp16"}}]}]}
 
-// A named implementation and its numeric parameters. A parameter that is not
-// given takes the implementation's default; one it does not have is an error.
-// Truth values are 0 and 1.
+// A named implementation and its parameters: numbers, and components that it
+// wraps. A parameter that is not given takes the implementation's default; one
+// it does not have is an error. Truth values are 0 and 1.
 struct ComponentConfig {
+  // Components of components are at most this deep in each other.
+  static constexpr int kMaxDepth = 4;
+
   std::string type;
   std::map<std::string, double> params;
+  // By parameter name, sorted, such as {"optimizer", {"sgd", {}}}.
+  std::vector<std::pair<std::string, ComponentConfig>> components = {};
 
   friend bool operator==(const ComponentConfig& a, const ComponentConfig& b) {
-    return a.type == b.type && a.params == b.params;
+    return a.type == b.type && a.params == b.params &&
+           a.components == b.components;
   }
   friend bool operator!=(const ComponentConfig& a, const ComponentConfig& b) {
     return !(a == b);
@@ -104,7 +111,8 @@ absl::StatusOr<std::vector<TableConfig>> ParseTableConfigs(
 std::string ToJson(const TableConfig& config);
 
 // Checks names, dims, ranges and that all numbers are finite. Whether a type of
-// initializer or optimizer exists is found when the table is created.
+// initializer, optimizer or compressor exists is found when the table is
+// created.
 absl::Status ValidateTableConfig(const TableConfig& config);
 
 }  // namespace monolith

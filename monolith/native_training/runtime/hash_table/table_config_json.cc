@@ -137,15 +137,21 @@ absl::Status ReadDouble(const std::string& where, const Json& object,
   return absl::OkStatus();
 }
 
-absl::Status ReadComponent(const std::string& segment, const Json& object,
-                           const char* key, ComponentConfig* out) {
+absl::Status ReadComponent(const std::string& parent, const Json& object,
+                           const std::string& key, ComponentConfig* out,
+                           int depth = 1) {
   auto it = object.find(key);
   if (it == object.end()) return absl::OkStatus();
-  const std::string where = absl::StrCat(segment, ".", key);
+  const std::string where = absl::StrCat(parent, ".", key);
   if (!it->is_object()) return WrongValue(where, "an object", *it);
   if (!it->contains("type")) {
     return absl::InvalidArgumentError(
         absl::StrCat("table config: ", where, " has no 'type'"));
+  }
+  if (depth > ComponentConfig::kMaxDepth) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("table config: ", where, " is nested deeper than ",
+                     ComponentConfig::kMaxDepth, " levels"));
   }
   *out = ComponentConfig();
   absl::Status status = ReadString(where, *it, "type", &out->type);
@@ -156,9 +162,14 @@ absl::Status ReadComponent(const std::string& segment, const Json& object,
       out->params[name] = value.get<bool>() ? 1 : 0;
     } else if (value.is_number()) {
       out->params[name] = value.get<double>();
+    } else if (value.is_object()) {
+      ComponentConfig& wrapped =
+          out->components.emplace_back(name, ComponentConfig()).second;
+      status = ReadComponent(where, *it, name, &wrapped, depth + 1);
+      if (!status.ok()) return status;
     } else {
-      return WrongValue(absl::StrCat(where, ".", name), "a number or a boolean",
-                        value);
+      return WrongValue(absl::StrCat(where, ".", name),
+                        "a number, a boolean or an object", value);
     }
   }
   return absl::OkStatus();
@@ -212,6 +223,9 @@ absl::StatusOr<TableConfig> ReadTable(const std::string& where,
 Json ComponentToJson(const ComponentConfig& component) {
   Json json = {{"type", component.type}};
   for (const auto& [name, value] : component.params) json[name] = value;
+  for (const auto& [name, wrapped] : component.components) {
+    json[name] = ComponentToJson(wrapped);
+  }
   return json;
 }
 

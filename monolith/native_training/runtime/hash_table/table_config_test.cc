@@ -26,6 +26,11 @@ std::string WithSegment(const std::string& members) {
   return R"({"name": "t", "segments": [{)" + members + "}]}";
 }
 
+// Components in each other.
+std::string Nested(int depth) {
+  return depth == 0 ? "1" : R"({"type": "a", "o": )" + Nested(depth - 1) + "}";
+}
+
 std::string ErrorOf(const std::string& json) {
   auto config = ParseTableConfig(json);
   EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << json;
@@ -73,6 +78,24 @@ TEST(TableConfigTest, PrintsWhatItReads) {
   EXPECT_TRUE(*config != *again);
 }
 
+TEST(TableConfigTest, ReadsAndPrintsAComponentInAnother) {
+  auto config = ParseTableConfig(WithSegment(
+      R"("name": "v", "dim": 4,
+         "optimizer": {"type": "a", "b": 2, "o": {"type": "c", "d": true}})"));
+  ASSERT_TRUE(config.ok()) << config.status();
+  const OptimizerConfig inner = {"c", {{"d", 1}}};
+  const OptimizerConfig outer = {"a", {{"b", 2}}, {{"o", inner}}};
+  EXPECT_TRUE(config->segments[0].optimizer == outer);
+  auto again = ParseTableConfig(ToJson(*config));
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_TRUE(*config == *again);
+  again->segments[0].optimizer.components[0].second.params["d"] = 0;
+  EXPECT_TRUE(*config != *again);
+  EXPECT_TRUE(ParseTableConfig(WithSegment(R"("name": "v", "dim": 4,
+      "optimizer": )" + Nested(4)))
+                  .ok());
+}
+
 TEST(TableConfigTest, NamesWhatIsWrong) {
   const struct {
     std::string json;
@@ -109,7 +132,15 @@ TEST(TableConfigTest, NamesWhatIsWrong) {
        "the optimizer has no type"},
       {WithSegment(
            R"("name": "v", "dim": 4, "optimizer": {"type": "a", "b": "c"})"),
-       "optimizer.b must be a number or a boolean, got \"c\""},
+       "optimizer.b must be a number, a boolean or an object, got \"c\""},
+      {WithSegment(
+           R"("name": "v", "dim": 4, "optimizer": {"type": "a", "b": {}})"),
+       "segments[0].optimizer.b has no 'type'"},
+      {WithSegment(
+           R"("name": "v", "dim": 4, "optimizer": {"type": "a", "b": {"type": ""}})"),
+       "segment 'v', optimizer: the b has no type"},
+      {WithSegment(R"("name": "v", "dim": 4, "optimizer": )" + Nested(5)),
+       "optimizer.o.o.o.o is nested deeper than 4 levels"},
       {WithSegment(
            R"("name": "v", "dim": 4, "optimizer": {"type": "a", "b": NaN})"),
        "not valid JSON"},

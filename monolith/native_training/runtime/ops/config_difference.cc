@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -13,9 +14,14 @@ namespace monolith {
 namespace {
 
 std::string Describe(const ComponentConfig& config) {
-  return absl::StrCat(
-      config.type, "(",
-      absl::StrJoin(config.params, ", ", absl::PairFormatter("=")), ")");
+  std::vector<std::string> params;
+  for (const auto& [name, value] : config.params) {
+    params.push_back(absl::StrCat(name, "=", value));
+  }
+  for (const auto& [name, wrapped] : config.components) {
+    params.push_back(absl::StrCat(name, "=", Describe(wrapped)));
+  }
+  return absl::StrCat(config.type, "(", absl::StrJoin(params, ", "), ")");
 }
 
 template <typename Value>

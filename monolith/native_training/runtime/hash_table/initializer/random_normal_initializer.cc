@@ -10,8 +10,8 @@ namespace monolith {
 
 absl::StatusOr<std::unique_ptr<Initializer>> RandomNormalInitializer::Create(
     const InitializerConfig& config) {
-  auto params =
-      ReadParams("initializer", config, {{"mean", 0.0}, {"stddev", 0.05, 0.0}});
+  auto params = ReadParams("initializer", config,
+                           {{"mean", 0.0}, AtLeast(0, "stddev", 0.05)});
   if (!params.ok()) return params.status();
   return std::make_unique<RandomNormalInitializer>(params->at("mean"),
                                                    params->at("stddev"));

@@ -1,22 +1,28 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_OPTIMIZER_ADAGRAD_OPTIMIZER_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_OPTIMIZER_ADAGRAD_OPTIMIZER_H_
 
+#include <map>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "monolith/native_training/runtime/hash_table/component_params.h"
 #include "monolith/native_training/runtime/hash_table/optimizer/optimizer_interface.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
 
 namespace monolith {
 
-// Adagrad (Duchi, Hazan, Singer 2011) as tf.compat.v1.train.AdagradOptimizer
-// computes it, with weight decay and warm-up added:
+// Adagrad (Duchi, Hazan, Singer: Adaptive Subgradient Methods for Online
+// Learning and Stochastic Optimization, 2011) as
+// tf.compat.v1.train.AdagradOptimizer computes it, with weight decay and
+// warm-up added:
 //   g   += weight_decay_factor * w
-//   acc += g * g
+//   acc += g^2
 //   w   -= learning_rate * g / sqrt(acc)
-// State: acc, one float per float of the embedding. It stops at float's largest
-// value instead of becoming infinite, so that no gradient freezes a row.
+// State: acc. It stops at float's largest value instead of becoming infinite,
+// so that no gradient freezes a row.
 class AdagradOptimizer final : public Optimizer {
  public:
   struct Params {
@@ -32,6 +38,10 @@ class AdagradOptimizer final : public Optimizer {
   // least 0).
   static absl::StatusOr<std::unique_ptr<Optimizer>> Create(
       const OptimizerConfig& config);
+
+  // For the optimizers that build on this one: what it reads, and the result.
+  static std::vector<ParamSpec> Specs();
+  static Params ReadFrom(const std::map<std::string, double>& values);
 
   explicit AdagradOptimizer(const Params& params) : params_(params) {}
 

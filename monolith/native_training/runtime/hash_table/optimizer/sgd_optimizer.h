@@ -10,24 +10,30 @@
 
 namespace monolith {
 
-// Plain gradient descent, without state: w -= learning_rate * g.
+// Plain gradient descent, without state, as
+// tf.compat.v1.train.GradientDescentOptimizer computes it:
+//   w -= learning_rate * g
 class SgdOptimizer final : public Optimizer {
  public:
+  struct Params {
+    float learning_rate = 0.01f;
+  };
+
   // Type "sgd": "learning_rate" (default 0.01, at least 0).
   static absl::StatusOr<std::unique_ptr<Optimizer>> Create(
       const OptimizerConfig& config);
 
-  explicit SgdOptimizer(float learning_rate) : learning_rate_(learning_rate) {}
+  explicit SgdOptimizer(const Params& params) : params_(params) {}
 
   int StateDim(int dim) const override;
-  float default_learning_rate() const override { return learning_rate_; }
+  float default_learning_rate() const override { return params_.learning_rate; }
   void InitState(absl::Span<float> state) const override;
   void Update(absl::Span<const float> gradient, const UpdateContext& context,
               absl::Span<float> embedding,
               absl::Span<float> state) const override;
 
  private:
-  const float learning_rate_;
+  const Params params_;
 };
 
 }  // namespace monolith
