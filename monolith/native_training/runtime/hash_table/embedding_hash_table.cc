@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/row_schema.h"
@@ -23,12 +24,6 @@ absl::StatusOr<std::unique_ptr<EmbeddingHashTable>> EmbeddingHashTable::Create(
     TableConfig config) {
   absl::Status status = ValidateTableConfig(config);
   if (!status.ok()) return status;
-  if (config.occurrence_threshold > 0) {
-    return absl::UnimplementedError(absl::StrCat(
-        "table '", config.name, "': occurrence_threshold is ",
-        config.occurrence_threshold,
-        ", but admission by occurrence is not built in yet; use 0"));
-  }
   auto schema = RowSchema::Create(config);
   if (!schema.ok()) return schema.status();
   auto arena = RowArena::Create((*schema)->row_floats());
@@ -49,6 +44,11 @@ EmbeddingHashTable::EmbeddingHashTable(TableConfig config,
       gate_(new StripeGate) {
   for (int i = 0; i < kNumStripes; ++i) {
     stripes_[i].set_growth_phase(static_cast<double>(i) / kNumStripes);
+  }
+  if (config_.occurrence_threshold == 0) return;
+  for (int i = 0; i < kNumStripes; ++i) {
+    filters_.push_back(std::make_unique<OccurrenceFilter>(
+        config_.admission_capacity, kNumStripes));
   }
 }
 
@@ -117,6 +117,7 @@ int64_t EmbeddingHashTable::Evict(uint32_t now_seconds, Executor& executor) {
 void EmbeddingHashTable::Clear() {
   std::unique_lock<std::shared_mutex> clear_lock(clear_mutex_);
   for (int i = 0; i < kNumStripes; ++i) stripes_[i].Clear();
+  for (const auto& filter : filters_) filter->Clear();
   arena_->Reset();
 }
 
@@ -132,6 +133,9 @@ int64_t EmbeddingHashTable::memory_bytes() const {
                   static_cast<int64_t>(sizeof(StripeGate)) +
                   arena_->memory_bytes();
   for (int i = 0; i < kNumStripes; ++i) total += stripes_[i].memory_bytes();
+  for (const auto& filter : filters_) {
+    total += static_cast<int64_t>(sizeof(*filter)) + filter->memory_bytes();
+  }
   return total;
 }
 

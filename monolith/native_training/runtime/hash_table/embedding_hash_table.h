@@ -14,6 +14,7 @@
 
 namespace monolith {
 
+class OccurrenceFilter;
 class RowArena;
 class RowSchema;
 class Stripe;
@@ -28,6 +29,15 @@ class StripePartition;
 // depends on nothing but the segment's seed, the id and the position, so
 // reading never inserts and results do not depend on the order of arrival, the
 // number of threads or the number of tables that the ids are spread over.
+//
+// Admission: in a table with an occurrence_threshold t > 0 an id without a row
+// reads zeros, and ApplyGradients gives it one only when it has occurred t
+// times. What counts are the occurrences in the batches of ApplyGradients,
+// repeated ones too; the batch with the t-th is the first that trains the row,
+// from its initial value and with all that batch's gradient. Assign, AssignAdd
+// and ImportRows insert at once. An id that has lost its row begins at 0 again.
+// Ids on trial take bounded memory: see OccurrenceFilter for how many are
+// remembered, and how rarely one is admitted too early or late.
 //
 // Thread safety: thread-safe. Reads run beside each other, without locks where
 // nobody writes; a write excludes others only from the few stripes (64ths of
@@ -52,7 +62,8 @@ class StripePartition;
 //   (*table)->ApplyGradients({7, -1}, {.1f, .2f, .3f, .4f}, options);
 class EmbeddingHashTable {
  public:
-  // What an id without a row reads as.
+  // What an id without a row reads as; zeros where there is an
+  // occurrence_threshold.
   enum class MissingId {
     kInitialValue,  // in training
     kZero,          // in evaluation and serving
@@ -64,6 +75,9 @@ class EmbeddingHashTable {
     absl::Span<const float> learning_rates;
     uint32_t update_time = 0;  // seconds since the epoch
     int64_t global_step = 0;   // of the update, from 0: warm-up depends on it
+    // (n), how often each entry counts for the admission of its id; empty:
+    // once. Of no effect in a table without an occurrence_threshold.
+    absl::Span<const uint16_t> occurrences;
     // The caller promises that no id is repeated; a broken promise means that
     // gradients of one id are applied one after the other instead of summed.
     bool ids_are_unique = false;
@@ -125,7 +139,8 @@ class EmbeddingHashTable {
 
   // Trains: one step of each segment's optimizer. The gradients of a repeated
   // id are summed in their order and applied once; a sum out of float's range
-  // becomes the largest finite float. New rows start at their initial value.
+  // becomes the largest finite float. New rows start at their initial value;
+  // an id that is not admitted yet is passed over.
   // Validates as ValidateGradients does, before any row changes.
   absl::Status ApplyGradients(absl::Span<const int64_t> ids,      // (n)
                               absl::Span<const float> gradients,  // (n, dim)
@@ -150,13 +165,13 @@ class EmbeddingHashTable {
   int64_t Evict(uint32_t now_seconds,
                 Executor& executor = InlineExecutor::Get());
 
-  // Removes all rows and returns their memory to the system.
+  // Removes all rows and trials and returns their memory to the system.
   void Clear();
 
   // The number of rows. Exact when nobody is writing.
   int64_t size() const;
 
-  // Memory held for rows and index, in bytes, free rows included.
+  // Memory held for rows, index and trials, in bytes, free rows included.
   int64_t memory_bytes() const;
 
   int num_stripes() const;
@@ -190,6 +205,9 @@ class EmbeddingHashTable {
   std::unique_ptr<RowArena> arena_;
   std::unique_ptr<Stripe[]> stripes_;
   std::unique_ptr<StripeGate> gate_;  // of stripes_
+  // Of the ids on trial, one a stripe and guarded like it; none without an
+  // occurrence_threshold.
+  std::vector<std::unique_ptr<OccurrenceFilter>> filters_;
 };
 
 }  // namespace monolith

@@ -30,8 +30,10 @@ absl::Status EmbeddingHashTable::Lookup(absl::Span<const int64_t> ids,
   const size_t dim = static_cast<size_t>(dim_);
   const size_t n = ids.size();
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  const bool zeros =
+      missing == MissingId::kZero || config_.occurrence_threshold > 0;
   const auto fill_missing = [&](int64_t id, float* value) {
-    if (missing == MissingId::kZero) {
+    if (zeros) {
       std::fill_n(value, dim, 0.0f);
     } else {
       schema_->InitEmbedding(id, value);

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_table/admission.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/finite_check.h"
 #include "monolith/native_training/runtime/hash_table/gradient_sums.h"
@@ -22,6 +23,11 @@ absl::Status EmbeddingHashTable::ValidateGradients(
   absl::Status status =
       CheckMatrix("gradients", ids.size(), gradients.size(), dim_);
   if (!status.ok()) return status;
+  if (!options.occurrences.empty()) {
+    status =
+        CheckMatrix("occurrences", ids.size(), options.occurrences.size(), 1);
+    if (!status.ok()) return status;
+  }
   const absl::Span<const float> rates = options.learning_rates;
   if (!rates.empty() && rates.size() != config_.segments.size()) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -67,30 +73,45 @@ absl::Status EmbeddingHashTable::ApplyGradients(
     *arena_->UpdateTime(slot.row) = options.update_time;
   };
 
+  const GradientSums::Counting counting = {config_.occurrence_threshold > 0,
+                                           options.occurrences};
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
   const StripePartition partition(ids, executor);
   return ForEachStripeGroup(ids.size(), executor, [&](int first, int last) {
     const absl::Span<const uint32_t> positions =
         partition.Positions(first, last);
     if (positions.empty()) return absl::OkStatus();
-    if (options.ids_are_unique) {
+    // Calls update(id, gradient, slot) for those of n ids that have a row or
+    // get one now.
+    const auto write = [&](size_t n, auto id_at, auto gradient_at,
+                           auto occurrences_at) {
+      const auto write_row = [&](size_t i, Stripe::Slot slot) {
+        update(id_at(i), gradient_at(i), slot);
+      };
       const StripeHold hold(stripes_.get(), *gate_, first, last);
-      return WriteRows(
-          positions.size(), *arena_, stripes_.get(),
-          [&](size_t i) { return ids[positions[i]]; },
-          [&](size_t i, Stripe::Slot slot) {
-            update(ids[positions[i]], gradients.data() + positions[i] * dim,
-                   slot);
+      if (filters_.empty()) {
+        return WriteRows(n, *arena_, stripes_.get(), id_at, write_row);
+      }
+      return WriteAdmittedRows(
+          n, *arena_, stripes_.get(), filters_,
+          static_cast<uint32_t>(config_.occurrence_threshold), id_at,
+          occurrences_at, write_row);
+    };
+    if (options.ids_are_unique) {
+      return write(
+          positions.size(), [&](size_t i) { return ids[positions[i]]; },
+          [&](size_t i) { return gradients.data() + positions[i] * dim; },
+          [&](size_t i) -> uint32_t {
+            return options.occurrences.empty()
+                       ? 1
+                       : options.occurrences[positions[i]];
           });
     }
-    const GradientSums sums(ids, gradients, dim, positions);
-    const StripeHold hold(stripes_.get(), *gate_, first, last);
-    return WriteRows(
-        sums.entries().size(), *arena_, stripes_.get(),
-        [&](size_t i) { return sums.entries()[i].id; },
-        [&](size_t i, Stripe::Slot slot) {
-          update(sums.entries()[i].id, sums.entries()[i].gradient, slot);
-        });
+    const GradientSums sums(ids, gradients, dim, positions, counting);
+    return write(
+        sums.entries().size(), [&](size_t i) { return sums.entries()[i].id; },
+        [&](size_t i) { return sums.entries()[i].gradient; },
+        [&](size_t i) { return sums.occurrences()[i]; });
   });
 }
 

@@ -22,6 +22,11 @@ void AddClamped(const float* values, size_t n, float* sum) {
   });
 }
 
+void AddOccurrences(uint32_t more, uint32_t* occurrences) {
+  constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();
+  *occurrences = more > kMost - *occurrences ? kMost : *occurrences + more;
+}
+
 size_t NumSlots(size_t entries) {
   size_t slots = 16;
   while (slots < 2 * entries) slots *= 2;
@@ -32,10 +37,12 @@ size_t NumSlots(size_t entries) {
 
 GradientSums::GradientSums(absl::Span<const int64_t> ids,
                            absl::Span<const float> gradients, size_t dim,
-                           absl::Span<const uint32_t> positions)
+                           absl::Span<const uint32_t> positions,
+                           const Counting& counting)
     : dim_(dim) {
   const size_t n = positions.size();
   entries_.reserve(n);
+  if (counting.is_wanted) occurrences_.reserve(n);
   // A small hash table with linear probing: slot -> index in entries_.
   const size_t mask = NumSlots(n) - 1;
   std::vector<uint32_t> slots(mask + 1, kEmpty);
@@ -47,6 +54,8 @@ GradientSums::GradientSums(absl::Span<const int64_t> ids,
     }
     const int64_t id = ids[positions[i]];
     const float* const gradient = gradients.data() + positions[i] * dim;
+    const uint32_t occurrences =
+        counting.occurrences.empty() ? 1 : counting.occurrences[positions[i]];
     // The highest bits chose the stripe and are all alike here.
     size_t slot = HashId(id) & mask;
     while (slots[slot] != kEmpty && entries_[slots[slot]].id != id) {
@@ -55,7 +64,11 @@ GradientSums::GradientSums(absl::Span<const int64_t> ids,
     if (slots[slot] == kEmpty) {
       slots[slot] = static_cast<uint32_t>(entries_.size());
       entries_.push_back({id, gradient});
+      if (counting.is_wanted) occurrences_.push_back(occurrences);
     } else {
+      if (counting.is_wanted) {
+        AddOccurrences(occurrences, &occurrences_[slots[slot]]);
+      }
       Add(gradient, n / 2, &entries_[slots[slot]]);
     }
   }

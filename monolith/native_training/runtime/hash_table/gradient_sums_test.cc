@@ -34,6 +34,22 @@ TEST(GradientSumsTest, LooksOnlyAtItsPositions) {
   EXPECT_TRUE(GradientSums(ids, gradients, 1, {}).entries().empty());
 }
 
+TEST(GradientSumsTest, CountsOccurrencesWhereThatIsWanted) {
+  const std::vector<int64_t> ids = {5, -1, 5, 5};
+  const std::vector<float> gradients = {1, 2, 3, 4};
+  const std::vector<uint32_t> positions = {0, 1, 3};
+  const GradientSums once(ids, gradients, 1, positions, {true, {}});
+  ASSERT_EQ(once.occurrences().size(), 2u);
+  EXPECT_EQ(once.occurrences()[0], 2u);
+  EXPECT_EQ(once.occurrences()[1], 1u);
+  const std::vector<uint16_t> given = {65535, 3, 100, 65535};
+  const GradientSums many(ids, gradients, 1, positions, {true, given});
+  ASSERT_EQ(many.occurrences().size(), 2u);
+  EXPECT_EQ(many.occurrences()[0], 2u * 65535);
+  EXPECT_EQ(many.occurrences()[1], 3u);
+  EXPECT_TRUE(GradientSums(ids, gradients, 1, positions).occurrences().empty());
+}
+
 TEST(GradientSumsTest, StaysFinite) {
   const float largest = std::numeric_limits<float>::max();
   const std::vector<int64_t> ids = {1, 1};

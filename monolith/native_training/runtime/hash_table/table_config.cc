@@ -93,6 +93,13 @@ absl::Status ValidateTableConfig(const TableConfig& config) {
                      TableConfig::kMaxOccurrenceThreshold, ", got ",
                      config.occurrence_threshold));
   }
+  if (config.admission_capacity < 1 ||
+      config.admission_capacity > TableConfig::kMaxAdmissionCapacity) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(table, ": 'admission_capacity' must be from 1 to ",
+                     TableConfig::kMaxAdmissionCapacity, ", got ",
+                     config.admission_capacity));
+  }
   if (!(std::isfinite(config.expire_time_days) &&
         config.expire_time_days > 0)) {
     return absl::InvalidArgumentError(absl::StrCat(

@@ -23,7 +23,8 @@ namespace monolith {
 // Example (every key but "name", "segments" and "dim" may be left out; the
 // values shown for the others are the defaults, except for the seed's 0):
 //   {"tables": [{
-//     "name": "movie", "occurrence_threshold": 0, "expire_time": 36500.0,
+//     "name": "movie", "occurrence_threshold": 0,
+//     "admission_capacity": 4194304, "expire_time": 36500.0,
 //     "segments": [{
 //       "name": "vec", "dim": 32, "seed": 123456789,
 //       "initializer": {"type": "random_uniform",
@@ -80,17 +81,22 @@ struct TableConfig {
   // The sum of the dims of a table's segments is at most this.
   static constexpr int kMaxTableDim = 65536;
   static constexpr int kMaxOccurrenceThreshold = 65535;
+  static constexpr int kMaxAdmissionCapacity = 1 << 30;
 
   std::string name;  // not empty; unique among tables that are made together
   std::vector<SegmentConfig> segments;  // at least one
   // An id gets a row once it has occurred this often; 0 means at once.
   int occurrence_threshold = 0;
+  // With a threshold: how many ids that have no row yet are counted at a time;
+  // they take up to 8 bytes each.
+  int admission_capacity = 1 << 22;
   // Rows not updated for so many days may be evicted; fractions are allowed.
   double expire_time_days = 36500;
 
   friend bool operator==(const TableConfig& a, const TableConfig& b) {
     return a.name == b.name && a.segments == b.segments &&
            a.occurrence_threshold == b.occurrence_threshold &&
+           a.admission_capacity == b.admission_capacity &&
            a.expire_time_days == b.expire_time_days;
   }
   friend bool operator!=(const TableConfig& a, const TableConfig& b) {

@@ -196,12 +196,15 @@ absl::StatusOr<SegmentConfig> ReadSegment(const std::string& where,
 absl::StatusOr<TableConfig> ReadTable(const std::string& where,
                                       const Json& json) {
   TableConfig table;
-  absl::Status status = CheckKeys(where, json, {"name", "segments"},
-                                  {"occurrence_threshold", "expire_time"});
+  absl::Status status =
+      CheckKeys(where, json, {"name", "segments"},
+                {"occurrence_threshold", "admission_capacity", "expire_time"});
   if (!status.ok()) return status;
   status.Update(ReadString(where, json, "name", &table.name));
   status.Update(ReadInt(where, json, "occurrence_threshold",
                         &table.occurrence_threshold));
+  status.Update(
+      ReadInt(where, json, "admission_capacity", &table.admission_capacity));
   status.Update(
       ReadDouble(where, json, "expire_time", &table.expire_time_days));
   if (!status.ok()) return status;
@@ -275,6 +278,7 @@ std::string ToJson(const TableConfig& config) {
   }
   const Json json = {{"name", config.name},
                      {"occurrence_threshold", config.occurrence_threshold},
+                     {"admission_capacity", config.admission_capacity},
                      {"expire_time", config.expire_time_days},
                      {"segments", segments}};
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);

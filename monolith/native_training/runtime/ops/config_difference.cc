@@ -58,6 +58,8 @@ std::string CompareTables(const TableConfig& there, const TableConfig& wanted) {
                 wanted.segments.size()),
         Compare("occurrence threshold", there.occurrence_threshold,
                 wanted.occurrence_threshold),
+        Compare("admission capacity", there.admission_capacity,
+                wanted.admission_capacity),
         Compare("expire time in days", there.expire_time_days,
                 wanted.expire_time_days)}) {
     if (!difference.empty()) {

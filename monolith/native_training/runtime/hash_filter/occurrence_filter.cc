@@ -1,0 +1,240 @@
+#include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/hash_table/stripe_hash.h"
+
+namespace monolith {
+namespace {
+
+constexpr int kFingerprintBits = 20;
+constexpr int kHighBits = kFingerprintBits - 16;
+
+// Bytes of memory per id of the capacity.
+constexpr int64_t kBytesPerId = 8;
+constexpr int64_t kBucketBytes = 64;
+constexpr double kPageBuckets = 4096.0 / kBucketBytes;
+// Hash places more ids in one part than in another; four standard deviations
+// are seldom exceeded. Small parts need more memory for it than kBytesPerId.
+constexpr double kDeviations = 4;
+constexpr double kSmallPartLoad = 0.75;
+
+uint32_t NumBuckets(int64_t capacity, int num_parts, int slots) {
+  const double ids = std::ceil(static_cast<double>(capacity) / num_parts);
+  const double most_ids = ids + kDeviations * std::sqrt(ids);
+  const double needed = std::ceil(most_ids / (kSmallPartLoad * slots));
+  double affordable = std::floor(ids * kBytesPerId / kBucketBytes);
+  if (affordable * kBucketBytes >= ZeroedMemory::kKernelBytes) {
+    affordable -= std::fmod(affordable, kPageBuckets);  // it gives whole pages
+  }
+  return static_cast<uint32_t>(std::max(needed, affordable));
+}
+
+// The bits that choose neither the stripe nor the first bucket.
+uint32_t Fingerprint(uint64_t hash) {
+  return static_cast<uint32_t>(hash) & ((1u << kFingerprintBits) - 1);
+}
+
+uint32_t ScaleToRange(uint64_t word, uint32_t n) {
+  return static_cast<uint32_t>(((word >> 32) * n) >> 32);
+}
+
+}  // namespace
+
+uint32_t OccurrenceFilter::Bucket::Match(uint32_t fingerprint) const {
+  const auto low = static_cast<uint16_t>(fingerprint);
+  const auto high = static_cast<uint8_t>(fingerprint >> 16);
+  uint32_t match = 0;
+  for (int i = 0; i < kSlots; ++i) {
+    const bool equal = (fingerprints[i] == low) &
+                       (marks[i] >> kHighBits == high) &
+                       ((marks[i] & kGenerationMask) != 0);
+    match |= static_cast<uint32_t>(equal) << i;
+  }
+  return match;
+}
+
+uint32_t OccurrenceFilter::Bucket::FreeSlots() const {
+  uint32_t free = 0;
+  for (int i = 0; i < kSlots; ++i) {
+    free |= static_cast<uint32_t>((marks[i] & kGenerationMask) == 0) << i;
+  }
+  return free;
+}
+
+OccurrenceFilter::OccurrenceFilter(int64_t capacity, int num_parts)
+    : num_buckets_(NumBuckets(capacity, num_parts, kSlots)),
+      generation_trials_(num_buckets_ * kSlots / kGenerations + 1) {}
+
+uint32_t OccurrenceFilter::FirstBucket(uint64_t hash) const {
+  return ScaleToRange(HashInStripe(hash), num_buckets_);
+}
+
+uint32_t OccurrenceFilter::SecondBucket(uint64_t hash) const {
+  return ScaleToRange(MixBits(hash), num_buckets_);
+}
+
+void OccurrenceFilter::Prefetch(uint64_t hash) const {
+  // Null, or what Clear has freed since: a prefetch does no harm.
+  const Bucket* const all = buckets_.load(std::memory_order_relaxed);
+  __builtin_prefetch(all + FirstBucket(hash), 1);
+  __builtin_prefetch(all + SecondBucket(hash), 1);
+}
+
+absl::StatusOr<bool> OccurrenceFilter::Admit(uint64_t hash,
+                                             uint32_t occurrences,
+                                             uint32_t threshold) {
+  const bool enough = occurrences >= threshold;
+  Bucket* all = buckets_.load(std::memory_order_relaxed);
+  if (!all) {
+    if (enough) return true;
+    absl::Status status = Allocate();
+    if (!status.ok()) return status;
+    all = buckets_.load(std::memory_order_relaxed);
+  }
+  Bucket* const first = all + FirstBucket(hash);
+  Bucket* const second = all + SecondBucket(hash);
+  const uint32_t fingerprint = Fingerprint(hash);
+  Slot slot;
+  if (Find(first, second, fingerprint, &slot)) {
+    uint8_t& mark = slot.bucket->marks[slot.index];
+    uint16_t& count = slot.bucket->occurrences[slot.index];
+    if (enough || occurrences + count >= threshold) {
+      mark = 0;
+      return true;
+    }
+    count = static_cast<uint16_t>(count + occurrences);
+    mark = static_cast<uint8_t>((mark & ~kGenerationMask) | generation_);
+    return false;
+  }
+  if (enough || occurrences == 0) return enough;
+  slot = MakeRoom(first, second);
+  slot.bucket->fingerprints[slot.index] = static_cast<uint16_t>(fingerprint);
+  slot.bucket->occurrences[slot.index] = static_cast<uint16_t>(occurrences);
+  slot.bucket->marks[slot.index] =
+      static_cast<uint8_t>(fingerprint >> 16 << kHighBits | generation_);
+  CountInGeneration();
+  return false;
+}
+
+bool OccurrenceFilter::Find(Bucket* first, Bucket* second, uint32_t fingerprint,
+                            Slot* slot) {
+  for (Bucket* const bucket : {first, second}) {
+    const uint32_t match = bucket->Match(fingerprint);
+    if (match == 0) continue;
+    *slot = {bucket, __builtin_ctz(match)};
+    return true;
+  }
+  return false;
+}
+
+OccurrenceFilter::Slot OccurrenceFilter::MakeRoom(Bucket* first,
+                                                  Bucket* second) const {
+  const uint32_t free_first = first->FreeSlots();
+  const uint32_t free_second = second->FreeSlots();
+  if (free_first | free_second) {
+    return __builtin_popcount(free_first) >= __builtin_popcount(free_second)
+               ? Slot{first, __builtin_ctz(free_first)}
+               : Slot{second, __builtin_ctz(free_second)};
+  }
+  Slot oldest = {first, 0};
+  int oldest_age = -1;
+  for (Bucket* const bucket : {first, second}) {
+    for (int i = 0; i < kSlots; ++i) {
+      const int age = Age(bucket->marks[i]);
+      if (age <= oldest_age) continue;
+      oldest = {bucket, i};
+      oldest_age = age;
+    }
+  }
+  return oldest;
+}
+
+int OccurrenceFilter::Age(uint8_t mark) const {
+  return (generation_ + kGenerations - (mark & kGenerationMask)) % kGenerations;
+}
+
+void OccurrenceFilter::CountInGeneration() {
+  if (++trials_in_generation_ < generation_trials_) return;
+  trials_in_generation_ = 0;
+  generation_ = static_cast<uint8_t>(generation_ % kGenerations + 1);
+  Bucket* const all = buckets_.load(std::memory_order_relaxed);
+  for (uint32_t b = 0; b < num_buckets_; ++b) {
+    for (uint8_t& mark : all[b].marks) {
+      mark = (mark & kGenerationMask) == generation_ ? uint8_t{0} : mark;
+    }
+  }
+}
+
+absl::Status OccurrenceFilter::Allocate() {
+  auto memory = ZeroedMemory::Create(num_buckets_ * sizeof(Bucket),
+                                     ZeroedMemory::Pages::kHuge);
+  if (!memory.ok()) return memory.status();
+  memory_ = *std::move(memory);
+  buckets_.store(static_cast<Bucket*>(memory_.data()),
+                 std::memory_order_relaxed);
+  memory_bytes_.store(static_cast<int64_t>(memory_.size()),
+                      std::memory_order_relaxed);
+  return absl::OkStatus();
+}
+
+void OccurrenceFilter::Clear() {
+  buckets_.store(nullptr, std::memory_order_relaxed);
+  memory_bytes_.store(0, std::memory_order_relaxed);
+  memory_ = ZeroedMemory();
+  generation_ = 1;
+  trials_in_generation_ = 0;
+}
+
+std::vector<OccurrenceFilter::Trial> OccurrenceFilter::ExportTrials() const {
+  std::vector<Trial> trials;
+  const Bucket* const all = buckets_.load(std::memory_order_relaxed);
+  for (uint32_t b = 0; all && b < num_buckets_; ++b) {
+    for (int i = 0; i < kSlots; ++i) {
+      const uint8_t mark = all[b].marks[i];
+      if ((mark & kGenerationMask) == 0) continue;
+      const uint32_t high = mark >> kHighBits;
+      trials.push_back({b, high << 16 | all[b].fingerprints[i],
+                        all[b].occurrences[i],
+                        static_cast<uint8_t>(Age(mark))});
+    }
+  }
+  return trials;
+}
+
+absl::Status OccurrenceFilter::ImportTrials(absl::Span<const Trial> trials) {
+  for (const Trial& trial : trials) {
+    if (trial.bucket < num_buckets_ && trial.age < kGenerations &&
+        trial.fingerprint >> kFingerprintBits == 0) {
+      continue;
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat("a trial does not fit into the filter: bucket ",
+                     trial.bucket, " of ", num_buckets_, ", fingerprint ",
+                     trial.fingerprint, ", age ", static_cast<int>(trial.age)));
+  }
+  if (trials.empty()) return absl::OkStatus();
+  if (!buckets_.load(std::memory_order_relaxed)) {
+    absl::Status status = Allocate();
+    if (!status.ok()) return status;
+  }
+  for (const Trial& trial : trials) {
+    Bucket* const bucket =
+        buckets_.load(std::memory_order_relaxed) + trial.bucket;
+    const Slot slot = MakeRoom(bucket, bucket);
+    const int generation =
+        (generation_ - 1 + kGenerations - trial.age) % kGenerations + 1;
+    bucket->fingerprints[slot.index] = static_cast<uint16_t>(trial.fingerprint);
+    bucket->occurrences[slot.index] = trial.occurrences;
+    bucket->marks[slot.index] =
+        static_cast<uint8_t>(trial.fingerprint >> 16 << kHighBits |
+                             static_cast<uint32_t>(generation));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace monolith

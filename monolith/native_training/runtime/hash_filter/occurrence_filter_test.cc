@@ -1,0 +1,154 @@
+#include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
+
+#include <cstdint>
+#include <random>
+#include <unordered_map>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "monolith/native_training/runtime/hash_filter/filter_rates.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
+
+namespace monolith {
+namespace {
+
+TEST(OccurrenceFilterTest, AdmitsWithTheThresholdThOccurrence) {
+  for (const uint32_t threshold : {1u, 2u, 7u, 65535u}) {
+    TestFilters filters(1000);
+    for (uint32_t i = 1; i < threshold; ++i) {
+      ASSERT_FALSE(filters.Admit(5, 1, threshold)) << i;
+    }
+    EXPECT_TRUE(filters.Admit(5, 1, threshold)) << threshold;
+    // The trial is over; the next begins at 0.
+    EXPECT_EQ(filters.Admit(5, 1, threshold), threshold == 1);
+  }
+}
+
+TEST(OccurrenceFilterTest, CountsSeveralOccurrencesAtATime) {
+  TestFilters filters(1000);
+  EXPECT_FALSE(filters.Admit(5, 3, 10));
+  EXPECT_FALSE(filters.Admit(6, 9, 10));
+  EXPECT_FALSE(filters.Admit(5, 6, 10));
+  EXPECT_FALSE(filters.Admit(5, 0, 10));
+  EXPECT_TRUE(filters.Admit(5, 1, 10));
+  EXPECT_TRUE(filters.Admit(6, 65535, 10));
+  EXPECT_FALSE(filters.Admit(6, 9, 10)) << "its trial was not over";
+  EXPECT_FALSE(filters.Admit(7, 65534, 65535));
+  EXPECT_TRUE(filters.Admit(7, 4000000000, 65535));
+}
+
+TEST(OccurrenceFilterTest, NeedsNoMemoryWithoutTrials) {
+  TestFilters filters(1 << 20);
+  for (int64_t id = 0; id < 1000; ++id) {
+    EXPECT_TRUE(filters.Admit(id, 1, 1));
+    EXPECT_TRUE(filters.Admit(id, 5, 5));
+  }
+  EXPECT_EQ(filters.memory_bytes(), 0);
+}
+
+// Within the capacity it is as good as counting exactly.
+TEST(OccurrenceFilterTest, AgreesWithExactCountsWithinItsCapacity) {
+  constexpr uint32_t kThreshold = 20;
+  std::mt19937_64 random(7);
+  for (const int64_t capacity : {1, 10, 100, 1000, 10000}) {
+    TestFilters filters(capacity);
+    std::unordered_map<int64_t, uint32_t> counts;
+    int64_t wrong = 0;
+    for (int64_t i = 0; i < 30 * capacity; ++i) {
+      const auto id =
+          static_cast<int64_t>(random() % static_cast<uint64_t>(capacity));
+      const auto occurrences = static_cast<uint32_t>(random() % 3);
+      uint32_t& count = counts[id];
+      count += occurrences;
+      const bool expected = count >= kThreshold;
+      if (expected) count = 0;
+      wrong += filters.Admit(id, occurrences, kThreshold) != expected;
+    }
+    EXPECT_EQ(wrong, 0) << "capacity " << capacity;
+  }
+}
+
+class FilterRatesTest : public testing::TestWithParam<int64_t> {};
+
+TEST_P(FilterRatesTest, AreAsPromisedAtFullCapacity) {
+  const FilterRates rates = MeasureFilterRates(GetParam());
+  EXPECT_LT(rates.early, 1e-4);
+  EXPECT_LT(rates.late, 2e-4);
+  EXPECT_LE(rates.bytes_per_id, 8.0);
+}
+
+INSTANTIATE_TEST_SUITE_P(Capacities, FilterRatesTest,
+                         testing::Values(1 << 17, 1000000, 1 << 22));
+
+TEST(OccurrenceFilterTest, SmallFiltersKeepTheirCapacityToo) {
+  for (const int64_t capacity : {64, 1000, 5000, 30000}) {
+    const FilterRates rates = MeasureFilterRates(capacity);
+    EXPECT_LT(rates.late, 2e-3) << capacity;
+    EXPECT_LT(rates.bytes_per_id * static_cast<double>(capacity),
+              static_cast<double>(8 * capacity + (64 << 10)));
+  }
+}
+
+TEST(OccurrenceFilterTest, OldTrialsFadeAndMemoryStays) {
+  constexpr int64_t kCapacity = 10000;
+  TestFilters filters(kCapacity);
+  constexpr int64_t kOld = -1;
+  EXPECT_FALSE(filters.Admit(kOld, 9, 10));
+  filters.Admit(0, 1, 10);
+  int64_t bytes = 0;
+  for (int64_t id = 1; id < 10 * kCapacity; ++id) {
+    filters.Admit(id, 1, 10);
+    if (id == kCapacity) bytes = filters.memory_bytes();
+  }
+  EXPECT_EQ(filters.memory_bytes(), bytes);
+  EXPECT_FALSE(filters.Admit(kOld, 1, 10)) << "should have been forgotten";
+}
+
+TEST(OccurrenceFilterTest, AnIdThatOccursNowAndThenIsNotForgotten) {
+  constexpr int64_t kCapacity = 10000;
+  TestFilters filters(kCapacity);
+  for (uint32_t round = 1; round < 100; ++round) {
+    ASSERT_FALSE(filters.Admit(-1, 1, 100));
+    for (int64_t i = 0; i < kCapacity / 2; ++i) {
+      filters.Admit(round * kCapacity + i, 1, 100);
+    }
+  }
+  EXPECT_TRUE(filters.Admit(-1, 1, 100));
+}
+
+TEST(OccurrenceFilterTest, ClearForgets) {
+  OccurrenceFilter filter(1000, 1);
+  EXPECT_FALSE(*filter.Admit(HashId(1), 2, 3));
+  EXPECT_GT(filter.memory_bytes(), 0);
+  filter.Clear();
+  EXPECT_EQ(filter.memory_bytes(), 0);
+  EXPECT_FALSE(*filter.Admit(HashId(1), 2, 3));
+}
+
+TEST(OccurrenceFilterTest, ExportedTrialsGoOnElsewhere) {
+  constexpr int kIds = 500;
+  OccurrenceFilter source(1000, 1);
+  for (int64_t id = 0; id < kIds; ++id) {
+    ASSERT_FALSE(*source.Admit(HashId(id), static_cast<uint32_t>(id % 9), 10));
+  }
+  const auto trials = source.ExportTrials();
+  EXPECT_EQ(trials.size(), kIds - (kIds + 8) / 9);
+  OccurrenceFilter target(1000, 1);
+  ASSERT_TRUE(target.ImportTrials(trials).ok());
+  for (int64_t id = 0; id < kIds; ++id) {
+    const auto left = static_cast<uint32_t>(10 - id % 9);
+    EXPECT_FALSE(*target.Admit(HashId(id), left - 1, 10)) << id;
+    EXPECT_TRUE(*target.Admit(HashId(id), 1, 10)) << id;
+  }
+}
+
+TEST(OccurrenceFilterTest, RefusesTrialsThatDoNotFit) {
+  OccurrenceFilter filter(1000, 1);
+  EXPECT_FALSE(filter.ImportTrials({{1u << 31, 0, 1, 0}}).ok());
+  EXPECT_FALSE(filter.ImportTrials({{0, 1u << 20, 1, 0}}).ok());
+  EXPECT_FALSE(filter.ImportTrials({{0, 0, 1, 15}}).ok());
+  EXPECT_EQ(filter.memory_bytes(), 0);
+}
+
+}  // namespace
+}  // namespace monolith
