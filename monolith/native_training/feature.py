@@ -109,7 +109,7 @@ class FeatureColumn:
     table: name of its table; features with the same one share rows.
     combiner: how the embeddings of an example's ids are pooled.
     occurrence_threshold: how often an id must occur before it gets a row.
-    expire_time: days without an update after which a row may be evicted.
+    expire_time: days without an update after which a row is evicted.
   """
 
   name: str

@@ -21,6 +21,10 @@ class BadArgumentTest(parameterized.TestCase):
       lambda: HashTable("t", 4, occurrence_threshold="x"),
       "'t': got occurrence_threshold 'x', wanted a whole number, 0 to 65535",
     ),
+    (
+      lambda: HashTable("t", 4, admission_capacity=0),
+      "admission_capacity: got 0, wanted a whole number, 1 to 1073741824",
+    ),
     (lambda: HashTable("t", 4, occurrence_threshold=-1), "got occurrence_threshold -1"),
     (
       lambda: HashTable("t", 4, occurrence_threshold=65536),
@@ -87,8 +91,6 @@ class BadArgumentTest(parameterized.TestCase):
   def test_what_the_core_does_not_know_is_named(self):
     with self.assertRaisesRegex(tf.errors.OpError, "ftrl"):
       HashTable("t", 4, optimizer=entry.FtrlOptimizer()).lookup([1])
-    with self.assertRaisesRegex(tf.errors.OpError, "occurrence_threshold"):
-      HashTable("t", 4, occurrence_threshold=2).lookup([1])
 
 
 if __name__ == "__main__":

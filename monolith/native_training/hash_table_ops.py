@@ -27,15 +27,22 @@ class HashTable:
   """A table of one row of `dim` floats for every int64 id.
 
   A row appears when it is assigned or gets its first gradient; reading an id without a
-  row gives its initial value, which depends on `name` and the id alone.
+  row gives its initial value, which depends on `name` and the id alone, or zeros where
+  there is an `occurrence_threshold`.
 
   Args:
     name: seeds the initial values, and names the table in saved files.
     dim: floats of a row, at least 1.
     initializer: default `entry.DEFAULT_INITIALIZER`, uniform in +-0.05.
     optimizer: default `entry.DEFAULT_OPTIMIZER`, Adagrad(0.05) from 0.1.
-    occurrence_threshold: how often an id must occur before it gets a row.
-    expire_time: days without an update after which `evict` removes a row.
+    occurrence_threshold: how often an id must occur in `apply_gradients`, 0 to 65535,
+      before it gets a row; it reads zeros until then. The call with that occurrence is
+      the first that trains the row. `assign` and `assign_add` make a row at once.
+    expire_time: days (fractions too) without an update after which `evict` removes a
+      row.
+    admission_capacity: with an `occurrence_threshold`, how many ids without a row are
+      counted at a time, 8 bytes each; those that have not occurred for longest are
+      forgotten when there are more.
 
   Raises:
     ValueError: an argument is out of range.
@@ -49,17 +56,24 @@ class HashTable:
     optimizer: entry.Optimizer | None = None,
     occurrence_threshold: int = 0,
     expire_time: float = 36500,
+    admission_capacity: int = plan.DEFAULT_ADMISSION_CAPACITY,
   ):
     if not isinstance(name, str) or not name:
       raise ValueError(f"name: got {name!r}, wanted a string of at least one character")
     feature.check_row_rules(f"table {name!r}", occurrence_threshold, expire_time)
+    plan.check_admission_capacity("admission_capacity", admission_capacity)
     if not is_whole(dim) or dim < 1:
       raise ValueError(f"dim: got {dim!r}, wanted a whole number, at least 1")
     self.name = name
     self.dim = int(dim)
     optimizer = optimizer or entry.DEFAULT_OPTIMIZER
     self._learning_rate = getattr(optimizer, "learning_rate", 0.0)
-    table = plan.Table(name, occurrence_threshold, expire_time)
+    table = plan.Table(
+      name,
+      occurrence_threshold,
+      expire_time,
+      admission_capacity=admission_capacity,
+    )
     table.add(
       plan.Segment(
         _SEGMENT,
@@ -119,6 +133,8 @@ class HashTable:
 
     Args:
       ids: int64 `[n]`; the gradients of a repeated id are summed, then applied once.
+        With an `occurrence_threshold` each counts as one occurrence, and ids that have
+        not occurred often enough are passed over.
       grads: float32 `[n, dim]`, finite.
       learning_rate: default the optimizer's.
       update_time: seconds since 1970, for expiry; default now.
@@ -153,14 +169,14 @@ class HashTable:
     Returns:
       How many were removed: int64 scalar.
     """
-    return self._ops.monolith_evict(self._handle(), _seconds(now))
+    return self._ops.monolith_evict(self._handle(), _seconds(now))[0]
 
   def size(self) -> tf.Tensor:
     """Rows: int64 scalar."""
     return self._ops.monolith_table_stats(self._handle())[0][0]
 
   def memory_bytes(self) -> tf.Tensor:
-    """Bytes that the rows and their index take: int64 scalar."""
+    """Bytes that rows, their index and ids on trial take: int64 scalar."""
     return self._ops.monolith_table_stats(self._handle())[1][0]
 
   def save(self, basename) -> tf.Tensor:

@@ -16,6 +16,10 @@ from monolith.native_training.feature import FeatureColumn
 from monolith.native_training.number_checks import is_finite, is_whole
 
 _MAX_TABLE_DIM = 65536  # TableConfig::kMaxTableDim of the C++ core.
+_MAX_ADMISSION_CAPACITY = 1 << 30  # TableConfig::kMaxAdmissionCapacity.
+
+# Ids on trial of a table and server: up to 32 MiB.
+DEFAULT_ADMISSION_CAPACITY = 1 << 22
 
 LearningRate = float | Callable[[Any], Any]
 
@@ -73,14 +77,32 @@ def _seed(table_name: str, segment_name: str) -> int:
   return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big") >> 1
 
 
+def check_admission_capacity(where: str, capacity: int) -> None:
+  """Checks how many ids a table may have on trial.
+
+  Raises:
+    ValueError: naming `where`, it is out of range.
+  """
+  if not is_whole(capacity) or not 1 <= capacity <= _MAX_ADMISSION_CAPACITY:
+    raise ValueError(
+      f"{where}: got {capacity!r}, wanted a whole number, 1 to {_MAX_ADMISSION_CAPACITY}"
+    )
+
+
 @dataclasses.dataclass
 class Table:
-  """The rows of one or more features."""
+  """The rows of one or more features.
+
+  Attributes:
+    admission_capacity: ids without a row whose occurrences are counted at a time, on
+      each server; only matters where there is an `occurrence_threshold`.
+  """
 
   name: str
   occurrence_threshold: int
   expire_time: float
   segments: dict[str, Segment] = dataclasses.field(default_factory=dict)
+  admission_capacity: int = DEFAULT_ADMISSION_CAPACITY
 
   @property
   def dim(self) -> int:
@@ -113,9 +135,12 @@ class Table:
         )
 
   def config(self) -> dict[str, Any]:
+    admission = {"occurrence_threshold": int(self.occurrence_threshold)}
+    if self.occurrence_threshold:
+      admission["admission_capacity"] = int(self.admission_capacity)
     return {
       "name": self.name,
-      "occurrence_threshold": int(self.occurrence_threshold),
+      **admission,
       "expire_time": float(self.expire_time),
       "segments": [s.config(self.name) for s in self.segments.values()],
     }
@@ -142,9 +167,14 @@ class Output:
 
 class EmbeddingPlan:
   """The features, tables and outputs of one model graph, in the order of their names'
-  first use."""
+  first use.
 
-  def __init__(self):
+  Args:
+    admission_capacity: of each table; see `Table`.
+  """
+
+  def __init__(self, admission_capacity: int = DEFAULT_ADMISSION_CAPACITY):
+    self._admission_capacity = admission_capacity
     self.features: dict[str, FeatureColumn] = {}
     self._tables: dict[str, Table] = {}
     self.outputs: list[Output] = []
@@ -163,7 +193,12 @@ class EmbeddingPlan:
       )
     table = self._tables.setdefault(
       column.table,
-      Table(column.table, column.occurrence_threshold, column.expire_time),
+      Table(
+        column.table,
+        column.occurrence_threshold,
+        column.expire_time,
+        admission_capacity=self._admission_capacity,
+      ),
     )
     for setting in ("occurrence_threshold", "expire_time"):
       if getattr(column, setting) != getattr(table, setting):

@@ -31,7 +31,10 @@ class ShardedEmbedding:
     shared_name: name of the tables on their servers: graphs that use the same one
       share rows.
     missing: what an id without a row reads: `'initial'` its initial value (training),
-      `'zero'` zeros (evaluation, prediction, serving).
+      `'zero'` zeros (evaluation, prediction, serving). In a table with an
+      `occurrence_threshold` it is always zeros.
+    admission_capacity: how many ids without a row a table with an
+      `occurrence_threshold` counts at a time, on each server.
   """
 
   def __init__(
@@ -40,8 +43,9 @@ class ShardedEmbedding:
     servers: Sequence[str | None] = (None,),
     shared_name: str = "tables",
     missing: str = "initial",
+    admission_capacity: int = plan_lib.DEFAULT_ADMISSION_CAPACITY,
   ):
-    self.plan = plan_lib.EmbeddingPlan()
+    self.plan = plan_lib.EmbeddingPlan(admission_capacity)
     self._graph = tf.compat.v1.get_default_graph()
     self._features = features
     self._servers = list(servers)
@@ -113,6 +117,8 @@ class ShardedEmbedding:
       table_of_feature=[table_index[c.table] for c in columns],
       table_dims=[t.dim for t in tables],
       feature_names=[c.name for c in columns],
+      # How often an id occurs travels with it where that decides about its row.
+      counted_tables=[i for i, t in enumerate(tables) if t.occurrence_threshold > 0],
     )
     values = []
     for server, handle, request in zip(

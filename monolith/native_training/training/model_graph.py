@@ -5,6 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from monolith.native_training.embedding import plan
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import heads, layer_updates
@@ -79,6 +80,7 @@ def build(
   mode: str,
   servers=(None,),
   tables_name: str = "",
+  admission_capacity: int = plan.DEFAULT_ADMISSION_CAPACITY,
 ) -> ModelGraph:
   """Builds the model over a batch.
 
@@ -86,6 +88,7 @@ def build(
     features: what `model_fn` gets.
     servers: the devices of the servers that hold the tables.
     tables_name: name of the tables on their servers; `''` is the model's name.
+    admission_capacity: see `RunnerConfig`; only training counts occurrences.
   """
   with layer_updates.collected():
     result, embedding = model.build(
@@ -94,5 +97,6 @@ def build(
       servers=servers,
       shared_name=f"tables/{tables_name or model.p.name}",
       missing="initial" if mode == tf.estimator.ModeKeys.TRAIN else "zero",
+      admission_capacity=admission_capacity,
     )
   return ModelGraph(features, heads.as_spec(result), embedding)

@@ -149,6 +149,18 @@ class ProgressReporter:
       values = {f"tables/{name}/rows": rows for name, (rows, _) in stats.items()}
       summaries.add(self._writer, step, values)
 
+  def evicted(self, step: int, rows: dict[str, int]) -> None:
+    """Reports how many rows of each table have expired and were removed."""
+    if any(rows.values()):
+      progress_log.info(
+        "evicted at step %d: %s",
+        step,
+        ", ".join(f"{n:,} rows of {name}" for name, n in rows.items() if n),
+      )
+    if self._writer:
+      values = {f"tables/{name}/evicted": n for name, n in rows.items()}
+      summaries.add(self._writer, step, values)
+
   def finished(self, step: int) -> None:
     self._file.update(
       state="done", step=step, examples=self.examples, force=True, **self._loss

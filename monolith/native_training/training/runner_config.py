@@ -7,6 +7,7 @@ from typing import Any
 
 from absl import flags
 
+from monolith.native_training.embedding import plan
 from monolith.native_training.number_checks import is_finite, is_whole
 from monolith.native_training.training.cluster import Cluster
 
@@ -29,6 +30,10 @@ _HELP = {
   "steps.",
   "worker_timeout_secs": "How long a worker may be silent: at its end the chief then "
   "finishes without it, and servers that miss the chief leave with an error.",
+  "admission_capacity": "Of a table with an occurrence threshold: how many ids without a "
+  "row each server counts at a time, 8 bytes each.",
+  "evict_every_hours": "Remove expired rows after so many hours of training, beside it; "
+  "they also go before every checkpoint. 0: only then.",
   "progress_file": "Write this process's progress here as JSON, about once a second.",
 }
 
@@ -54,6 +59,12 @@ class RunnerConfig:
     worker_timeout_secs: how long a worker may be silent. At its end the chief waits for
       the others and then finishes without the silent ones; servers that miss the chief
       leave with an error.
+    admission_capacity: of a table with an `occurrence_threshold`: how many ids that have
+      no row yet each server counts at a time. They take 8 bytes each; where there are
+      more, those that have not occurred for longest are forgotten.
+    evict_every_hours: rows that were not updated for their table's `expire_time` are
+      removed before every checkpoint, and beside training after so many hours of it; 0
+      is only before checkpoints.
     progress_file: the process keeps its progress here as JSON; `''` writes none.
   """
 
@@ -70,6 +81,8 @@ class RunnerConfig:
   log_step_count_steps: int = 100
   save_summary_steps: int = 100
   worker_timeout_secs: float = 600.0
+  admission_capacity: int = plan.DEFAULT_ADMISSION_CAPACITY
+  evict_every_hours: float = 1.0
   progress_file: str = ""
 
   def __post_init__(self):
@@ -111,6 +124,15 @@ class RunnerConfig:
         continue
       if not is_number(value) or value <= 0:
         raise ValueError(f"RunnerConfig.{name}: got {value!r}, wanted {wanted} above 0")
+
+    plan.check_admission_capacity(
+      "RunnerConfig.admission_capacity", self.admission_capacity
+    )
+    hours = self.evict_every_hours
+    if not is_finite(hours) or hours < 0:
+      raise ValueError(
+        f"RunnerConfig.evict_every_hours: got {hours!r}, wanted a number, 0 or more"
+      )
 
   def cluster(self) -> Cluster:
     """The cluster and this process's place in it."""

@@ -105,6 +105,19 @@ class RunnerConfigTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, f"{name}: got 1.5, wanted a whole number"):
       RunnerConfig(**{name: 1.5})
 
+  def test_admission_and_eviction_have_ranges(self):
+    for value in (0, -1, 2**30 + 1, 1.5, None, True):
+      with self.assertRaisesRegex(
+        ValueError, f"admission_capacity: got {value!r}, wan"
+      ):
+        RunnerConfig(admission_capacity=value)
+    for value in (-1, float("nan"), float("inf"), "1", None):
+      with self.assertRaisesRegex(
+        ValueError, f"evict_every_hours: got {value!r}, want"
+      ):
+        RunnerConfig(evict_every_hours=value)
+    self.assertEqual(RunnerConfig(evict_every_hours=0).evict_every_hours, 0)
+
   def test_a_damaged_tf_config_is_refused(self):
     with self.assertRaisesRegex(ValueError, "TF_CONFIG is not JSON"):
       RunnerConfig(tf_config="{")
@@ -127,6 +140,8 @@ class RunnerConfigTest(parameterized.TestCase):
       "--log_step_count_steps=3",
       "--save_summary_steps=4",
       "--worker_timeout_secs=0.5",
+      "--admission_capacity=1000",
+      "--evict_every_hours=0.25",
       "--progress_file=p.json",
     )
     self.assertEqual(
@@ -141,6 +156,8 @@ class RunnerConfigTest(parameterized.TestCase):
         log_step_count_steps=3,
         save_summary_steps=4,
         worker_timeout_secs=0.5,
+        admission_capacity=1000,
+        evict_every_hours=0.25,
         progress_file="p.json",
       ),
     )

@@ -13,6 +13,7 @@ from monolith.native_training.runtime.ops import core_errors
 from monolith.native_training.training import (
   checkpoint,
   checkpointer,
+  eviction,
   heartbeat,
   model_graph,
   train_step,
@@ -115,7 +116,10 @@ class TrainLoop:
         if self._saves and self._cluster.is_given:
           stack.enter_context(heartbeat.beating(self._config.model_dir))
         session = tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks))
-        return self._train(stack.enter_context(session))
+        stack.enter_context(session)
+        if self._cluster.is_chief:
+          stack.enter_context(self._eviction.beside_training(session._tf_sess))
+        return self._train(session)
 
   def _build(self) -> None:
     self._global_step = tf.compat.v1.train.get_or_create_global_step()
@@ -127,6 +131,7 @@ class TrainLoop:
       mode,
       self._cluster.ps_devices,
       self._config.model_name,
+      self._config.admission_capacity,
     )
     self._train_op, self._step = train_step.train_op(self._model, graph)
     self._loss = graph.spec.loss
@@ -135,6 +140,7 @@ class TrainLoop:
     self._checkpointer = checkpointer.Checkpointer(
       graph.embedding, self._config.checkpoints_max_to_keep
     )
+    self._eviction = eviction.Eviction(graph.embedding, self._config.evict_every_hours)
     # Where all workers stop. No global variable: it is the job's, not the model's.
     with tf.device(self._global_step.device):
       self._limit_value = tf.compat.v1.placeholder(tf.int64, [])
@@ -216,6 +222,7 @@ class TrainLoop:
       progress.step_done(
         step, float(done["loss"]), int(done["examples"]), done.get("summary")
       )
+      self._report_evicted(step, progress)
       # The last step is saved at the end, once, when all workers are done.
       if self._saves and policy.is_due(step) and step < limit:
         saved = _unless_a_server_is_away(
@@ -242,11 +249,18 @@ class TrainLoop:
   ) -> None:
     progress.saving()
     begin = time.monotonic()
+    self._report_evicted(step, progress)
+    progress.evicted(step, self._eviction.run(session))
     path = self._checkpointer.save(session, self._config.model_dir, step, final)
     logging.info("saved %s in %.1f s", path, time.monotonic() - begin)
     progress.tables(step, self._checkpointer.table_stats(session))
     if self._on_save:
       self._on_save(path)
+
+  def _report_evicted(self, step: int, progress: ProgressReporter) -> None:
+    """Reports what was evicted beside training."""
+    for rows in self._eviction.take_done():
+      progress.evicted(step, rows)
 
   def _finish(self, session, progress: ProgressReporter, policy: _SavePolicy) -> int:
     """Ends this worker's part; the chief ends the job."""

@@ -55,6 +55,12 @@ absl::StatusOr<IdSharder> IdSharder::Create(Options options) {
                        num_tables - 1, ", got ", table));
     }
   }
+  for (int table : options.counted_tables) {
+    if (table < 0 || table >= num_tables) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "counted_tables must be in 0 .. ", num_tables - 1, ", got ", table));
+    }
+  }
   return IdSharder(std::move(options));
 }
 
@@ -65,6 +71,10 @@ IdSharder::IdSharder(Options options)
   for (size_t t = 0; t < tables_.size(); ++t) {
     tables_[t].dim = options_.table_dims[t];
     tables_[t].row_counts.resize(options_.num_shards);
+  }
+  for (int table : options_.counted_tables) {
+    tables_[table].is_counted = true;
+    tables_[table].occurrences.resize(options_.num_shards);
   }
   for (size_t f = 0; f < options_.table_of_feature.size(); ++f) {
     tables_[options_.table_of_feature[f]].features.push_back(
@@ -187,6 +197,25 @@ void IdSharder::Dedup(
       }
     }
   }
+  if (table.is_counted) Count(table, bases, ids_of_feature, index);
+}
+
+void IdSharder::Count(
+    Table& table, absl::Span<const int64_t> bases,
+    absl::Span<const absl::Span<const int64_t>> ids_of_feature,
+    absl::Span<const int64_t> index) const {
+  for (size_t s = 0; s < bases.size(); ++s) {
+    table.occurrences[s].assign(table.row_counts[s], 0);
+  }
+  for (int f : table.features) {
+    for (int64_t entry :
+         index.subspan(feature_begin_[f], ids_of_feature[f].size())) {
+      const int64_t shard = ShardOfIndex(entry);
+      const int64_t row = (OffsetOfIndex(entry) - bases[shard]) / table.dim;
+      uint16_t& occurrences = table.occurrences[shard][row];
+      if (occurrences < kMaxOccurrences) ++occurrences;
+    }
+  }
 }
 
 void IdSharder::Reset(Table& table, size_t num_ids) {
@@ -215,7 +244,10 @@ void IdSharder::Grow(Table& table) {
 
 int64_t IdSharder::RequestSize(int shard) const {
   int64_t size = tables_.size();
-  for (const Table& table : tables_) size += table.row_counts[shard];
+  for (const Table& table : tables_) {
+    const int64_t rows = table.row_counts[shard];
+    size += rows + (table.is_counted ? OccurrenceNumbers(rows) : 0);
+  }
   return size;
 }
 
@@ -224,13 +256,22 @@ void IdSharder::WriteRequests(
   std::vector<int64_t*> next(requests.size());
   for (size_t s = 0; s < requests.size(); ++s) {
     for (size_t t = 0; t < tables_.size(); ++t) {
-      requests[s][t] = tables_[t].row_counts[s];
+      requests[s][t] = tables_[t].row_counts[s] +
+                       (tables_[t].is_counted ? kOccurrencesFlag : 0);
     }
     next[s] = requests[s].data() + tables_.size();
   }
   for (const Table& table : tables_) {
     for (const UniqueId& unique : table.unique) {
       *next[unique.shard]++ = unique.id;
+    }
+  }
+  for (const Table& table : tables_) {
+    for (size_t s = 0; table.is_counted && s < requests.size(); ++s) {
+      const int64_t numbers = OccurrenceNumbers(table.row_counts[s]);
+      PackOccurrences(table.occurrences[s],
+                      {next[s], static_cast<size_t>(numbers)});
+      next[s] += numbers;
     }
   }
 }

@@ -3,8 +3,9 @@
 //
 // Ids are unique per table, so features that share a table share its rows.
 // Within a request the ids of a table stand in the order of their first
-// appearance, features taken in ascending order. The result depends on nothing
-// else: not on the number of threads, nor on earlier batches.
+// appearance, features taken in ascending order. Of tables that count them the
+// request also says how often each id stood in the batch. The result depends on
+// nothing else: not on the number of threads, nor on earlier batches.
 //
 //   auto sharder = IdSharder::Create({/*num_shards=*/2,
 //                                     /*table_of_feature=*/{0, 1, 0},
@@ -35,6 +36,8 @@ class IdSharder {
     int num_shards = 1;
     std::vector<int> table_of_feature;  // (num_features)
     std::vector<int64_t> table_dims;    // (num_tables), floats per row
+    // The tables whose ids' occurrences are counted, which costs some time.
+    std::vector<int> counted_tables = {};
   };
 
   // InvalidArgument for no features or tables, a feature of an unknown table,
@@ -71,6 +74,9 @@ class IdSharder {
     size_t hint = 0;                  // distinct ids of the batch before
     std::vector<UniqueId> unique;     // in order of first appearance
     std::vector<int64_t> row_counts;  // (num_shards)
+    bool is_counted = false;
+    // (num_shards), each (row_counts[s]), if they are counted.
+    std::vector<std::vector<uint16_t>> occurrences;
   };
 
   explicit IdSharder(Options options);
@@ -83,6 +89,10 @@ class IdSharder {
   void Dedup(Table& table, absl::Span<const int64_t> bases,
              absl::Span<const absl::Span<const int64_t>> ids_of_feature,
              absl::Span<int64_t> index);
+  // After Dedup: counts the occurrences of each row.
+  void Count(Table& table, absl::Span<const int64_t> bases,
+             absl::Span<const absl::Span<const int64_t>> ids_of_feature,
+             absl::Span<const int64_t> index) const;
   static void Reset(Table& table, size_t num_ids);
   static void Grow(Table& table);
 

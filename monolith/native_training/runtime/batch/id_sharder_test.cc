@@ -1,8 +1,10 @@
 #include "monolith/native_training/runtime/batch/id_sharder.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <utility>
 #include <vector>
@@ -67,6 +69,31 @@ Sharded Oracle(const IdSharder::Options& options, const std::vector<Ids>& ids) {
       }
     }
   }
+  for (int t = 0; t < num_tables; ++t) {
+    const auto& counted = options.counted_tables;
+    if (std::count(counted.begin(), counted.end(), t) == 0) continue;
+    std::map<int64_t, int64_t> occurrences;
+    for (size_t f = 0; f < ids.size(); ++f) {
+      if (options.table_of_feature[f] != t) continue;
+      for (int64_t id : ids[f]) ++occurrences[id];
+    }
+    for (Ids& request : result.requests) {
+      const int64_t first =
+          std::accumulate(request.begin(), request.begin() + t,
+                          int64_t{num_tables}, [](int64_t sum, int64_t count) {
+                            return sum + (count & ~kOccurrencesFlag);
+                          });
+      std::vector<uint16_t> packed;
+      for (int64_t i = first; i < first + request[t]; ++i) {
+        packed.push_back(static_cast<uint16_t>(
+            std::min(occurrences[request[i]], kMaxOccurrences)));
+      }
+      Ids numbers(OccurrenceNumbers(request[t]));
+      PackOccurrences(packed, absl::MakeSpan(numbers));
+      request[t] += kOccurrencesFlag;
+      request.insert(request.end(), numbers.begin(), numbers.end());
+    }
+  }
   for (const Ids& feature : index) {
     result.index.insert(result.index.end(), feature.begin(), feature.end());
   }
@@ -85,6 +112,16 @@ TEST(IdSharderTest, OneShardExample) {
   const Sharded got = ShardIds(*sharder, 1, {{7, 9, 7}, {5}});
   EXPECT_EQ(got.requests[0], (Ids{2, 1, 7, 9, 5}));
   EXPECT_EQ(got.index, (Ids{0, 4, 0, 8}));
+}
+
+TEST(IdSharderTest, CountsOccurrencesWhereAsked) {
+  IdSharder::Options options{1, {0, 1, 0}, {4, 8}, {0}};
+  auto sharder = IdSharder::Create(options);
+  ASSERT_TRUE(sharder.ok()) << sharder.status();
+  const Ids many(70000, 9);
+  const Sharded got = ShardIds(*sharder, 1, {{7, 9, 7}, {5}, many});
+  EXPECT_EQ(got.requests[0], (Ids{2 + kOccurrencesFlag, 1, 7, 9, 5,
+                                  2 + (int64_t{65535} << 16)}));
 }
 
 TEST(IdSharderTest, FeaturesOfOneTableShareRows) {
@@ -117,6 +154,7 @@ TEST(IdSharderTest, RandomBatchesMatchOracle) {
     const int num_features = 1 + random() % 6;
     for (int t = 0; t < num_tables; ++t) {
       options.table_dims.push_back(1 + random() % 64);
+      if (random() % 3 == 0) options.counted_tables.push_back(t);
     }
     for (int f = 0; f < num_features; ++f) {
       options.table_of_feature.push_back(random() % num_tables);
@@ -156,6 +194,9 @@ TEST(IdSharderTest, RejectsBadOptions) {
   EXPECT_FALSE(create(1, {-1}, {4}));
   EXPECT_FALSE(create(1, {0}, {0}));
   EXPECT_FALSE(create(1, {0}, {kMaxRowFloats + 1}));
+  EXPECT_TRUE(IdSharder::Create({1, {0}, {4}, {0}}).ok());
+  EXPECT_FALSE(IdSharder::Create({1, {0}, {4}, {1}}).ok());
+  EXPECT_FALSE(IdSharder::Create({1, {0}, {4}, {-1}}).ok());
 }
 
 TEST(IdSharderTest, RejectsBadBatches) {

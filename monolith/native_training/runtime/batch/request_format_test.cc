@@ -4,10 +4,13 @@
 #include <limits>
 #include <vector>
 
+#include "absl/container/inlined_vector.h"
 #include "gtest/gtest.h"
 
 namespace monolith {
 namespace {
+
+using Counts = absl::InlinedVector<int64_t, 8>;
 
 TEST(IndexEntryTest, KeepsShardAndOffset) {
   for (int64_t shard : {int64_t{0}, int64_t{1}, kMaxShards - 1}) {
@@ -29,7 +32,7 @@ TEST(ParseRequestTest, SplitsCountsFromIds) {
   const std::vector<int64_t> request = {2, 0, 1, 7, 9, 5};
   const auto view = ParseRequest(request, 3);
   ASSERT_TRUE(view.ok()) << view.status();
-  EXPECT_EQ(view->counts, absl::MakeConstSpan(request).subspan(0, 3));
+  EXPECT_EQ(view->counts, Counts({2, 0, 1}));
   EXPECT_EQ(view->ids, absl::MakeConstSpan(request).subspan(3));
   EXPECT_EQ(*ValueBufferSize(*view, {4, 100, 8}), 2 * 4 + 8);
 }
@@ -40,6 +43,41 @@ TEST(ParseRequestTest, AcceptsNoIds) {
   ASSERT_TRUE(view.ok()) << view.status();
   EXPECT_TRUE(view->ids.empty());
   EXPECT_EQ(*ValueBufferSize(*view, {4, 8}), 0);
+}
+
+TEST(ParseRequestTest, FindsOccurrences) {
+  constexpr int64_t kFlag = kOccurrencesFlag;
+  const std::vector<uint16_t> first = {1, 2, 65535, 4, 5};
+  const std::vector<uint16_t> third = {65535};
+  std::vector<int64_t> request = {5 + kFlag, 1,  1 + kFlag, 0,  kFlag, 10,
+                                  11,        12, 13,        14, 15,    16};
+  request.resize(request.size() + 3);
+  PackOccurrences(first, absl::MakeSpan(request).subspan(12, 2));
+  PackOccurrences(third, absl::MakeSpan(request).subspan(14, 1));
+  const auto view = ParseRequest(request, 5);
+  ASSERT_TRUE(view.ok()) << view.status();
+  EXPECT_EQ(view->counts, Counts({5, 1, 1, 0, 0}));
+  EXPECT_EQ(view->ids.size(), 7u);
+  EXPECT_EQ(view->ids.back(), 16);
+  std::vector<uint16_t> unpacked(5);
+  UnpackOccurrences(view->occurrences[0], absl::MakeSpan(unpacked));
+  EXPECT_EQ(unpacked, first);
+  EXPECT_TRUE(view->occurrences[1].empty());
+  unpacked.resize(1);
+  UnpackOccurrences(view->occurrences[2], absl::MakeSpan(unpacked));
+  EXPECT_EQ(unpacked, third);
+  EXPECT_TRUE(view->occurrences[4].empty());
+}
+
+TEST(ParseRequestTest, RejectsMissingOrSuperfluousOccurrences) {
+  constexpr int64_t kFlag = kOccurrencesFlag;
+  EXPECT_TRUE(ParseRequest({1 + kFlag, 7, 1}, 1).ok());
+  EXPECT_FALSE(ParseRequest({1 + kFlag, 7}, 1).ok());
+  EXPECT_FALSE(ParseRequest({1 + kFlag, 7, 1, 1}, 1).ok());
+  EXPECT_FALSE(ParseRequest({5 + kFlag, 1, 2, 3, 4, 5, 6}, 1).ok());
+  EXPECT_FALSE(ParseRequest({kFlag, 7}, 1).ok());
+  EXPECT_FALSE(
+      ParseRequest({std::numeric_limits<int64_t>::max(), 7, 1}, 1).ok());
 }
 
 TEST(ParseRequestTest, RejectsBadHeaders) {
@@ -55,8 +93,7 @@ TEST(ParseRequestTest, RejectsBadHeaders) {
 
 TEST(ValueBufferSizeTest, RejectsOverflow) {
   RequestView view;
-  const std::vector<int64_t> counts = {int64_t{1} << 40, 1};
-  view.counts = counts;
+  view.counts = {int64_t{1} << 40, 1};
   EXPECT_FALSE(ValueBufferSize(view, {kMaxRowFloats, 1}).ok());
   EXPECT_FALSE(ValueBufferSize(view, {int64_t{1} << 8, 1}).ok());
   EXPECT_TRUE(ValueBufferSize(view, {(int64_t{1} << 8) - 1, 1}).ok());

@@ -161,7 +161,9 @@ class EmbeddingHashTable {
                                 Executor& executor = InlineExecutor::Get());
 
   // Removes the rows whose last update is more than expire_time_days before
-  // `now_seconds`; returns how many.
+  // `now_seconds`; returns how many. Others go on meanwhile and never wait for
+  // more than some thousand rows; of rows that are in the way of an index that
+  // grows just then, a few may stay until the next time.
   int64_t Evict(uint32_t now_seconds,
                 Executor& executor = InlineExecutor::Get());
 

@@ -45,8 +45,24 @@ uint32_t IdIndex::Erase(int64_t id, uint64_t hash) {
 }
 
 void IdIndex::ForEach(absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
+  ForEachIn(0, num_buckets(), visit);
+}
+
+// A place is a hash, scaled like Home scales it, so that it outlives growth.
+uint64_t IdIndex::ForEachFrom(
+    uint64_t place, uint64_t max_buckets,
+    absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
   const uint64_t n = num_buckets();
-  for (uint64_t b = 0; b < n; ++b) {
+  const uint64_t first = (place * n) >> 32;
+  const uint64_t last = std::min(n, first + max_buckets);
+  ForEachIn(first, last, visit);
+  return last == n ? kPastEntries : ((last << 32) + n - 1) / n;
+}
+
+void IdIndex::ForEachIn(
+    uint64_t first, uint64_t last,
+    absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
+  for (uint64_t b = first; b < last; ++b) {
     const Bucket& bucket = buckets()[b];
     for (int slot = 0; slot < kSlots; ++slot) {
       if (bucket.meta >> slot & 1) visit(bucket.ids[slot], bucket.rows[slot]);

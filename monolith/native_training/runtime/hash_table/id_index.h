@@ -88,6 +88,17 @@ class IdIndex {
   // Calls visit(id, row) for every entry. visit may Erase that very entry.
   void ForEach(absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
 
+  // Where a walk over all entries begins and ends; see ForEachFrom.
+  static constexpr uint64_t kFirstEntry = 0;
+  static constexpr uint64_t kPastEntries = uint64_t{1} << 32;
+
+  // Calls visit(id, row) for the entries of at most `max_buckets` buckets, and
+  // returns where the walk goes on. Between two calls others may change the
+  // index: what stays in it is then visited once, but where the index has grown
+  // a few entries may be visited twice or not at all.
+  uint64_t ForEachFrom(uint64_t place, uint64_t max_buckets,
+                       absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
+
   // Removes everything and frees the memory.
   void Clear();
 
@@ -125,6 +136,8 @@ class IdIndex {
     return num_buckets_.load(std::memory_order_relaxed);
   }
 
+  void ForEachIn(uint64_t first, uint64_t last,
+                 absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
   absl::Status Grow();
   uint64_t NextNumBuckets() const;
   static void Place(Bucket* buckets, uint64_t num_buckets, int64_t id,

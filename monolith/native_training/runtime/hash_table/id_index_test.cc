@@ -70,6 +70,28 @@ TEST(IdIndexTest, AgreesWithUnorderedMap) {
 }
 
 // Ids whose hashes are equal where the index looks first: all want one bucket.
+// A walk in steps sees every entry once, also while it erases them.
+TEST(IdIndexTest, AWalkInStepsSeesEveryEntry) {
+  IdIndex index;
+  EXPECT_EQ(
+      index.ForEachFrom(IdIndex::kFirstEntry, 1, [](int64_t, uint32_t) {}),
+      IdIndex::kPastEntries);
+  for (int64_t id = 0; id < 5000; ++id) {
+    InsertId(index, id, static_cast<uint32_t>(id));
+    if (id % 7 != 0) continue;
+    std::unordered_map<int64_t, int> visits;
+    uint64_t place = IdIndex::kFirstEntry;
+    while (place != IdIndex::kPastEntries) {
+      place = index.ForEachFrom(place, 3, [&](int64_t visited, uint32_t row) {
+        EXPECT_EQ(visited, row);
+        ++visits[visited];
+      });
+    }
+    EXPECT_EQ(visits.size(), static_cast<size_t>(id) + 1);
+    for (const auto& [visited, times] : visits) EXPECT_EQ(times, 1) << visited;
+  }
+}
+
 TEST(IdIndexTest, SurvivesCrowdedBuckets) {
   IdIndex index;
   const uint64_t hash = 0;  // of all ids, so the index must not grow on the way

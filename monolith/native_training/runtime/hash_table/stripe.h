@@ -59,6 +59,14 @@ class alignas(64) Stripe {
     index_.ForEach(visit);
   }
 
+  // See IdIndex::ForEachFrom.
+  static constexpr uint64_t kFirstRow = IdIndex::kFirstEntry;
+  static constexpr uint64_t kPastRows = IdIndex::kPastEntries;
+  uint64_t ForEachFrom(uint64_t place, uint64_t max_buckets,
+                       absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
+    return index_.ForEachFrom(place, max_buckets, visit);
+  }
+
   // Forgets everything; for when the arena is reset.
   void Clear();
 

@@ -112,11 +112,12 @@ class EvictOp : public TableSetKernel {
     TF_ASSIGN_OR_RETURN(const uint32_t now,
                         TimeScalar("now", context->input(kNow)));
     WorkerExecutor executor(context);
-    int64_t evicted = 0;
+    std::vector<int64_t> evicted;
     for (int t = 0; t < tables.num_tables(); ++t) {
-      evicted += tables.table(t).Evict(now, executor);
+      evicted.push_back(tables.table(t).Evict(now, executor));
     }
-    return OutputScalar(context, evicted);
+    return OutputColumn<int64_t>(context, 0, TensorShape({tables.num_tables()}),
+                                 evicted);
   }
 };
 

@@ -64,15 +64,17 @@ REGISTER_OP("MonolithEvict")
       ShapeHandle unused;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 0, &unused));
       TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 0, &unused));
-      c->set_output(0, c->Scalar());
+      c->set_output(0, c->Vector(c->UnknownDim()));
       return absl::OkStatus();
     })
     .Doc(R"doc(
 Removes the rows that have not been updated for their table's `expire_time`.
 
+Other ops on the tables go on meanwhile; they wait for short moments only.
+
 handle: scalar. From MonolithTableSet.
 now: scalar. The time to compare with, in seconds since the epoch.
-evicted: scalar. How many rows were removed.
+evicted: [num_tables]. How many rows were removed.
 )doc");
 
 REGISTER_OP("MonolithExportRows")

@@ -51,8 +51,8 @@ class RowTest(tf.test.TestCase, parameterized.TestCase):
     )
     assign(handle, testing.request([1]), [5.0], time=10 * day)
     assign(handle, testing.request([2]), [5.0], time=12 * day)
-    self.assertAllEqual(ops.monolith_evict(handle, now=12 * day), 0)
-    self.assertAllEqual(ops.monolith_evict(handle, now=13 * day), 1)
+    self.assertAllEqual(ops.monolith_evict(handle, now=12 * day), [0])
+    self.assertAllEqual(ops.monolith_evict(handle, now=13 * day), [1])
     self.assertEqual(list(testing.export(handle)), [2])
     for now in (-1, 2**32):
       with self.assertRaisesRegex(InvalidArgument, "now must be in seconds"):

@@ -40,6 +40,8 @@ class ShardIdsOp : public tensorflow::OpKernel {
                    context->GetAttr("table_dims", &options_.table_dims));
     OP_REQUIRES_OK(context, context->GetAttr("feature_names", &feature_names_));
     OP_REQUIRES_OK(
+        context, context->GetAttr("counted_tables", &options_.counted_tables));
+    OP_REQUIRES_OK(
         context, CheckSize("table_of_feature", options_.table_of_feature.size(),
                            num_features_, "one per feature"));
     OP_REQUIRES_OK(context, CheckSize("feature_names", feature_names_.size(),

@@ -19,6 +19,7 @@ REGISTER_OP("MonolithShardIds")
     .Attr("table_of_feature: list(int)")
     .Attr("table_dims: list(int)")
     .Attr("feature_names: list(string)")
+    .Attr("counted_tables: list(int) = []")
     .Output("requests: num_shards * int64")
     .Output("index: int64")
     .SetShapeFn([](InferenceContext* c) {
@@ -63,8 +64,11 @@ num_shards: Number of servers.
 table_of_feature: Per feature, the position of its table in `table_dims`.
 table_dims: Per table, the floats of a row.
 feature_names: Per feature, what messages call it.
-requests: Per server [num_tables + ids sent to it]. How many ids there are of
-  each table, then the ids, table by table, in order of first appearance.
+counted_tables: Positions of the tables whose requests also say how often each
+  id stood in the batch: those with an occurrence threshold.
+requests: Per server [num_tables + ids sent to it + a quarter of the ids of
+  `counted_tables`]. How many ids there are of each table, then the ids, table
+  by table, in order of first appearance, then the occurrences.
 index: [num_ids of all features]. Feature by feature, where in the servers'
   values the row of each id stands.
 )doc");

@@ -30,8 +30,8 @@ absl::StatusOr<TableRequest> ParseTableRequest(
     const int64_t count = view->counts[t];
     const int64_t floats = count * tables.dims()[t];
     result.parts.push_back({&tables.table(t),
-                            view->ids.subspan(id_begin, count), value_begin,
-                            floats});
+                            view->ids.subspan(id_begin, count),
+                            view->occurrences[t], value_begin, floats});
     id_begin += count;
     value_begin += floats;
   }

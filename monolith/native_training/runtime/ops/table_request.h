@@ -18,8 +18,9 @@ struct TableRequest {
   struct Part {
     EmbeddingHashTable* table;
     absl::Span<const int64_t> ids;
-    int64_t value_begin;  // first float in the value buffer
-    int64_t value_size;   // ids.size() * table->dim()
+    absl::Span<const int64_t> occurrences;  // packed; empty: one of each id
+    int64_t value_begin;                    // first float in the value buffer
+    int64_t value_size;                     // ids.size() * table->dim()
   };
 
   absl::InlinedVector<Part, 8> parts;  // one per table, in order

@@ -1,11 +1,13 @@
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "monolith/native_training/runtime/batch/request_format.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/ops/input_checks.h"
 #include "monolith/native_training/runtime/ops/table_request.h"
@@ -45,6 +47,14 @@ class UpdateOp : public TableSetKernel {
     const auto gradients_of = [&](const TableRequest::Part& part) {
       return gradients.subspan(part.value_begin, part.value_size);
     };
+    std::vector<std::vector<uint16_t>> occurrences(options.size());
+    for (size_t t = 0; t < options.size(); ++t) {
+      const TableRequest::Part& part = request.parts[t];
+      if (part.occurrences.empty()) continue;
+      occurrences[t].resize(part.ids.size());
+      UnpackOccurrences(part.occurrences, absl::MakeSpan(occurrences[t]));
+      options[t].occurrences = occurrences[t];
+    }
     WorkerExecutor executor(context);
     for (size_t t = 0; t < options.size(); ++t) {
       const TableRequest::Part& part = request.parts[t];

@@ -27,8 +27,10 @@ REGISTER_OP("MonolithUpdate")
     .Doc(R"doc(
 Trains the rows of a request: one optimizer step per id, in place.
 
-An id without a row gets one, starting at its initial value. Gradients of an id
-that a table's part repeats are summed, then applied once. Either all inputs are
+An id without a row gets one, starting at its initial value; in a table with an
+occurrence threshold it does so once it has occurred that often, and is passed
+over until then. Gradients of an id that a table's part repeats are summed, then
+applied once. Either all inputs are
 good, or no row of any table changes; a NaN or infinite gradient is rejected by
 naming the table and the id.
 
@@ -38,7 +40,8 @@ For example, SGD at 0.1 on one table of dim 2:
                     learning_rates=[.1], update_time=now, global_step=0)
 
 handle: scalar. From MonolithTableSet.
-request: [num_tables + num_ids]. The one the rows were looked up with.
+request: [num_tables + num_ids + occurrences]. The one the rows were looked up
+  with. Where it has no occurrences, each of its ids counts as one.
 gradients: [sum over tables of ids * dim]. In the order of the values that
   MonolithLookup gave for the request.
 learning_rates: [number of segments of all tables], table by table; or [0]:

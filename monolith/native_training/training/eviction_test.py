@@ -1,0 +1,92 @@
+import time
+
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training import entry, feature
+from monolith.native_training.embedding import plan
+from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
+from monolith.native_training.training.eviction import Eviction
+
+_EXPIRE_DAYS = {"soon": 1e-9, "late": 36500.0}
+
+
+class EvictionTest(absltest.TestCase):
+  """Two tables on two servers, with 10 rows each."""
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(tf.Graph().as_default())
+    ids = tf.expand_dims(tf.range(10, dtype=tf.int64), axis=1)
+    servers = ["/device:CPU:0", "/device:CPU:1"]
+    self._embedding = ShardedEmbedding(dict.fromkeys(_EXPIRE_DAYS, ids), servers)
+    for name, days in _EXPIRE_DAYS.items():
+      self._embedding.plan.add_feature(
+        feature.FeatureColumn(name, name, feature.ReduceSum(), 0, days)
+      )
+      self._embedding.declare(
+        name,
+        plan.Segment(
+          "vec",
+          2,
+          entry.ZerosInitializer(),
+          entry.SgdOptimizer(1.0),
+          entry.DEFAULT_COMPRESSOR,
+          1.0,
+        ),
+      )
+    self._embedding.build()
+    slices = self._embedding.slices
+    buffers = self._embedding.gradient_buffers([tf.ones_like(s) for s in slices])
+    self._train = self._embedding.update(buffers, tf.constant(0, tf.int64))
+
+  def _session(self) -> tf.compat.v1.Session:
+    config = tf.compat.v1.ConfigProto(device_count={"CPU": 2})
+    return self.enter_context(tf.compat.v1.Session(config=config))
+
+  def test_counts_by_table(self):
+    eviction = Eviction(self._embedding)
+    session = self._session()
+    session.run(self._train)
+    time.sleep(1.1)  # Rows' times are whole seconds.
+    self.assertEqual(eviction.run(session), {"soon": 10, "late": 0})
+    self.assertEqual(eviction.run(session), {"soon": 0, "late": 0})
+
+  def test_evicts_beside_training_until_it_is_over(self):
+    eviction = Eviction(self._embedding, every_hours=0.05 / 3600)
+    session = self._session()
+    session.run(self._train)
+    done = []
+    with eviction.beside_training(lambda: session):
+      deadline = time.monotonic() + 30
+      while sum(d["soon"] for d in done) < 10 and time.monotonic() < deadline:
+        time.sleep(0.05)
+        done += eviction.take_done()
+    self.assertEqual(sum(d["soon"] for d in done), 10)
+    self.assertEqual(sum(d["late"] for d in done), 0)
+    eviction.take_done()
+    time.sleep(0.2)
+    self.assertEqual(eviction.take_done(), [])
+
+  def test_a_lost_session_stops_it_only_for_that_time(self):
+    eviction = Eviction(self._embedding, every_hours=0.05 / 3600)
+    closed = tf.compat.v1.Session()
+    closed.close()
+    sessions = [closed, None, self._session()]
+    with eviction.beside_training(
+      lambda: sessions.pop(0) if len(sessions) > 1 else sessions[0]
+    ):
+      deadline = time.monotonic() + 30
+      while not (done := eviction.take_done()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    self.assertEqual(done[0], {"soon": 0, "late": 0})
+
+  def test_without_a_period_there_is_no_thread(self):
+    eviction = Eviction(self._embedding, every_hours=0)
+    with eviction.beside_training(lambda: self.fail("it ran")):
+      time.sleep(0.1)
+    self.assertEqual(eviction.take_done(), [])
+
+
+if __name__ == "__main__":
+  absltest.main()
