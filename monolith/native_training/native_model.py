@@ -58,8 +58,8 @@ class MonolithModel(abc.ABC):
     p.define(
       "default_occurrence_threshold",
       0,
-      "How often an id must occur before it gets a row, where a feature does not say: 0 "
-      "to 65535.",
+      "How often an id must occur before it gets a row, where a feature does not say: "
+      "0 to 65535.",
     )
     p.define(
       "dense_weight_decay", 0.0, "This times a dense variable is added to its gradient."
@@ -139,9 +139,9 @@ class MonolithModel(abc.ABC):
 
     Args:
       feature_name: its key in `features`; ids int64 `[batch, (ids)]`.
-      occurrence_threshold: how often an id must occur in training, 0 to 65535, before it
-        gets a row; it reads zeros until then, and the batch with that occurrence is the
-        first that trains the row. Each time it stands in a batch counts. None is
+      occurrence_threshold: how often an id must occur in training, 0 to 65535, before
+        it gets a row; it reads zeros until then, and the batch with that occurrence is
+        the first that trains the row. Each time it stands in a batch counts. None is
         `p.default_occurrence_threshold`. See `RunnerConfig.admission_capacity`.
       expire_time: days (fractions too) without an update after which a row is evicted:
         before the next checkpoint, or after `RunnerConfig.evict_every_hours`.

@@ -85,7 +85,8 @@ def check_admission_capacity(where: str, capacity: int) -> None:
   """
   if not is_whole(capacity) or not 1 <= capacity <= _MAX_ADMISSION_CAPACITY:
     raise ValueError(
-      f"{where}: got {capacity!r}, wanted a whole number, 1 to {_MAX_ADMISSION_CAPACITY}"
+      f"{where}: got {capacity!r}, wanted a whole number, 1 to "
+      f"{_MAX_ADMISSION_CAPACITY}"
     )
 
 

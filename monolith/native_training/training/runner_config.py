@@ -30,10 +30,10 @@ _HELP = {
   "steps.",
   "worker_timeout_secs": "How long a worker may be silent: at its end the chief then "
   "finishes without it, and servers that miss the chief leave with an error.",
-  "admission_capacity": "Of a table with an occurrence threshold: how many ids without a "
-  "row each server counts at a time, 8 bytes each.",
-  "evict_every_hours": "Remove expired rows after so many hours of training, beside it; "
-  "they also go before every checkpoint. 0: only then.",
+  "admission_capacity": "Of a table with an occurrence threshold: how many ids without "
+  "a row each server counts at a time, 8 bytes each.",
+  "evict_every_hours": "Remove expired rows after so many hours of training, beside "
+  "it; they also go before every checkpoint. 0: only then.",
   "progress_file": "Write this process's progress here as JSON, about once a second.",
 }
 
@@ -59,9 +59,9 @@ class RunnerConfig:
     worker_timeout_secs: how long a worker may be silent. At its end the chief waits for
       the others and then finishes without the silent ones; servers that miss the chief
       leave with an error.
-    admission_capacity: of a table with an `occurrence_threshold`: how many ids that have
-      no row yet each server counts at a time. They take 8 bytes each; where there are
-      more, those that have not occurred for longest are forgotten.
+    admission_capacity: of a table with an `occurrence_threshold`: how many ids that
+      have no row yet each server counts at a time. They take 8 bytes each; where there
+      are more, those that have not occurred for longest are forgotten.
     evict_every_hours: rows that were not updated for their table's `expire_time` are
       removed before every checkpoint, and beside training after so many hours of it; 0
       is only before checkpoints.
