@@ -13,7 +13,8 @@ namespace {
 using testing::HasSubstr;
 
 constexpr char kFull[] = R"({
-  "name": "mov", "occurrence_threshold": 3, "expire_time": 1.5,
+  "name": "mov", "occurrence_threshold": 3,
+  "admission_capacity": 5000, "expire_time": 1.5,
   "segments": [
     {"name": "vec", "dim": 32, "seed": 9223372036854775807,
      "initializer": {"type": "random_uniform", "minval": -0.1, "maxval": 0.1},
@@ -42,6 +43,7 @@ TEST(TableConfigTest, ReadsEveryKey) {
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->name, "mov");
   EXPECT_EQ(config->occurrence_threshold, 3);
+  EXPECT_EQ(config->admission_capacity, 5000);
   EXPECT_EQ(config->expire_time_days, 1.5);
   ASSERT_EQ(config->segments.size(), 2u);
   const SegmentConfig& vec = config->segments[0];
@@ -61,6 +63,7 @@ TEST(TableConfigTest, FillsInDefaults) {
   auto config = ParseTableConfig(WithSegment(R"("name": "v", "dim": 4)"));
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->occurrence_threshold, 0);
+  EXPECT_EQ(config->admission_capacity, 4194304);
   EXPECT_EQ(config->expire_time_days, 36500);
   EXPECT_EQ(config->segments[0].seed, 0u);
   EXPECT_EQ(config->segments[0].initializer.type, "random_uniform");
@@ -170,6 +173,12 @@ TEST(TableConfigTest, ChecksRangesOfTheTable) {
                 HasSubstr("'occurrence_threshold' must be from 0 to 65535"));
   }
   config.occurrence_threshold = 65535;
+  for (const int capacity : {-1, 0, (1 << 30) + 1}) {
+    config.admission_capacity = capacity;
+    EXPECT_THAT(std::string(ValidateTableConfig(config).message()),
+                HasSubstr("'admission_capacity' must be from 1 to 1073741824"));
+  }
+  config.admission_capacity = 1 << 30;
   for (double days : {0.0, -1.0, std::numeric_limits<double>::infinity(),
                       std::numeric_limits<double>::quiet_NaN()}) {
     config.expire_time_days = days;

@@ -18,6 +18,7 @@ def bad_requests():
     ([-1, 1, 5], "count of table 0 is -1"),
     ([1, 1, 5], "count of table 1 is 1 where only 0 ids are left"),
     ([1, 0, 5, 6], "counts add up to 1, but it has 2 ids"),
+    ([1 + 2**62, 0, 5], "count of table 0 is 1 where only 1 ids are left"),
     ([2**63 - 1, 2**63 - 1, 5], "counts must add up to its 1 ids"),
     ([[1, 0, 5]], "request must be a vector"),
     (3, "request must be a vector"),
@@ -42,6 +43,34 @@ class LookupUpdateTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllEqual(self.lookup([7], [], missing="zero"), [0, 0])
     self.assertEmpty(self.lookup([], []).numpy())
     self.assertAllEqual(ops.monolith_table_stats(self.handle).sizes, [0, 0])
+
+  def test_a_threshold_counts_the_occurrences_of_the_request(self):
+    counted = testing.config(t=[testing.segment(1, value=1.0)]).replace(
+      '"name": "t"', '"name": "t", "occurrence_threshold": 5'
+    )
+    handle = testing.table_set(counted)
+
+    def lookup(*ids):
+      return ops.monolith_lookup(handle, testing.request(ids))
+
+    (request,), _ = ops.monolith_shard_ids(
+      ids=[[7, 8, 7, 7, 9]],
+      row_splits=[[0, 5]],
+      num_shards=1,
+      table_of_feature=[0],
+      table_dims=[1],
+      feature_names=["f"],
+      counted_tables=[0],
+    )
+    self.assertAllEqual(ops.monolith_lookup(handle, request), [0, 0, 0])
+    for expected in ([0, 0, 0], [0.5, 0, 0]):
+      testing.update(handle, request, [0.5, 1, 1], [1.0], ids_are_unique=True)
+      self.assertAllEqual(lookup(7, 8, 9), expected)
+    # Without occurrences each id of a request counts as one.
+    testing.update(handle, testing.request([8, 8, 9]), [0.25, 0.25, 1], [1.0])
+    self.assertAllEqual(lookup(8, 9), [0, 0])
+    testing.update(handle, testing.request([8, 9]), [0.25, 1], [1.0])
+    self.assertAllEqual(lookup(8, 9), [0.75, 0])
 
   def test_unique_ids_need_no_summing(self):
     adagrad = {"type": "adagrad", "initial_accumulator_value": 1.0}

@@ -9,7 +9,9 @@ ops = loader.ops()
 InvalidArgument = tf.errors.InvalidArgumentError
 
 
-def shard_ids(ids, row_splits, num_shards=1, tables=None, dims=(4,), names=None):
+def shard_ids(
+  ids, row_splits, num_shards=1, tables=None, dims=(4,), names=None, **attributes
+):
   return ops.monolith_shard_ids(
     ids=[np.asarray(i, np.int64) for i in ids],
     row_splits=[np.asarray(s, np.int64) for s in row_splits],
@@ -17,6 +19,7 @@ def shard_ids(ids, row_splits, num_shards=1, tables=None, dims=(4,), names=None)
     table_of_feature=[0] * len(ids) if tables is None else tables,
     table_dims=dims,
     feature_names=[f"f{i}" for i in range(len(ids))] if names is None else names,
+    **attributes,
   )
 
 
@@ -32,6 +35,19 @@ class ShardIdsTest(tf.test.TestCase, parameterized.TestCase):
     requests, index = shard_ids([[5, 6], [6, 5, 5]], [[0, 2], [0, 3]])
     self.assertAllEqual(requests[0], [2, 5, 6])
     self.assertAllEqual(index, [0, 4, 4, 0, 0])
+
+  def test_occurrences_of_counted_tables(self):
+    ids = [7, 9, 7, 7, 3, 4, 5]
+    requests, index = shard_ids(
+      [ids, [5, 5]], [[0, 7], [0, 2]], tables=[1, 0], dims=[4, 8], counted_tables=[1]
+    )
+    occurrences = [3 + (1 << 16) + (1 << 32) + (1 << 48), 1]
+    self.assertAllEqual(requests[0], [1, 5 + (1 << 62), 5, 7, 9, 3, 4, 5, *occurrences])
+    self.assertAllEqual(index[:4], [4, 12, 4, 4])
+
+  def test_a_counted_table_that_is_not_there(self):
+    with self.assertRaisesRegex(InvalidArgument, "counted_tables must be in 0 .. 0"):
+      shard_ids([[7]], [[0, 1]], counted_tables=[1])
 
   def test_empty_batch(self):
     requests, index = shard_ids([[]], [[0]], num_shards=2)
