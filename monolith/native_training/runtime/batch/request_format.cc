@@ -32,7 +32,13 @@ absl::StatusOr<RequestView> ParseRequest(absl::Span<const int64_t> request,
           absl::StrCat("request's count of table ", t, " is ", request[t],
                        ", wanted 0 or more"));
     }
-    if (count > left || occurrences > left - count) {
+    if (count <= left && occurrences > left - count) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("request must have occurrences of the ", count,
+                       " ids of table ", t, ", as its count says, but only ",
+                       left - count, " numbers are left for them"));
+    }
+    if (count > left) {
       return absl::InvalidArgumentError(
           absl::StrCat("request's counts must add up to its ", body,
                        " ids, but the count of table ", t, " is ", count,

@@ -131,7 +131,9 @@ TEST(EmbeddingHashTableMemoryTest, EvictedRowsAreUsedAgain) {
     if (generation == 0) first_bytes = bytes;
     if (generation == 0) first_resident = resident;
     EXPECT_LE(bytes, first_bytes * 1.2);
-    if (!MONOLITH_SANITIZED) EXPECT_LE(resident, first_resident * 1.2);
+    if (!MONOLITH_SANITIZED) {
+      EXPECT_LE(resident, first_resident * 1.2);
+    }
   }
 }
 
