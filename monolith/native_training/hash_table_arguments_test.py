@@ -88,10 +88,6 @@ class BadArgumentTest(parameterized.TestCase):
     self.assertNotIn("function_node", str(raised.exception))
     self.assertEqual(table.size(), 0)
 
-  def test_what_the_core_does_not_know_is_named(self):
-    with self.assertRaisesRegex(tf.errors.OpError, "ftrl"):
-      HashTable("t", 4, optimizer=entry.FtrlOptimizer()).lookup([1])
-
 
 if __name__ == "__main__":
   absltest.main()
