@@ -1,4 +1,4 @@
-"""A fixed piece of CPU work, to notice when somebody else uses the machine."""
+"""A fixed piece of work, to notice when somebody else uses the machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import concurrent.futures
 import hashlib
 import os
 import time
+from collections.abc import Callable
 
 _BLOCK = bytes(1 << 20)
 _BLOCKS = 400
@@ -13,18 +14,28 @@ _BLOCKS = 400
 _TOLERANCE = 1.1
 
 
-class Canary:
-  """Does the same work on all cores whenever asked, and remembers the fastest time."""
+def _hash_song() -> None:
+  """Works on all cores for about half a second."""
+  cores = len(os.sched_getaffinity(0))
+  with concurrent.futures.ThreadPoolExecutor(cores) as pool:
+    list(pool.map(_work, range(cores)))
 
-  def __init__(self):
+
+class Canary:
+  """Does the same work whenever asked, and remembers the fastest time.
+
+  Args:
+    song: the work; by default, half a second of hashing on all cores.
+  """
+
+  def __init__(self, song: Callable[[], object] = _hash_song):
+    self._song = song
     self._fastest = float("inf")
 
   def sing(self) -> float:
-    """Works for about half a second, and returns how many seconds it took."""
+    """Works, and returns how many seconds it took."""
     begin = time.monotonic()
-    cores = len(os.sched_getaffinity(0))
-    with concurrent.futures.ThreadPoolExecutor(cores) as pool:
-      list(pool.map(_work, range(cores)))
+    self._song()
     seconds = time.monotonic() - begin
     self._fastest = min(self._fastest, seconds)
     return seconds

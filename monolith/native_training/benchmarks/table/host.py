@@ -1,0 +1,41 @@
+"""A process that holds tables under test and does what its standard input says.
+
+One JSON object a line asks for something, one a line answers (see `measurements`).
+What libraries print goes to standard error. Ends with its input.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+from monolith.native_training.benchmarks.table.workload import Workload
+
+
+def main() -> None:
+  answers = os.fdopen(os.dup(1), "w")
+  os.dup2(2, 1)
+  settings = json.loads(sys.argv[1])
+  _choose_keras(settings["module"])
+  # Only now: it depends on the above which TensorFlow and Keras there are.
+  from monolith.native_training.benchmarks.table import measurements
+
+  host = measurements.Host(
+    Workload(**settings["workload"]), settings["threads"], settings["module"]
+  )
+  for line in sys.stdin:
+    request = json.loads(line)
+    answer = getattr(host, request.pop("do"))(**request)
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
+
+
+def _choose_keras(module: str) -> None:
+  """Undoes Monolith's choice where Monolith is not what runs."""
+  if module == "recommenders_addons_subjects":
+    os.environ.pop("TF_USE_LEGACY_KERAS", None)
+
+
+if __name__ == "__main__":
+  main()
