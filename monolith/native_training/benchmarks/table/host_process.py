@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -54,9 +55,10 @@ class HostProcess:
     return self
 
   def __exit__(self, *exception) -> None:
-    self._process.stdin.close()
     if exception[0] is not None:
       self._process.kill()
+    with contextlib.suppress(BrokenPipeError):
+      self._process.stdin.close()
     self._process.wait()
     self._process.stdout.close()
     self._errors.close()
@@ -67,11 +69,9 @@ class HostProcess:
     Raises:
       HostFailed: it could not.
     """
-    try:
+    with contextlib.suppress(BrokenPipeError):  # It has ended, which is told below.
       self._process.stdin.write(json.dumps({"do": what, **arguments}) + "\n")
       self._process.stdin.flush()
-    except BrokenPipeError:
-      pass  # Told below.
     answer = self._process.stdout.readline()
     if not answer:
       code = self._process.wait()
