@@ -17,8 +17,7 @@ def main() -> None:
   answers = os.fdopen(os.dup(1), "w")
   os.dup2(2, 1)
   settings = json.loads(sys.argv[1])
-  _choose_keras(settings["module"])
-  # Only now: it depends on the above which TensorFlow and Keras there are.
+  # Only now: importing TensorFlow prints.
   from monolith.native_training.benchmarks.table import measurements
 
   host = measurements.Host(
@@ -29,12 +28,6 @@ def main() -> None:
     answer = getattr(host, request.pop("do"))(**request)
     answers.write(json.dumps(answer) + "\n")
     answers.flush()
-
-
-def _choose_keras(module: str) -> None:
-  """Undoes Monolith's choice where Monolith is not what runs."""
-  if module == "recommenders_addons_subjects":
-    os.environ.pop("TF_USE_LEGACY_KERAS", None)
 
 
 if __name__ == "__main__":

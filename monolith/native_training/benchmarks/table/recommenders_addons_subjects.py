@@ -13,6 +13,7 @@ from monolith.native_training.benchmarks.table.workload import (
 )
 
 _CPU = "/CPU:0"
+_LOOKED_UP = "looked_up"
 
 
 class Cuckoo(Subject):
@@ -63,15 +64,12 @@ class Adagrad(Variable):
     self._optimizer = tfra.dynamic_embedding.DynamicEmbeddingOptimizer(
       tf.keras.optimizers.legacy.Adagrad(LEARNING_RATE, INITIAL_ACCUMULATOR)
     )
-    self._looked_up = None
 
   def update(self, keys, gradients):
     unique, inverse = tf.unique(keys)
     sums = tf.math.unsorted_segment_sum(gradients, inverse, tf.size(unique))
-    _, looked_up = tfra.dynamic_embedding.embedding_lookup(
-      self._variable, unique, name=f"benchmark{id(self)}", return_trainable=True
-    )
-    self._looked_up = looked_up  # Keras holds variables weakly.
+    tfra.dynamic_embedding.embedding_lookup(self._variable, unique, name=_LOOKED_UP)
+    looked_up = self._variable.get_trainable_by_name(_LOOKED_UP)
     self._optimizer.apply_gradients([(sums, looked_up)])
 
 
