@@ -89,7 +89,9 @@ class DifferentData(RuntimeError):
 def main(argv: Sequence[str]) -> int:
   if len(argv) > 1:
     raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
-  workload = Workload(_IDS.value, _DIM.value, min(_BATCH.value, _IDS.value), _SEED.value)
+  workload = Workload(
+    _IDS.value, _DIM.value, min(_BATCH.value, _IDS.value), _SEED.value
+  )
   try:
     with StopSignals() as signals:
       result = _measure(workload, _pythons(_PEERS.value), signals)
@@ -184,9 +186,7 @@ def _run(host: HostProcess, system: str) -> dict[str, float]:
   return {"million_ids_per_second": answer["ids_per_second"] / 1e6}
 
 
-def _grow(
-  peer: str, system: str, python: str, workload: Workload
-) -> dict[str, float]:
+def _grow(peer: str, system: str, python: str, workload: Workload) -> dict[str, float]:
   with HostProcess(_SUBJECTS[peer], python, workload, _THREADS.value) as host:
     return host.ask("grow", system=system)
 

@@ -36,7 +36,9 @@ class TableBenchmarkTest(unittest.TestCase):
       list(result["lookup"]),
       ["monolith", "DenseHashTable", "MutableHashTable", "tf.gather"],
     )
-    self.assertEqual(list(result["update"]), ["monolith Adagrad", "tf.Variable Adagrad"])
+    self.assertEqual(
+      list(result["update"]), ["monolith Adagrad", "tf.Variable Adagrad"]
+    )
     for operation in ("lookup", "update"):
       for system, summary in result[operation].items():
         with self.subTest(system=system):

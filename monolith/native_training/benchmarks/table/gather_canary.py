@@ -9,7 +9,7 @@ import numpy as np
 
 _DIM = 32
 _BATCH = 65_536
-_BATCHES = 20
+_BATCHES = 100
 
 
 def gather_song(threads: int, rows: int = 2_000_000) -> Callable[[], None]:

@@ -269,9 +269,8 @@ class Fuzzer {
                                     std::vector<uint32_t>(n, now_), executor_);
         break;
       case 8:
-        status =
-            table_->ImportRows(ids_, values_, {},
-                               std::vector<uint32_t>(n + 1, now_), executor_);
+        status = table_->ImportRows(
+            ids_, values_, {}, std::vector<uint32_t>(n + 1, now_), executor_);
         break;
       case 9:
         status = table_->Assign(ids_, not_finite, now_, executor_);
@@ -318,8 +317,8 @@ class Fuzzer {
 TEST(EmbeddingHashTableFuzzTest, AMillionCallsAgreeWithAPlainMap) {
   ThreadPoolExecutor pool(2);
   for (uint64_t seed = 0; seed < kTables; ++seed) {
-    Fuzzer fuzzer(seed, seed % 2 ? static_cast<Executor&>(pool)
-                                 : InlineExecutor::Get());
+    Fuzzer fuzzer(
+        seed, seed % 2 ? static_cast<Executor&>(pool) : InlineExecutor::Get());
     for (int call = 0; call < kCalls / kTables; ++call) {
       fuzzer.Call();
       if (HasFatalFailure()) FAIL() << "seed " << seed << ", call " << call;
