@@ -59,8 +59,8 @@ class EmbeddingTable:
   the caller's.
 
   Args:
-    config: one table as the core describes it (`runtime/hash_table/table_config.h`), as
-      a mapping or as JSON text: `{"name": ..., "segments": [{"name": ..., "dim": ...}]}`.
+    config: one table as the core describes it (`runtime/hash_table/table_config.h`):
+      `{"name": ..., "segments": [{"name": ..., "dim": ...}]}`, or that as JSON text.
     num_threads: how many threads share the work of one call, at least 1.
 
   Raises:
