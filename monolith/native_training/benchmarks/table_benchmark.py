@@ -8,7 +8,7 @@ checked against NumPy first. They take turns; a random gather of plain rows befo
 after each leg shows whether somebody else used the machine, and such legs are left out.
 Prints medians, ranges and ratios; --json=FILE and --png=FILE write them as well.
 
-All tables of an operation are in memory at the same time: about 13 GB with the defaults.
+All tables of an operation are in memory at once: about 13 GB with the defaults.
 """
 
 from __future__ import annotations

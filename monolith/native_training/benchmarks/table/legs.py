@@ -44,8 +44,9 @@ def take_turns(
       after = canary.sing()
       legs[system].append(_Leg(figures, (before, after)))
       shown = ", ".join(f"{value:,.1f} {name}" for name, value in figures.items())
+      songs = f"canary {before:.2f} {after:.2f} s"
       print(
-        f"  {i + 1}/{repetitions} {system:22} {shown}; canary {before:.2f} {after:.2f} s",
+        f"  {i + 1}/{repetitions} {system:22} {shown}; {songs}",
         file=sys.stderr,
         flush=True,
       )

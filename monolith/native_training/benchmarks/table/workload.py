@@ -36,7 +36,7 @@ class Workload:
   seed: int = 0
 
   def id_of(self, numbers: np.ndarray) -> np.ndarray:
-    """The ids of rows, int64 like `numbers`; all different (the mixer of SplitMix64)."""
+    """The ids of rows, int64 as `numbers`; all different (the mixer of SplitMix64)."""
     z = numbers.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
