@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 _BLOCK = bytes(1 << 20)
 _BLOCKS = 400
-# A quiet machine repeats the work to a few per cent.
+# A quiet machine repeats hashing to a few per cent.
 _TOLERANCE = 1.1
 
 
@@ -26,10 +26,14 @@ class Canary:
 
   Args:
     song: the work; by default, half a second of hashing on all cores.
+    tolerance: how many times as long as the fastest an undisturbed song may take.
   """
 
-  def __init__(self, song: Callable[[], object] = _hash_song):
+  def __init__(
+    self, song: Callable[[], object] = _hash_song, tolerance: float = _TOLERANCE
+  ):
     self._song = song
+    self._tolerance = tolerance
     self._fastest = float("inf")
 
   def sing(self) -> float:
@@ -42,7 +46,7 @@ class Canary:
 
   def is_disturbed(self, *seconds: float) -> bool:
     """Whether any of the songs took longer than an undisturbed one would have."""
-    return max(seconds) > _TOLERANCE * self._fastest
+    return max(seconds) > self._tolerance * self._fastest
 
 
 def _work(_: int) -> None:

@@ -111,7 +111,8 @@ class StaticAdagrad(Static):
     )
 
   def update(self, keys, gradients):
-    gradients = tf.IndexedSlices(gradients, keys, tf.shape(self._rows))
+    # Without a shape, which would be read from a copy of all rows.
+    gradients = tf.IndexedSlices(gradients, keys)
     self._optimizer.apply_gradients([(gradients, self._rows)])
 
 

@@ -193,7 +193,7 @@ class EmbeddingTable:
     """
     if learning_rate is None:
       rates = []
-    elif isinstance(learning_rate, Sequence):
+    elif np.ndim(learning_rate):
       rates = list(learning_rate)
     else:
       rates = [learning_rate] * self._core.num_segments
