@@ -13,6 +13,7 @@ load("//third_party/bazel_rules:workspace.bzl", "bazel_rules")
 load("//third_party/google_benchmark:workspace.bzl", "google_benchmark")
 load("//third_party/googletest:workspace.bzl", "googletest")
 load("//third_party/nlohmann_json:workspace.bzl", "nlohmann_json")
+load("//third_party/pybind11:workspace.bzl", "pybind11")
 load("//third_party/python:workspace.bzl", "monolith_python")
 load("//third_party/tensorflow:workspace.bzl", "tensorflow")
 
@@ -27,6 +28,7 @@ def monolith_workspace():
     googletest()
     nlohmann_json()
     monolith_python()
+    pybind11()
     tensorflow()
 
     native.register_toolchains("@monolith_python//:toolchain")

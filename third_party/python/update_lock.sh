@@ -23,3 +23,4 @@ lock() {
 lock build_requirements.txt build_requirements.in "$@"
 lock requirements.txt requirements.in --constraint build_requirements.txt "$@"
 lock data_requirements.txt data_requirements.in --no-deps "$@"
+lock ../recommenders_addons/requirements.txt ../recommenders_addons/requirements.in "$@"

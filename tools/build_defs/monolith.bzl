@@ -9,6 +9,7 @@ the version of Bazel. Attributes not named here are passed on to Bazel's own rul
 _PACKAGE_INIT = Label("//monolith:init")
 _DEBUG = Label("//tools/build_defs:debug")
 _HIDE_SYMBOLS = Label("//tools/build_defs:hide_symbols.lds")
+_PYTHON_EXTENSION = Label("//tools/build_defs:python_extension.lds")
 
 # For arithmetic whose results must be the same on every machine: no fused
 # multiply-add. Roots that need not set errno, and comparisons that need not trap,
@@ -57,6 +58,20 @@ def cc_test(name, copts = [], deps = [], **kwargs):
         **kwargs
     )
 
+def _shared_library(name, version_script, deps, copts, linkopts, **kwargs):
+    """A shared library that exports what its version script says."""
+    native.cc_binary(
+        name = name,
+        copts = _copts(copts),
+        linkopts = linkopts + [
+            "-Wl,--version-script=$(location %s)" % version_script,
+        ],
+        linkshared = True,
+        linkstatic = True,
+        deps = deps + [str(version_script)],
+        **kwargs
+    )
+
 def custom_op_library(name, deps = [], copts = [], linkopts = [], **kwargs):
     """A shared library of TensorFlow ops, for `tf.load_op_library`.
 
@@ -70,19 +85,32 @@ def custom_op_library(name, deps = [], copts = [], linkopts = [], **kwargs):
       linkopts: further linker flags.
       **kwargs: passed on.
     """
-    native.cc_binary(
+    _shared_library(
         name = name,
-        copts = _copts(copts),
-        linkopts = linkopts + [
-            "-Wl,--version-script=$(location %s)" % _HIDE_SYMBOLS,
-            "-Wl,-z,defs",
-        ],
-        linkshared = True,
-        linkstatic = True,
-        deps = deps + [
-            str(_HIDE_SYMBOLS),
-            "@tensorflow//:framework",
-        ],
+        version_script = _HIDE_SYMBOLS,
+        deps = deps + ["@tensorflow//:framework"],
+        copts = copts,
+        linkopts = linkopts + ["-Wl,-z,defs"],
+        **kwargs
+    )
+
+def python_extension(name, deps = [], copts = [], linkopts = [], **kwargs):
+    """A Python module written in C++ with pybind11.
+
+    Args:
+      name: file name of the module, such as "_my_module.so".
+      deps: libraries to link in.
+      copts: further compiler flags.
+      linkopts: further linker flags.
+      **kwargs: passed on.
+    """
+    _shared_library(
+        name = name,
+        version_script = _PYTHON_EXTENSION,
+        deps = deps + ["@pybind11//:pybind11"],
+        # pybind11's classes are hidden, and what holds one must not be less so.
+        copts = ["-fvisibility=hidden"] + copts,
+        linkopts = linkopts,
         **kwargs
     )
 

@@ -5,15 +5,19 @@ segments, one a slice name; a segment has its own width, initializer, optimizer 
 compressor. Pure data: no TensorFlow, so that it can be inspected and tested alone.
 """
 
+from __future__ import annotations
+
 import dataclasses
 import hashlib
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from monolith.native_training import entry
-from monolith.native_training.feature import FeatureColumn
 from monolith.native_training.number_checks import is_finite, is_whole
+
+if TYPE_CHECKING:  # It imports TensorFlow.
+  from monolith.native_training.feature import FeatureColumn
 
 _MAX_TABLE_DIM = 65536  # TableConfig::kMaxTableDim of the C++ core.
 _MAX_ADMISSION_CAPACITY = 1 << 30  # TableConfig::kMaxAdmissionCapacity.
