@@ -31,8 +31,8 @@ namespace monolith {
 // `hash` is always HashId(id). An index is that of one stripe, so the bits
 // which chose the stripe are not used again.
 //
-// Thread safety: const functions beside each other, others alone. Prefetch may
-// be called at any time, even beside others.
+// Thread safety: const functions beside each other, others alone. HomeBucket
+// may be called at any time, even beside others.
 //
 // Example:
 //   if (absl::Status s = index.ReserveOne(); !s.ok()) return s;
@@ -53,9 +53,23 @@ class IdIndex {
   int64_t size() const { return static_cast<int64_t>(size_); }
   size_t memory_bytes() const { return memory_.size(); }
 
-  // Brings the home bucket of a hash into the cache.
-  void Prefetch(uint64_t hash) const {
-    __builtin_prefetch(buckets() + Home(hash, num_buckets()));
+  // Where a search begins, for prefetching.
+  const void* HomeBucket(uint64_t hash) const {
+    return buckets() + Home(hash, num_buckets());
+  }
+
+  // Whether the home bucket alone tells the row of an id, kNoRow if it has
+  // none. If not, Find has to, and the next bucket comes into the cache.
+  bool FindAtHome(int64_t id, uint64_t hash, uint32_t* row) const {
+    *row = kNoRow;
+    const uint64_t n = num_buckets();
+    if (n == 0) return true;
+    const Bucket* const bucket = buckets() + Home(hash, n);
+    const uint32_t match = bucket->Match(id);
+    if (match != 0) *row = bucket->rows[__builtin_ctz(match)];
+    if (match != 0 || bucket->overflow() == 0) return true;
+    __builtin_prefetch(bucket + 1);
+    return false;
   }
 
   // The row of an id; kNoRow if it has none.
@@ -129,8 +143,8 @@ class IdIndex {
     return ((HashInStripe(hash) >> 32) * num_buckets) >> 32;
   }
 
-  // Relaxed atomics only for Prefetch, which may see an old or mixed pair and
-  // then prefetches in vain.
+  // Relaxed atomics only for HomeBucket, which may see an old or mixed pair; a
+  // prefetch is then in vain.
   Bucket* buckets() const { return buckets_.load(std::memory_order_relaxed); }
   uint64_t num_buckets() const {
     return num_buckets_.load(std::memory_order_relaxed);

@@ -25,7 +25,9 @@ TEST(IdIndexTest, AnEmptyIndexFindsNothing) {
   EXPECT_EQ(Find(index, 0), IdIndex::kNoRow);
   EXPECT_EQ(index.Erase(0, HashId(0)), IdIndex::kNoRow);
   EXPECT_EQ(index.memory_bytes(), 0u);
-  index.Prefetch(HashId(7));
+  uint32_t row = 3;
+  EXPECT_TRUE(index.FindAtHome(7, HashId(7), &row));
+  EXPECT_EQ(row, IdIndex::kNoRow);
 }
 
 TEST(IdIndexTest, EveryIdIsLegal) {
@@ -45,13 +47,19 @@ TEST(IdIndexTest, AgreesWithUnorderedMap) {
     IdIndex index;
     index.set_growth_phase(seed / 4.0);
     std::unordered_map<int64_t, uint32_t> oracle;
+    int found_at_home = 0;
+    int not_at_home = 0;
     // Ids from a small range are inserted and erased again and again; the range
     // widens, so that the index also grows.
     for (uint32_t step = 0; step < 300000; ++step) {
       const int64_t id = static_cast<int64_t>(random() % (100 + step / 10));
       const auto it = oracle.find(id);
-      ASSERT_EQ(Find(index, id),
-                it == oracle.end() ? IdIndex::kNoRow : it->second);
+      const uint32_t wanted = it == oracle.end() ? IdIndex::kNoRow : it->second;
+      ASSERT_EQ(Find(index, id), wanted);
+      uint32_t row;
+      const bool at_home = index.FindAtHome(id, HashId(id), &row);
+      ASSERT_EQ(row, at_home ? wanted : IdIndex::kNoRow);
+      ++(at_home ? found_at_home : not_at_home);
       if (it == oracle.end()) {
         InsertId(index, id, step);
         oracle[id] = step;
@@ -66,6 +74,8 @@ TEST(IdIndexTest, AgreesWithUnorderedMap) {
       oracle.erase(id);
     });
     EXPECT_TRUE(oracle.empty());
+    EXPECT_GT(not_at_home, 0);
+    EXPECT_GT(found_at_home, 5 * not_at_home);
   }
 }
 

@@ -20,7 +20,7 @@ namespace monolith {
 //
 // Thread safety: hold mutex() shared, or visit the table's StripeGate, for
 // const functions; for others hold mutex() exclusively with the gate closed.
-// Prefetch, size and memory_bytes need neither. A thread that holds several
+// Home, size and memory_bytes need neither. A thread that holds several
 // stripes' locks takes them in ascending order. The contents of rows are
 // guarded like their stripe.
 class alignas(64) Stripe {
@@ -36,11 +36,17 @@ class alignas(64) Stripe {
   // See IdIndex::set_growth_phase.
   void set_growth_phase(double phase) { index_.set_growth_phase(phase); }
 
-  void Prefetch(uint64_t hash) const { index_.Prefetch(hash); }
+  // See IdIndex::HomeBucket; worth a prefetch.
+  const void* Home(uint64_t hash) const { return index_.HomeBucket(hash); }
 
   // RowArena::kNoRow if the id has no row.
   uint32_t Find(int64_t id, uint64_t hash) const {
     return index_.Find(id, hash);
+  }
+
+  // See IdIndex::FindAtHome.
+  bool FindAtHome(int64_t id, uint64_t hash, uint32_t* row) const {
+    return index_.FindAtHome(id, hash, row);
   }
 
   // ResourceExhausted leaves the stripe as it was.

@@ -12,6 +12,19 @@
 namespace monolith {
 namespace {
 
+// Places in a call's ids that are put off.
+class Positions {
+ public:
+  void Add(size_t i) { positions_[size_++] = static_cast<uint16_t>(i); }
+
+  size_t size() const { return size_; }
+  size_t operator[](size_t n) const { return positions_[n]; }
+
+ private:
+  uint16_t positions_[kMaxLookupIds];
+  size_t size_ = 0;
+};
+
 // kDim is the number of floats to copy, if it is known; else 0.
 template <size_t kDim>
 void Lookup(absl::Span<const int64_t> ids, size_t any_dim,
@@ -20,56 +33,69 @@ void Lookup(absl::Span<const int64_t> ids, size_t any_dim,
   const size_t dim = kDim > 0 ? kDim : any_dim;
   const size_t bytes = dim * sizeof(float);
   const int64_t* const all_ids = ids.data();
-  const auto copy = [&](size_t i, uint32_t row) {
-    if (row == RowArena::kNoRow) {
-      missing(all_ids[i], values + i * dim);
-    } else {
-      std::memcpy(values + i * dim, arena.Row(row), bytes);
-    }
+  // The row's floats; if the id has no row, null, and its values are there.
+  const auto row_or_fill = [&](size_t i, uint32_t row) -> const float* {
+    if (row != RowArena::kNoRow) return arena.Row(row);
+    missing(all_ids[i], values + i * dim);
+    return nullptr;
   };
-  uint16_t closed[kMaxLookupIds];  // positions of ids to be read by locks
-  size_t num_closed = 0;
+  const auto find = [&](size_t i) {
+    const uint64_t hash = HashId(all_ids[i]);
+    const Stripe& stripe = stripes[StripeOfHash(hash)];
+    return row_or_fill(i, stripe.Find(all_ids[i], hash));
+  };
+  const auto prefetch = [&](const float* row) {
+    if (row != nullptr) PrefetchBlock<false>(row, bytes);
+  };
+  const auto copy = [&](size_t i, const float* row) {
+    if (row != nullptr) std::memcpy(values + i * dim, row, bytes);
+  };
+  Positions closed;  // of stripes that are being written
   {
-    struct Found {
-      uint32_t row;
-      bool is_open;
-    };
     uint64_t hashes[kPipelineRing];
-    Found found[kPipelineRing];
+    const void* homes[kPipelineRing];
+    const float* rows[kPipelineRing];
+    Positions crowded;  // not in their first bucket
     const StripeGate::Visit visit(gate);
     RunPrefetchPipeline(
         ids.size(),
         [&](size_t i) {
           const uint64_t hash = HashId(all_ids[i]);
-          stripes[StripeOfHash(hash)].Prefetch(hash);
           hashes[i % kPipelineRing] = hash;
+          homes[i % kPipelineRing] = stripes[StripeOfHash(hash)].Home(hash);
         },
+        [&](size_t i) { __builtin_prefetch(homes[i % kPipelineRing]); },
         [&](size_t i) {
           const uint64_t hash = hashes[i % kPipelineRing];
           const int stripe = StripeOfHash(hash);
-          const bool is_open = visit.MayRead(stripe);
-          uint32_t row = RowArena::kNoRow;
-          if (is_open) {
-            row = stripes[stripe].Find(all_ids[i], hash);
-            if (row != RowArena::kNoRow) {
-              PrefetchBlock<false>(arena.Row(row), bytes);
-            }
+          const float*& row = rows[i % kPipelineRing];
+          row = nullptr;
+          uint32_t number;
+          if (!visit.MayRead(stripe)) {
+            closed.Add(i);
+          } else if (stripes[stripe].FindAtHome(all_ids[i], hash, &number)) {
+            row = row_or_fill(i, number);
           } else {
-            closed[num_closed++] = static_cast<uint16_t>(i);
+            crowded.Add(i);
           }
-          found[i % kPipelineRing] = {row, is_open};
         },
-        [&](size_t i) {
-          const Found& it = found[i % kPipelineRing];
-          if (it.is_open) copy(i, it.row);
-        });
+        [&](size_t i) { prefetch(rows[i % kPipelineRing]); },
+        [&](size_t i) { copy(i, rows[i % kPipelineRing]); });
+    // By now the buckets in which these go on are in the cache.
+    const float* crowded_rows[kMaxLookupIds];
+    for (size_t c = 0; c < crowded.size(); ++c) {
+      crowded_rows[c] = find(crowded[c]);
+      prefetch(crowded_rows[c]);
+    }
+    for (size_t c = 0; c < crowded.size(); ++c) {
+      copy(crowded[c], crowded_rows[c]);
+    }
   }
-  for (size_t c = 0; c < num_closed; ++c) {
+  for (size_t c = 0; c < closed.size(); ++c) {
     const size_t i = closed[c];
-    const uint64_t hash = HashId(all_ids[i]);
-    const Stripe& stripe = stripes[StripeOfHash(hash)];
-    std::shared_lock<std::shared_mutex> lock(stripe.mutex());
-    copy(i, stripe.Find(all_ids[i], hash));
+    const int stripe = StripeOfHash(HashId(all_ids[i]));
+    std::shared_lock<std::shared_mutex> lock(stripes[stripe].mutex());
+    copy(i, find(i));
   }
 }
 
