@@ -13,7 +13,6 @@
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
-#include "monolith/native_training/runtime/hash_table/stripe_batch.h"
 #include "monolith/native_training/runtime/hash_table/stripe_hash.h"
 
 namespace monolith {
@@ -33,8 +32,8 @@ absl::Status WriteAdmittedRows(size_t n, RowArena& arena, Stripe* stripes,
                                const OccurrenceFilters& filters,
                                uint32_t threshold, IdAt id_at,
                                OccurrencesAt occurrences_at, Write write) {
+  const size_t row_bytes = arena.row_floats() * sizeof(float);
   uint64_t hashes[kPipelineRing];
-  const void* homes[kPipelineRing];
   uint32_t rows[kPipelineRing];
   absl::Status status;
   // True if the id has a row now.
@@ -57,17 +56,20 @@ absl::Status WriteAdmittedRows(size_t n, RowArena& arena, Stripe* stripes,
       [&](size_t i) {
         const uint64_t hash = HashId(id_at(i));
         hashes[i % kPipelineRing] = hash;
-        homes[i % kPipelineRing] = stripes[StripeOfHash(hash)].Home(hash);
+        __builtin_prefetch(stripes[StripeOfHash(hash)].Home(hash));
       },
-      [&](size_t i) { __builtin_prefetch(homes[i % kPipelineRing]); },
       [&](size_t i) {
         const uint64_t hash = hashes[i % kPipelineRing];
         const auto stripe = static_cast<size_t>(StripeOfHash(hash));
         const uint32_t row = stripes[stripe].Find(id_at(i), hash);
         rows[i % kPipelineRing] = row;
-        if (row == RowArena::kNoRow) filters[stripe]->Prefetch(hash);
+        if (row == RowArena::kNoRow) {
+          filters[stripe]->Prefetch(hash);
+        } else {
+          PrefetchBlock<true>(arena.Row(row), row_bytes);
+          PrefetchBlock<true>(arena.UpdateTime(row), sizeof(uint32_t));
+        }
       },
-      [&](size_t i) { PrefetchRow(arena, rows[i % kPipelineRing]); },
       [&](size_t i) {
         if (!status.ok()) return;
         Stripe::Slot slot = {rows[i % kPipelineRing], false};

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/hash_table/index_memory.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/row_schema.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
@@ -48,10 +49,11 @@ EmbeddingHashTable::EmbeddingHashTable(TableConfig config,
       dim_(schema_->dim()),
       state_dim_(schema_->state_dim()),
       arena_(std::move(arena)),
+      index_memory_(new IndexMemory),
       stripes_(new Stripe[kNumStripes]),
       gate_(new StripeGate) {
   for (int i = 0; i < kNumStripes; ++i) {
-    stripes_[i].set_growth_phase(static_cast<double>(i) / kNumStripes);
+    stripes_[i].Attach(*index_memory_, i);
   }
   if (config_.occurrence_threshold == 0) return;
   for (int i = 0; i < kNumStripes; ++i) {
@@ -136,6 +138,7 @@ void EmbeddingHashTable::Clear() {
   std::unique_lock<std::shared_mutex> clear_lock(clear_mutex_);
   for (int i = 0; i < kNumStripes; ++i) stripes_[i].Clear();
   for (const auto& filter : filters_) filter->Clear();
+  index_memory_->Reset();
   arena_->Reset();
 }
 
@@ -149,8 +152,8 @@ int64_t EmbeddingHashTable::memory_bytes() const {
   int64_t total = static_cast<int64_t>(sizeof(*this)) +
                   kNumStripes * static_cast<int64_t>(sizeof(Stripe)) +
                   static_cast<int64_t>(sizeof(StripeGate)) +
-                  arena_->memory_bytes();
-  for (int i = 0; i < kNumStripes; ++i) total += stripes_[i].memory_bytes();
+                  static_cast<int64_t>(sizeof(IndexMemory)) +
+                  index_memory_->memory_bytes() + arena_->memory_bytes();
   for (const auto& filter : filters_) {
     total += static_cast<int64_t>(sizeof(*filter)) + filter->memory_bytes();
   }

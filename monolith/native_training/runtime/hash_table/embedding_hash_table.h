@@ -14,6 +14,7 @@
 
 namespace monolith {
 
+class IndexMemory;
 class OccurrenceFilter;
 class RowArena;
 class RowSchema;
@@ -205,6 +206,7 @@ class EmbeddingHashTable {
   // Held exclusively by Clear, shared by everything else that touches rows.
   mutable std::shared_mutex clear_mutex_;
   std::unique_ptr<RowArena> arena_;
+  std::unique_ptr<IndexMemory> index_memory_;
   std::unique_ptr<Stripe[]> stripes_;
   std::unique_ptr<StripeGate> gate_;  // of stripes_
   // Of the ids on trial, one a stripe and guarded like it; none without an

@@ -112,14 +112,14 @@ void RawGather(benchmark::State& state) {
       const int64_t* const chosen = numbers.data() + begin;
       float* const out = values.data() + begin * dim;
       // Groups of prefetches, then of copies, are the fastest of those tried.
-      for (size_t group = 0; group < n + kPrefetchGroup;
-           group += kPrefetchGroup) {
-        for (size_t i = group; i < std::min(group + kPrefetchGroup, n);
+      for (size_t group = 0; group < n + kPrefetchDistance;
+           group += kPrefetchDistance) {
+        for (size_t i = group; i < std::min(group + kPrefetchDistance, n);
              ++i) {
           PrefetchBlock<false>(rows + chosen[i] * dim, bytes);
         }
         if (group == 0) continue;
-        for (size_t i = group - kPrefetchGroup; i < std::min(group, n);
+        for (size_t i = group - kPrefetchDistance; i < std::min(group, n);
              ++i) {
           std::memcpy(out + i * dim, rows + chosen[i] * dim, bytes);
         }

@@ -47,9 +47,9 @@ GradientSums::GradientSums(absl::Span<const int64_t> ids,
   const size_t mask = NumSlots(n) - 1;
   std::vector<uint32_t> slots(mask + 1, kEmpty);
   for (size_t i = 0; i < n; ++i) {
-    if (i + kPrefetchGroup < n) {
+    if (i + kPrefetchDistance < n) {
       PrefetchBlock<false>(
-          gradients.data() + positions[i + kPrefetchGroup] * dim,
+          gradients.data() + positions[i + kPrefetchDistance] * dim,
           dim * sizeof(float));
     }
     const int64_t id = ids[positions[i]];

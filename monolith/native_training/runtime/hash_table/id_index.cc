@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
-#include "absl/status/statusor.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 
 namespace monolith {
@@ -17,22 +17,21 @@ constexpr uint64_t kFirstPhasedSize = 64;
 }  // namespace
 
 void IdIndex::Insert(int64_t id, uint64_t hash, uint32_t row) {
-  Place(buckets(), num_buckets(), id, hash, row);
+  Place(id, hash, row);
   ++size_;
 }
 
 uint32_t IdIndex::Erase(int64_t id, uint64_t hash) {
   const uint64_t n = num_buckets();
-  Bucket* const all = buckets();
   const uint64_t home = Home(hash, n);
   uint64_t b = home;
   for (uint64_t probes = 0; probes < n; ++probes) {
-    Bucket& bucket = all[b];
+    Bucket& bucket = *At(b);
     const uint32_t match = bucket.Match(id);
     if (match != 0) {
       bucket.meta &= ~match;
       for (uint64_t passed = home; passed != b;) {
-        all[passed].meta -= kOneOverflow;
+        At(passed)->meta -= kOneOverflow;
         if (++passed == n) passed = 0;
       }
       --size_;
@@ -63,7 +62,7 @@ void IdIndex::ForEachIn(
     uint64_t first, uint64_t last,
     absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
   for (uint64_t b = first; b < last; ++b) {
-    const Bucket& bucket = buckets()[b];
+    const Bucket& bucket = *At(b);
     for (int slot = 0; slot < kSlots; ++slot) {
       if (bucket.meta >> slot & 1) visit(bucket.ids[slot], bucket.rows[slot]);
     }
@@ -71,26 +70,36 @@ void IdIndex::ForEachIn(
 }
 
 void IdIndex::Clear() {
-  buckets_.store(nullptr, std::memory_order_relaxed);
   num_buckets_.store(0, std::memory_order_relaxed);
   size_ = 0;
   capacity_ = 0;
-  memory_ = ZeroedMemory();
 }
 
+// An entry's new home is not before its old one, so from the last bucket down
+// entries move into buckets that have been emptied. The few whose new home is
+// before the bucket they are in, or which would begin again at bucket 0, wait
+// until all are.
 absl::Status IdIndex::Grow() {
+  const uint64_t old = num_buckets();
   const uint64_t wanted = NextNumBuckets();
-  auto memory =
-      ZeroedMemory::Create(wanted * sizeof(Bucket), ZeroedMemory::Pages::kHuge);
-  if (!memory.ok()) return memory.status();
-  auto* const grown = static_cast<Bucket*>(memory->data());
-  ForEach([&](int64_t id, uint32_t row) {
-    Place(grown, wanted, id, HashId(id), row);
-  });
-  buckets_.store(grown, std::memory_order_relaxed);
+  absl::Status status = memory_->Reserve(stripe_, wanted);
+  if (!status.ok()) return status;
+  std::vector<std::pair<int64_t, uint32_t>> waiting;
+  for (uint64_t b = old; b-- > 0;) {
+    const Bucket moved = *At(b);
+    At(b)->meta = 0;
+    for (int slot = 0; slot < kSlots; ++slot) {
+      if ((moved.meta >> slot & 1) == 0) continue;
+      const int64_t id = moved.ids[slot];
+      const uint64_t home = Home(HashId(id), wanted);
+      if (home < b || !PlaceBefore(wanted, home, id, moved.rows[slot])) {
+        waiting.emplace_back(id, moved.rows[slot]);
+      }
+    }
+  }
   num_buckets_.store(wanted, std::memory_order_relaxed);
-  capacity_ = wanted * 4;  // 80 % of kSlots
-  memory_ = *std::move(memory);
+  capacity_ = wanted * 7 / 2;  // 70 % of kSlots
+  for (const auto& [id, row] : waiting) Place(id, HashId(id), row);
   return absl::OkStatus();
 }
 
@@ -98,24 +107,37 @@ uint64_t IdIndex::NextNumBuckets() const {
   const uint64_t n = num_buckets();
   if (n < kFirstPhasedSize / 2) return std::max<uint64_t>(1, 2 * n);
   if (n < kFirstPhasedSize) {
+    const double phase = static_cast<double>(stripe_) / kNumStripes;
     return static_cast<uint64_t>(static_cast<double>(kFirstPhasedSize) *
-                                 std::pow(kGrowth, growth_phase_));
+                                 std::pow(kGrowth, phase));
   }
   return static_cast<uint64_t>(static_cast<double>(n) * kGrowth);
 }
 
-void IdIndex::Place(Bucket* buckets, uint64_t num_buckets, int64_t id,
-                    uint64_t hash, uint32_t row) {
-  uint64_t b = Home(hash, num_buckets);
-  while (buckets[b].free_slots() == 0) {
-    buckets[b].meta += kOneOverflow;
-    if (++b == num_buckets) b = 0;
+bool IdIndex::PlaceBefore(uint64_t end, uint64_t home, int64_t id,
+                          uint32_t row) {
+  uint64_t b = home;
+  while (b < end && At(b)->free_slots() == 0) ++b;
+  if (b >= end) return false;
+  for (uint64_t passed = home; passed < b; ++passed) {
+    At(passed)->meta += kOneOverflow;
   }
-  Bucket& bucket = buckets[b];
+  Bucket& bucket = *At(b);
   const int slot = __builtin_ctz(bucket.free_slots());
   bucket.ids[slot] = id;
   bucket.rows[slot] = row;
   bucket.meta |= 1u << slot;
+  return true;
+}
+
+void IdIndex::Place(int64_t id, uint64_t hash, uint32_t row) {
+  const uint64_t n = num_buckets();
+  const uint64_t home = Home(hash, n);
+  if (PlaceBefore(n, home, id, row)) return;
+  for (uint64_t passed = home; passed < n; ++passed) {
+    At(passed)->meta += kOneOverflow;
+  }
+  PlaceBefore(home, 0, id, row);  // there is room: ReserveOne
 }
 
 }  // namespace monolith

@@ -7,15 +7,15 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "monolith/native_training/runtime/hash_table/index_memory.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe_hash.h"
-#include "monolith/native_training/runtime/hash_table/zeroed_memory.h"
 
 namespace monolith {
 
 // A hash map from ids to row numbers, made for one cache miss a lookup.
 //
-// Entries lie in buckets of one cache line, five a bucket, at most 80 % full.
+// Entries lie in buckets of one cache line, five a bucket, at most 70 % full.
 // An id's home is the bucket at its hash scaled to the number of buckets; where
 // that is full, the id goes to the next bucket with room. Each bucket counts
 // the entries that wanted to be in it or passed it on the way from home but lie
@@ -23,10 +23,10 @@ namespace monolith {
 // passed, so ids that are not there are found out as fast as those that are,
 // and erasing leaves no tombstones.
 //
-// Because scaling keeps the order of hashes, growing copies the buckets in one
-// sequential sweep, and any number of buckets will do: growth is by a quarter,
-// not by doubling. Several indexes of one table get different phases, so that
-// they do not all grow at the same size.
+// Because scaling keeps the order of hashes, growing moves the entries up in
+// one sweep from the last bucket to the first, where they are, and any number
+// of buckets will do: growth is by a quarter, not by doubling. The indexes of a
+// table have different phases, so that they do not all grow at the same size.
 //
 // `hash` is always HashId(id). An index is that of one stripe, so the bits
 // which chose the stripe are not used again.
@@ -35,6 +35,7 @@ namespace monolith {
 // may be called at any time, even beside others.
 //
 // Example:
+//   index.Attach(memory, stripe);
 //   if (absl::Status s = index.ReserveOne(); !s.ok()) return s;
 //   index.Insert(id, hash, row);
 //   uint32_t row = index.Find(id, hash);  // RowArena::kNoRow if absent
@@ -46,16 +47,22 @@ class IdIndex {
   IdIndex(const IdIndex&) = delete;
   IdIndex& operator=(const IdIndex&) = delete;
 
-  // Shifts the sizes at which the index grows; phase is in [0, 1). Before the
-  // first insertion.
-  void set_growth_phase(double phase) { growth_phase_ = phase; }
+  // Says where the buckets are; before anything else. The index of each stripe
+  // grows at sizes of its own.
+  void Attach(IndexMemory& memory, int stripe) {
+    memory_ = &memory;
+    stripe_ = stripe;
+  }
 
   int64_t size() const { return static_cast<int64_t>(size_); }
-  size_t memory_bytes() const { return memory_.size(); }
+  // Of kSlots entries each.
+  uint64_t num_buckets() const {
+    return num_buckets_.load(std::memory_order_relaxed);
+  }
 
   // Where a search begins, for prefetching.
   const void* HomeBucket(uint64_t hash) const {
-    return buckets() + Home(hash, num_buckets());
+    return At(Home(hash, num_buckets()));
   }
 
   // Whether the home bucket alone tells the row of an id, kNoRow if it has
@@ -64,21 +71,21 @@ class IdIndex {
     *row = kNoRow;
     const uint64_t n = num_buckets();
     if (n == 0) return true;
-    const Bucket* const bucket = buckets() + Home(hash, n);
-    const uint32_t match = bucket->Match(id);
-    if (match != 0) *row = bucket->rows[__builtin_ctz(match)];
-    if (match != 0 || bucket->overflow() == 0) return true;
-    __builtin_prefetch(bucket + 1);
+    const uint64_t home = Home(hash, n);
+    const Bucket& bucket = *At(home);
+    const uint32_t match = bucket.Match(id);
+    if (match != 0) *row = bucket.rows[__builtin_ctz(match)];
+    if (match != 0 || bucket.overflow() == 0) return true;
+    __builtin_prefetch(At(home + 1));
     return false;
   }
 
   // The row of an id; kNoRow if it has none.
   uint32_t Find(int64_t id, uint64_t hash) const {
     const uint64_t n = num_buckets();
-    const Bucket* const all = buckets();
     uint64_t b = Home(hash, n);
     for (uint64_t probes = 0; probes < n; ++probes) {
-      const Bucket& bucket = all[b];
+      const Bucket& bucket = *At(b);
       const uint32_t match = bucket.Match(id);
       if (match != 0) return bucket.rows[__builtin_ctz(match)];
       if (bucket.overflow() == 0) return kNoRow;
@@ -113,7 +120,7 @@ class IdIndex {
   uint64_t ForEachFrom(uint64_t place, uint64_t max_buckets,
                        absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
 
-  // Removes everything and frees the memory.
+  // Forgets everything; for when the memory is reset.
   void Clear();
 
  private:
@@ -137,32 +144,33 @@ class IdIndex {
     uint32_t rows[kSlots];
     uint32_t meta;  // low 5 bits: slots occupied; the others: overflow
   };
-  static_assert(sizeof(Bucket) == 64, "a bucket is one cache line");
+  static_assert(sizeof(Bucket) == IndexMemory::kBucketBytes,
+                "a bucket is one cache line");
 
   static uint64_t Home(uint64_t hash, uint64_t num_buckets) {
     return ((HashInStripe(hash) >> 32) * num_buckets) >> 32;
   }
 
-  // Relaxed atomics only for HomeBucket, which may see an old or mixed pair; a
-  // prefetch is then in vain.
-  Bucket* buckets() const { return buckets_.load(std::memory_order_relaxed); }
-  uint64_t num_buckets() const {
-    return num_buckets_.load(std::memory_order_relaxed);
+  Bucket* At(uint64_t bucket) const {
+    return static_cast<Bucket*>(memory_->Bucket(stripe_, bucket));
   }
 
   void ForEachIn(uint64_t first, uint64_t last,
                  absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
   absl::Status Grow();
   uint64_t NextNumBuckets() const;
-  static void Place(Bucket* buckets, uint64_t num_buckets, int64_t id,
-                    uint64_t hash, uint32_t row);
+  // Puts an entry into the first bucket with room from its home on. False, and
+  // nothing done, if there is none before bucket `end`.
+  bool PlaceBefore(uint64_t end, uint64_t home, int64_t id, uint32_t row);
+  void Place(int64_t id, uint64_t hash, uint32_t row);
 
-  std::atomic<Bucket*> buckets_{nullptr};
+  IndexMemory* memory_ = nullptr;
+  int stripe_ = 0;
+  // Atomic for HomeBucket alone, which may see an old number; the prefetch is
+  // then in vain.
   std::atomic<uint64_t> num_buckets_{0};
   uint64_t size_ = 0;
   uint64_t capacity_ = 0;  // entries it may hold before it grows
-  double growth_phase_ = 0;
-  ZeroedMemory memory_;
 };
 
 }  // namespace monolith

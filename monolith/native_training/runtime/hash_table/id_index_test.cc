@@ -21,17 +21,21 @@ uint32_t Find(const IdIndex& index, int64_t id) {
 }
 
 TEST(IdIndexTest, AnEmptyIndexFindsNothing) {
+  IndexMemory memory;
   IdIndex index;
+  index.Attach(memory, 0);
   EXPECT_EQ(Find(index, 0), IdIndex::kNoRow);
   EXPECT_EQ(index.Erase(0, HashId(0)), IdIndex::kNoRow);
-  EXPECT_EQ(index.memory_bytes(), 0u);
+  EXPECT_EQ(memory.memory_bytes(), 0);
   uint32_t row = 3;
   EXPECT_TRUE(index.FindAtHome(7, HashId(7), &row));
   EXPECT_EQ(row, IdIndex::kNoRow);
 }
 
 TEST(IdIndexTest, EveryIdIsLegal) {
+  IndexMemory memory;
   IdIndex index;
+  index.Attach(memory, 0);
   const std::vector<int64_t> ids = {0, -1, std::numeric_limits<int64_t>::min(),
                                     std::numeric_limits<int64_t>::max()};
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -44,8 +48,9 @@ TEST(IdIndexTest, EveryIdIsLegal) {
 TEST(IdIndexTest, AgreesWithUnorderedMap) {
   for (uint32_t seed : {1, 2, 3}) {
     std::mt19937 random(seed);
+    IndexMemory memory;
     IdIndex index;
-    index.set_growth_phase(seed / 4.0);
+    index.Attach(memory, static_cast<int>(16 * seed));
     std::unordered_map<int64_t, uint32_t> oracle;
     int found_at_home = 0;
     int not_at_home = 0;
@@ -82,7 +87,9 @@ TEST(IdIndexTest, AgreesWithUnorderedMap) {
 // Ids whose hashes are equal where the index looks first: all want one bucket.
 // A walk in steps sees every entry once, also while it erases them.
 TEST(IdIndexTest, AWalkInStepsSeesEveryEntry) {
+  IndexMemory memory;
   IdIndex index;
+  index.Attach(memory, 0);
   EXPECT_EQ(
       index.ForEachFrom(IdIndex::kFirstEntry, 1, [](int64_t, uint32_t) {}),
       IdIndex::kPastEntries);
@@ -103,7 +110,9 @@ TEST(IdIndexTest, AWalkInStepsSeesEveryEntry) {
 }
 
 TEST(IdIndexTest, SurvivesCrowdedBuckets) {
+  IndexMemory memory;
   IdIndex index;
+  index.Attach(memory, 0);
   const uint64_t hash = 0;  // of all ids, so the index must not grow on the way
   for (int64_t i = 0; i < 32; ++i) {
     ASSERT_TRUE(index.ReserveOne().ok());
@@ -118,35 +127,60 @@ TEST(IdIndexTest, SurvivesCrowdedBuckets) {
 }
 
 TEST(IdIndexTest, ErasingEverythingLeavesNoTrace) {
+  IndexMemory memory;
   IdIndex index;
+  index.Attach(memory, 0);
   for (int round = 0; round < 50; ++round) {
     for (int64_t i = 0; i < 1000; ++i) InsertId(index, i * 977 + round, 1);
-    const size_t bytes = index.memory_bytes();
+    const int64_t bytes = memory.memory_bytes();
     for (int64_t i = 0; i < 1000; ++i) {
       const int64_t id = i * 977 + round;
       ASSERT_EQ(index.Erase(id, HashId(id)), 1u);
     }
     EXPECT_EQ(index.size(), 0);
-    EXPECT_EQ(index.memory_bytes(), bytes);
+    EXPECT_EQ(memory.memory_bytes(), bytes);
   }
   index.Clear();
-  EXPECT_EQ(index.memory_bytes(), 0u);
+  memory.Reset();
   InsertId(index, 5, 6);
   EXPECT_EQ(Find(index, 5), 6u);
 }
 
 TEST(IdIndexTest, GrowsByAQuarter) {
+  IndexMemory memory;
   IdIndex index;
-  size_t bytes = 0;
+  index.Attach(memory, 0);
+  uint64_t buckets = 0;
   for (int64_t id = 0; id < 200000; ++id) {
     InsertId(index, id, 0);
-    if (id > 1000 && index.memory_bytes() != bytes && bytes > 0) {
-      EXPECT_LE(static_cast<double>(index.memory_bytes()),
-                1.3 * static_cast<double>(bytes) + 4096);
+    if (id > 1000 && index.num_buckets() != buckets) {
+      EXPECT_LE(index.num_buckets(), buckets + buckets / 4);
     }
-    bytes = index.memory_bytes();
+    buckets = index.num_buckets();
   }
-  EXPECT_LE(bytes / 200000.0, 21);  // at most 80 %, at least 64 % full
+  // At most 70 %, at least 56 % full.
+  EXPECT_GE(static_cast<double>(5 * buckets), 200000 / 0.7);
+  EXPECT_LE(static_cast<double>(5 * buckets), 200000 / 0.55);
+}
+
+// Growth moves entries past the last bucket's end and those that had begun
+// again at the first bucket.
+TEST(IdIndexTest, FindsEveryIdAfterEachGrowth) {
+  for (int stripe : {0, 17, 63}) {
+    IndexMemory memory;
+    IdIndex index;
+    index.Attach(memory, stripe);
+    uint64_t buckets = 0;
+    for (int64_t id = 0; id < 20000; ++id) {
+      InsertId(index, id, static_cast<uint32_t>(id));
+      if (index.num_buckets() == buckets) continue;
+      buckets = index.num_buckets();
+      for (int64_t there = 0; there <= id; ++there) {
+        ASSERT_EQ(Find(index, there), static_cast<uint32_t>(there)) << buckets;
+      }
+      ASSERT_EQ(Find(index, id + 1), IdIndex::kNoRow);
+    }
+  }
 }
 
 }  // namespace

@@ -7,47 +7,57 @@
 
 namespace monolith {
 
-// Hides memory latency in a loop over random places. Each item passes three
-// stages: it is hashed, found and used. Stages work on a group of items at a
-// time and are one group apart, so that what one prefetches has arrived when
-// the next needs it. Each stage sees the items in order.
-//
-// Prefetches are loops of their own: one that misses the TLB holds the core up
-// as soon as a few hundred instructions are waiting behind it, so those that
-// are to overlap must be close together.
+// Hides memory latency in a loop over random places: each item passes three
+// stages, kPrefetchDistance items apart, so that what a stage prefetches has
+// arrived when the next stage uses it. Each stage sees the items in order.
 //
 // Example:
 //   RunPrefetchPipeline(n,
-//       [&](size_t i) { home[i % kPipelineRing] = hash and locate },
-//       [&](size_t i) { __builtin_prefetch(home[i % kPipelineRing]); },
-//       [&](size_t i) { row[i % kPipelineRing] = find },
-//       [&](size_t i) { PrefetchBlock<false>(row[i % kPipelineRing], bytes); },
+//       [&](size_t i) { stripe.Prefetch(hash(i)); },
+//       [&](size_t i) { row[i % kPipelineRing] = find(i); prefetch it },
 //       [&](size_t i) { copy(row[i % kPipelineRing]); });
 
-inline constexpr size_t kPrefetchGroup = 16;
+inline constexpr size_t kPrefetchDistance = 16;
 
 // What a stage leaves in slot i % kPipelineRing is there for the next stage,
 // but not for the one after that.
-inline constexpr size_t kPipelineRing = 2 * kPrefetchGroup;
+inline constexpr size_t kPipelineRing = 2 * kPrefetchDistance;
 
+template <typename First, typename Second, typename Third>
+void RunPrefetchPipeline(size_t n, First first, Second second, Third third) {
+  constexpr size_t d = kPrefetchDistance;
+  for (size_t i = 0; i < n + 2 * d; ++i) {
+    if (i < n) first(i);
+    if (i >= d && i < n + d) second(i - d);
+    if (i >= 2 * d) third(i - 2 * d);
+  }
+}
+
+// The same for loops that only copy what they find. Stages take
+// kPrefetchDistance items at a time, and prefetches are loops of their own: one
+// that misses the TLB holds the core up as soon as a few hundred instructions
+// are waiting behind it, so those that are to overlap must be close together.
+// (Where using an item is much work this is slower: the memory rests
+// meanwhile.)
 template <typename Hash, typename PrefetchHome, typename Find,
-          typename PrefetchRow, typename Use>
-void RunPrefetchPipeline(size_t n, Hash hash, PrefetchHome prefetch_home,
-                         Find find, PrefetchRow prefetch_row, Use use) {
-  constexpr size_t kGroup = kPrefetchGroup;
+          typename PrefetchRow, typename Copy>
+void RunGroupedPrefetchPipeline(size_t n, Hash hash, PrefetchHome prefetch_home,
+                                Find find, PrefetchRow prefetch_row,
+                                Copy copy) {
+  constexpr size_t d = kPrefetchDistance;
   // The group that begins at `begin`, if there is one.
   const auto for_group = [n](size_t begin, auto body) {
-    const size_t end = std::min(begin + kGroup, n);
+    const size_t end = std::min(begin + d, n);
     for (size_t i = begin; i < end; ++i) body(i);
   };
-  for (size_t begin = 0; begin < n + 2 * kGroup; begin += kGroup) {
+  for (size_t begin = 0; begin < n + 2 * d; begin += d) {
     for_group(begin, hash);
     for_group(begin, prefetch_home);
-    if (begin < kGroup) continue;
-    for_group(begin - kGroup, find);
-    for_group(begin - kGroup, prefetch_row);
-    if (begin < 2 * kGroup) continue;
-    for_group(begin - 2 * kGroup, use);
+    if (begin < d) continue;
+    for_group(begin - d, find);
+    for_group(begin - d, prefetch_row);
+    if (begin < 2 * d) continue;
+    for_group(begin - 2 * d, copy);
   }
 }
 

@@ -66,8 +66,6 @@ absl::Status Stripe::TakeRow(RowArena& arena, uint32_t* row) {
 
 void Stripe::PublishSize() {
   size_.store(index_.size(), std::memory_order_relaxed);
-  memory_bytes_.store(static_cast<int64_t>(index_.memory_bytes()),
-                      std::memory_order_relaxed);
 }
 
 }  // namespace monolith

@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "monolith/native_training/runtime/hash_table/id_index.h"
+#include "monolith/native_training/runtime/hash_table/index_memory.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 
 namespace monolith {
@@ -20,7 +21,7 @@ namespace monolith {
 //
 // Thread safety: hold mutex() shared, or visit the table's StripeGate, for
 // const functions; for others hold mutex() exclusively with the gate closed.
-// Home, size and memory_bytes need neither. A thread that holds several
+// Home and size need neither. A thread that holds several
 // stripes' locks takes them in ascending order. The contents of rows are
 // guarded like their stripe.
 class alignas(64) Stripe {
@@ -33,8 +34,10 @@ class alignas(64) Stripe {
 
   std::shared_mutex& mutex() const { return mutex_; }
 
-  // See IdIndex::set_growth_phase.
-  void set_growth_phase(double phase) { index_.set_growth_phase(phase); }
+  // See IdIndex::Attach.
+  void Attach(IndexMemory& memory, int number) {
+    index_.Attach(memory, number);
+  }
 
   // See IdIndex::HomeBucket; worth a prefetch.
   const void* Home(uint64_t hash) const { return index_.HomeBucket(hash); }
@@ -73,15 +76,10 @@ class alignas(64) Stripe {
     return index_.ForEachFrom(place, max_buckets, visit);
   }
 
-  // Forgets everything; for when the arena is reset.
+  // Forgets everything; for when the arena and the index's memory are reset.
   void Clear();
 
   int64_t size() const { return size_.load(std::memory_order_relaxed); }
-
-  // Of the index; the rows are the arena's.
-  int64_t memory_bytes() const {
-    return memory_bytes_.load(std::memory_order_relaxed);
-  }
 
  private:
   absl::Status Insert(int64_t id, uint64_t hash, RowArena& arena, Slot* slot);
@@ -94,7 +92,6 @@ class alignas(64) Stripe {
   RowArena::Block block_{0, 0};  // rows that nobody has had yet
   uint32_t next_block_rows_ = 0;
   std::atomic<int64_t> size_{0};
-  std::atomic<int64_t> memory_bytes_{0};
 };
 
 }  // namespace monolith

@@ -46,21 +46,14 @@ absl::Status ForEachStripeGroup(
     size_t num_ids, Executor& executor,
     absl::FunctionRef<absl::Status(int first, int last)> body);
 
-// Brings a row, if there is one, and its time into the cache to be written.
-inline void PrefetchRow(const RowArena& arena, uint32_t row) {
-  if (row == RowArena::kNoRow) return;
-  PrefetchBlock<true>(arena.Row(row), arena.row_floats() * sizeof(float));
-  __builtin_prefetch(arena.UpdateTime(row), 1);
-}
-
 // Finds or inserts the rows of n ids, all of stripes that the caller holds, and
 // calls write(i, slot) for each in order. Stops at the first id for which there
 // is no memory. An inserted row must be written completely.
 template <typename IdAt, typename Write>
 absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
                        Write write) {
+  const size_t row_bytes = arena.row_floats() * sizeof(float);
   uint64_t hashes[kPipelineRing];
-  const void* homes[kPipelineRing];
   Stripe::Slot slots[kPipelineRing];
   absl::Status status;
   RunPrefetchPipeline(
@@ -68,9 +61,8 @@ absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
       [&](size_t i) {
         const uint64_t hash = HashId(id_at(i));
         hashes[i % kPipelineRing] = hash;
-        homes[i % kPipelineRing] = stripes[StripeOfHash(hash)].Home(hash);
+        __builtin_prefetch(stripes[StripeOfHash(hash)].Home(hash));
       },
-      [&](size_t i) { __builtin_prefetch(homes[i % kPipelineRing]); },
       [&](size_t i) {
         Stripe::Slot& slot = slots[i % kPipelineRing];
         slot = {RowArena::kNoRow, false};
@@ -78,8 +70,10 @@ absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
         const uint64_t hash = hashes[i % kPipelineRing];
         status = stripes[StripeOfHash(hash)].FindOrInsert(id_at(i), hash, arena,
                                                           &slot);
+        if (!status.ok()) return;
+        PrefetchBlock<true>(arena.Row(slot.row), row_bytes);
+        PrefetchBlock<true>(arena.UpdateTime(slot.row), sizeof(uint32_t));
       },
-      [&](size_t i) { PrefetchRow(arena, slots[i % kPipelineRing].row); },
       [&](size_t i) {
         const Stripe::Slot& slot = slots[i % kPipelineRing];
         if (slot.row != RowArena::kNoRow) write(i, slot);

@@ -17,7 +17,9 @@ uint32_t InsertId(Stripe& stripe, int64_t id, RowArena& arena) {
 
 TEST(StripeTest, FindsWhatItInserted) {
   auto arena = *RowArena::Create(4);
+  IndexMemory memory;
   Stripe stripe;
+  stripe.Attach(memory, 0);
   Stripe::Slot slot;
   ASSERT_TRUE(stripe.FindOrInsert(-3, HashId(-3), *arena, &slot).ok());
   EXPECT_TRUE(slot.inserted);
@@ -30,7 +32,9 @@ TEST(StripeTest, FindsWhatItInserted) {
 
 TEST(StripeTest, ReusesRowsOfErasedIds) {
   auto arena = *RowArena::Create(1);
+  IndexMemory memory;
   Stripe stripe;
+  stripe.Attach(memory, 0);
   std::set<uint32_t> rows;
   for (int64_t id = 0; id < 1000; ++id) {
     rows.insert(InsertId(stripe, id, *arena));
@@ -52,15 +56,19 @@ TEST(StripeTest, ReusesRowsOfErasedIds) {
 
 TEST(StripeTest, TakesLittleForFewRows) {
   auto arena = *RowArena::Create(64);
+  IndexMemory memory;
   Stripe stripe;
+  stripe.Attach(memory, 0);
   InsertId(stripe, 1, *arena);
   EXPECT_LE(arena->memory_bytes(), 4 * 65 * 4);
-  EXPECT_EQ(stripe.memory_bytes(), 64);
+  EXPECT_EQ(memory.memory_bytes(), 4096);  // a page
 }
 
 TEST(StripeTest, AFullArenaLeavesTheStripeAsItWas) {
   auto arena = *RowArena::Create(2, 3);
+  IndexMemory memory;
   Stripe stripe;
+  stripe.Attach(memory, 0);
   for (int64_t id = 0; id < 3; ++id) InsertId(stripe, id, *arena);
   Stripe::Slot slot;
   EXPECT_EQ(stripe.FindOrInsert(9, HashId(9), *arena, &slot).code(),
