@@ -84,6 +84,7 @@ class CoordinationTest(absltest.TestCase):
     leaving.join(1)
     self.assertTrue(leaving.is_alive(), "the worker did not wait for the chief")
     chief.end_job(chief_session)
+    chief.release_servers(chief_session)
     for server in servers:
       server.join(30)
       self.assertFalse(server.is_alive(), "a server did not leave")

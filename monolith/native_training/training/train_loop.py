@@ -23,6 +23,7 @@ from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.placement import device_setter
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
+from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.session import ReadySessionCreator
 
 _DEFAULT_SAVE_SECS = 600.0
@@ -82,6 +83,7 @@ class TrainLoop:
     self._target = target
     self._warm_start_from = warm_start_from
     self._on_save = on_save
+    self._watch: ServerWatch | None = None
     self._job_limit: int | None = None  # Where the job stops, once that is known.
 
   def run(
@@ -100,7 +102,11 @@ class TrainLoop:
     Returns:
       The global step reached.
     """
-    with tf.Graph().as_default():
+    with tf.Graph().as_default(), contextlib.ExitStack() as stack:
+      if self._cluster.is_distributed:
+        self._watch = stack.enter_context(
+          ServerWatch(self._cluster, self._target, self._config.worker_timeout_secs)
+        )
       with tf.compat.v1.device(device_setter(self._cluster)):
         self._build()
       creator = ReadySessionCreator(
@@ -110,16 +116,15 @@ class TrainLoop:
         self._checkpoint_to_resume,
         self._warm_start if self._warm_start_from else None,
         lambda session, step: self._set_limit(session, step, steps, max_steps),
-        self._config.worker_timeout_secs,
+        self._watch,
       )
-      with contextlib.ExitStack() as stack:
-        if self._saves and self._cluster.is_given:
-          stack.enter_context(heartbeat.beating(self._config.model_dir))
-        session = tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks))
-        stack.enter_context(session)
-        if self._cluster.is_chief:
-          stack.enter_context(self._eviction.beside_training(session._tf_sess))
-        return self._train(session)
+      if self._saves and self._cluster.is_given:
+        stack.enter_context(heartbeat.beating(self._config.model_dir))
+      session = tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks))
+      stack.enter_context(session)
+      if self._cluster.is_chief:
+        stack.enter_context(self._eviction.beside_training(session._tf_sess))
+      return self._train(session)
 
   def _build(self) -> None:
     self._global_step = tf.compat.v1.train.get_or_create_global_step()
@@ -291,7 +296,12 @@ class TrainLoop:
     """The chief lets everybody leave; others wait for its last checkpoint."""
     if self._cluster.is_chief:
       self._reports.end_job(session)
-    elif not self._reports.wait_for_chief(session):
+      self._watch.stop()
+      self._reports.release_servers(session)
+    elif self._reports.wait_for_chief(session):
+      self._watch.stop()
+      self._reports.say_goodbye(session)
+    else:
       path = checkpoint.latest_checkpoint(self._config.model_dir)
       if not path or not checkpoint.is_final(path):
         raise RuntimeError(
