@@ -177,7 +177,8 @@ class Estimator:
     folder = os.path.join(self.model_dir, "eval")
     try:
       summaries.write(folder, metrics["global_step"], metrics)
-    except (OSError, tf.errors.OpError) as error:  # The metrics are there all the same.
+    # TensorFlow's writer raises a RuntimeError. The metrics are there all the same.
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
       logging.warning(
         "cannot write summaries of the evaluation to %s: %s", folder, error
       )

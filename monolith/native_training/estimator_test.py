@@ -185,6 +185,31 @@ class EstimatorTest(absltest.TestCase):
     self.assertEqual(metrics["global_step"], 3)
     self.assertIn("cannot write summaries of the evaluation", logs.output[0])
 
+  def test_evaluates_where_the_folder_of_summaries_cannot_be_written_to(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=3)
+    # A folder in which root too can make no file.
+    os.symlink("/proc/self", os.path.join(self.model_dir, "eval"))
+    with self.assertLogs("absl", "WARNING") as logs:
+      metrics = job.evaluate()
+    self.assertEqual(metrics["global_step"], 3)
+    self.assertIn("cannot write summaries of the evaluation", logs.output[0])
+
+  def test_a_hook_may_end_evaluation_and_prediction(self):
+    class StopAfterTwo(tf.compat.v1.train.SessionRunHook):
+      def begin(self):
+        self._left = 2
+
+      def after_run(self, run_context, run_values):
+        self._left -= 1
+        if not self._left:
+          run_context.request_stop()
+
+    job = _estimator(self.model_dir)
+    job.train(max_steps=3)
+    self.assertEqual(job.evaluate(hooks=[StopAfterTwo()])["examples"], 2 * _BATCH)
+    self.assertLen(list(job.predict(hooks=[StopAfterTwo()])), 2 * _BATCH)
+
   def test_evaluate_without_a_checkpoint_says_so(self):
     with self.assertRaisesRegex(ValueError, "no complete checkpoint"):
       _estimator(self.model_dir).evaluate()

@@ -59,7 +59,7 @@ def evaluate(
     examples = done = 0
     with restored.session(hooks) as session:
       with contextlib.suppress(tf.errors.OutOfRangeError):
-        while steps is None or done < steps:
+        while (steps is None or done < steps) and not session.should_stop():
           with core_errors.told_plainly():
             examples += int(session.run([batch_size, updates])[0])
           done += 1
@@ -136,7 +136,7 @@ def predict(
   # The graph is left before the first yield: the caller's own graph stays current.
   with contextlib.ExitStack() as stack:
     stack.callback(session.close)
-    while True:
+    while not session.should_stop():
       with tf_graph.as_default():
         try:
           with core_errors.told_plainly():
