@@ -255,8 +255,23 @@ class EstimatorTest(absltest.TestCase):
     (name,) = tf.io.gfile.glob(os.path.join(self.model_dir, "*.data-*"))
     with open(name, "r+b") as file:
       file.truncate(1)
-    with self.assertRaisesRegex(ValueError, "model.ckpt-20 cannot be restored"):
+    with self.assertRaisesRegex(
+      ValueError, r"cannot restore the dense variables .*model.ckpt-20.data-\*\): Read"
+    ) as raised:
       job.evaluate()
+    self.assertLen(str(raised.exception).splitlines(), 1)
+
+  def test_damaged_tables_name_the_file(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=20)
+    name = os.path.join(self.model_dir, "model.ckpt-20.tables", "part-00000-of-00001")
+    with open(name, "r+b") as file:
+      file.truncate(100)
+    with self.assertRaisesRegex(
+      ValueError, f"model.ckpt-20 cannot be restored: table file {name} cannot be used"
+    ) as raised:
+      job.evaluate()
+    self.assertLen(str(raised.exception).splitlines(), 1)
 
   def test_the_models_own_save_interval_counts(self):
     job = _estimator(self.model_dir)

@@ -56,6 +56,17 @@ class PlainOps:
     return call
 
 
+def sentence_of(error: tf.errors.OpError) -> str:
+  """What the op said whose failing led to an error, in a session."""
+  text, cause = error.message, error
+  while cause is not None:
+    if isinstance(cause, tf.errors.OpError):
+      text = cause.message
+    cause = cause.__context__
+  in_session = _IN_SESSION.search(text)
+  return in_session["sentence"] if in_session else text
+
+
 def _sentence(error: tf.errors.OpError) -> str | None:
   """What the op said; None where the op is not one of Monolith's."""
   eager = _EAGER.fullmatch(error.message)
