@@ -141,6 +141,9 @@ class EstimatorTest(absltest.TestCase):
           ValueError, f"^{name}: got {bad!r}, wanted a whole"
         ):
           job.train(**{name: bad})
+      with self.assertRaisesRegex(ValueError, f"^steps: got {bad!r}, wanted a whole"):
+        job.evaluate(steps=bad)
+    self.assertEqual(job.evaluate(steps=np.int64(2))["examples"], 2 * _BATCH)
 
   def test_any_name_of_a_model_does_for_a_temporary_folder(self):
     params = TasteModel.params().set(name="taste/of ../users")
@@ -173,6 +176,18 @@ class EstimatorTest(absltest.TestCase):
     job.train(max_steps=3)
     with self.assertRaisesRegex(ValueError, "'click'.*heads are taste"):
       next(job.predict(predict_keys=["click"]))
+    for bad in ([], 3, [3], {"taste"}):
+      with self.assertRaisesRegex(ValueError, "^predict_keys: got .*wanted names of"):
+        job.predict(predict_keys=bad)
+
+  def test_what_is_no_checkpoint_is_refused(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=3)
+    for bad in ("", "nowhere", self.model_dir, job.latest_checkpoint() + ".index", 3):
+      with self.assertRaisesRegex(ValueError, f"^checkpoint_path: got {bad!r}, which"):
+        job.predict(checkpoint_path=bad)
+      with self.assertRaisesRegex(ValueError, f"^checkpoint_path: got {bad!r}, which"):
+        job.export_saved_model(checkpoint_path=bad)
 
   def test_evaluates_where_no_summaries_can_be_written(self):
     job = _estimator(self.model_dir)
