@@ -48,6 +48,8 @@ class PlainOps:
   def __getattr__(self, name: str) -> Any:
     op = getattr(self._ops, name)
 
+    # AutoGraph would look for the source of `op`, which has none, and warn.
+    @tf.autograph.experimental.do_not_convert
     @functools.wraps(op)
     def call(*inputs, **attributes):
       with told_plainly():
