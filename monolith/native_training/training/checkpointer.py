@@ -8,7 +8,7 @@ from absl import logging
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
 from monolith.native_training.runtime.ops import core_errors, loader
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training import checkpoint, progress_log
 from monolith.native_training.training.dense_variables import DenseVariables
 
 _SUCCESSOR = ".new"  # Behind the path of a checkpoint that replaces a complete one.
@@ -151,7 +151,9 @@ class Checkpointer:
     variables by name and shape; the global step stays as it is."""
     self._restore_tables(session, path)
     taken = self._dense.take_matching(session, path)
-    logging.info("warm start from %s: %d dense variables and the tables", path, taken)
+    progress_log.info(
+      "warm start from %s: %d dense variables and the tables", path, taken
+    )
 
   def _keep_newest(self, model_dir: str) -> None:
     paths = checkpoint.checkpoints(model_dir)

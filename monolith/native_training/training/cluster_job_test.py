@@ -180,6 +180,14 @@ class ClusterJobTest(absltest.TestCase):
       self.assertFailed(outcomes["worker", i], "TimeoutError: " + _SERVER_IS_SILENT)
     self.assertFailed(outcomes["ps", 0], "chief has not been heard of for 20 s")
 
+  def test_a_worker_that_fails_fails_the_job_when_the_others_are_done(self):
+    model_dir, outcomes = self._outcomes({"worker": 2, "ps": 1}, "--fail_worker=1")
+    why = "FileNotFoundError: the data of this worker are gone"
+    self.assertFailed(outcomes["worker", 1], why)
+    self.assertFailed(outcomes["worker", 0], f"RuntimeError: worker 1 failed: {why}")
+    self.assertEqual(outcomes["ps", 0][0], 0)
+    self.assertEqual(self._step(model_dir), EXAMPLES // BATCH_SIZE // 2)
+
   def assertFailed(self, outcome: tuple[int, str], message: str) -> None:
     code, log = outcome
     self.assertNotEqual(code, 0)
@@ -190,8 +198,13 @@ class ClusterJobTest(absltest.TestCase):
     self.assertBetween(self._step(model_dir), 60, 61)
 
   def test_one_worker_without_server(self):
-    model_dir = self._run({"worker": 1}, "--steps=30")
+    model_dir, outcomes = self._outcomes({"worker": 1}, "--steps=30")
+    code, log = outcomes["worker", 0]
+    self.assertEqual(code, 0, log[-3000:])
     self.assertEqual(self._step(model_dir), 30)
+    # Without any flag.
+    self.assertRegex(log, "saved .*model.ckpt-30 in .* s")
+    self.assertRegex(log, "restored .*model.ckpt-30")
 
 
 if __name__ == "__main__":

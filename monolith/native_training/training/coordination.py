@@ -4,16 +4,22 @@ Workers report to a queue on the first server; the chief reads it. The chief has
 on each server, where it says again and again that the job goes on (`server_watch` does
 that), and at last, when all workers are done and it has saved, that it is over. A
 server that hears nothing for long leaves with an error. Workers that are done wait for
-a variable on the first server, which the chief initializes when it has saved.
+a variable on the first server, which the chief initializes when it has saved. One that
+fails says why, so that the chief need not wait for it.
 """
 
+import contextlib
 import threading
 import time
 
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.training.closable_session import sees_only
+from monolith.native_training.training import progress_log
+from monolith.native_training.training.closable_session import (
+  ClosableSession,
+  sees_only,
+)
 from monolith.native_training.training.cluster import Cluster
 
 _POLL_SECS = 0.2
@@ -21,6 +27,7 @@ _NOTICE_SECS = 10
 _REPORTS = "monolith_reports"
 _GOODBYE = -1  # In place of examples: the worker leaves.
 _GOODBYE_SECS = 5.0
+_LONGEST_REASON = 1000  # Characters.
 _CAPACITY = 1 << 20  # Reports wait here while the chief is away.
 
 
@@ -35,6 +42,38 @@ def question(cluster: Cluster, server: int) -> tf.Operation:
   on."""
   queue = _word_queue(cluster.ps_devices[server])
   return queue.enqueue((False,)) if cluster.is_chief else queue.size().op
+
+
+def _reports_queue(cluster: Cluster) -> tf.queue.FIFOQueue:
+  """The workers' words to the chief: worker, examples, whether it is done, and why it
+  failed if it did."""
+  with tf.device(cluster.ps_devices[0]):
+    return tf.queue.FIFOQueue(
+      _CAPACITY,
+      [tf.int64, tf.int64, tf.bool, tf.string],
+      [[], [], [], []],
+      shared_name=_REPORTS,
+    )
+
+
+def report_failure(cluster: Cluster, target: str, error: Exception) -> None:
+  """Tells the chief why this worker leaves before it is done, if it can be told."""
+  reason = f"{cluster.task_type} {cluster.task_index} failed: {type(error).__name__}: "
+  reason += str(error)[:_LONGEST_REASON]
+  with tf.Graph().as_default() as graph:
+    report = (tf.constant(cluster.worker_index, tf.int64), tf.int64.min, False, reason)
+    put = _reports_queue(cluster).enqueue(report)
+  config = sees_only("/job:ps/task:0", cluster.worker_device)
+
+  def tell() -> None:
+    with contextlib.suppress(tf.errors.OpError):
+      with ClosableSession(target, graph=graph, config=config) as session:
+        session.run(put)
+
+  # Where the server is gone, a session waits for it whatever timeout it has.
+  telling = threading.Thread(target=tell, daemon=True)
+  telling.start()
+  telling.join(_GOODBYE_SECS)
 
 
 class JobReports:
@@ -52,13 +91,9 @@ class JobReports:
     self._done = [False] * cluster.num_workers
     self._last_report = [time.monotonic()] * cluster.num_workers
     self._gone: set[int] = set()
+    self._failures: dict[int, str] = {}
     with tf.device(cluster.ps_devices[0]):
-      queue = tf.queue.FIFOQueue(
-        _CAPACITY,
-        [tf.int64, tf.int64, tf.bool],
-        [[], [], []],
-        shared_name=_REPORTS,
-      )
+      queue = _reports_queue(cluster)
       self._size = queue.size()
       self._count = tf.compat.v1.placeholder(tf.int32, [])
       self._take = queue.dequeue_many(self._count)
@@ -75,7 +110,7 @@ class JobReports:
     self._report_examples = tf.compat.v1.placeholder(tf.int64, [])
     self._report_done = tf.compat.v1.placeholder(tf.bool, [])
     index = tf.constant(cluster.worker_index, tf.int64)
-    self._put = queue.enqueue((index, self._report_examples, self._report_done))
+    self._put = queue.enqueue((index, self._report_examples, self._report_done, ""))
     self._release_servers = [
       _word_queue(device).enqueue((True,)) for device in cluster.ps_devices
     ]
@@ -94,18 +129,24 @@ class JobReports:
     waiting = session.run(self._size)
     if waiting:
       taken = session.run(self._take, {self._count: waiting})
-      for worker, examples, done in zip(*taken, strict=True):
+      for worker, examples, done, failure in zip(*taken, strict=True):
         self._last_report[worker] = time.monotonic()
         if examples == _GOODBYE:
           self._gone.add(int(worker))
           continue
+        if failure:
+          self._failures[worker] = failure.decode(errors="replace")
+          logging.warning("%s", self._failures[worker])
+          continue
+        self._failures.pop(worker, None)
         # A restarted worker counts from 0 again, and is not done until it says so.
         self._examples[worker] = int(examples)
         self._done[worker] = bool(done)
     return sum(self._examples)
 
   def wait_for_workers(self, session: tf.compat.v1.Session) -> None:
-    """Returns when every worker is done, or has not reported for the timeout."""
+    """Returns when every worker is done, has failed, or has not reported for the
+    timeout."""
     notice = time.monotonic() + _NOTICE_SECS
     begin = time.monotonic()
     while True:
@@ -114,11 +155,13 @@ class JobReports:
       silent = [
         now - max(last, begin) > self._timeout_secs for last in self._last_report
       ]
-      missing = [i for i, done in enumerate(self._done) if not done]
+      missing = [
+        i for i, done in enumerate(self._done) if not done and i not in self._failures
+      ]
       if all(silent[i] for i in missing):
         break
       if now > notice:
-        logging.info("waiting for worker %s", ", ".join(map(str, missing)))
+        progress_log.info("waiting for worker %s", ", ".join(map(str, missing)))
         notice = now + _NOTICE_SECS
       time.sleep(_POLL_SECS)
     for i in missing:
@@ -127,6 +170,10 @@ class JobReports:
         i,
         self._timeout_secs,
       )
+
+  def failures(self) -> list[str]:
+    """Which workers have failed and did not come back, and why. Chief only."""
+    return list(self._failures.values())
 
   def end_job(self, session: tf.compat.v1.Session) -> None:
     """Says that the last checkpoint is there: workers leave. Chief only.

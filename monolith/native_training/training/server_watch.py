@@ -14,9 +14,8 @@ import threading
 import time
 
 import tensorflow as tf
-from absl import logging
 
-from monolith.native_training.training import coordination
+from monolith.native_training.training import coordination, progress_log
 from monolith.native_training.training.closable_session import (
   ClosableSession,
   sees_only,
@@ -26,7 +25,7 @@ from monolith.native_training.training.cluster import Cluster
 _POLL_SECS = 0.1
 _NOTICE_SECS = 30
 _LONGEST_PERIOD_SECS = 5.0
-_GRACE_SECS = 30.0
+_GRACE_SECS = 15.0
 _LEAVE_SECS = 5.0
 # More than that between two looks, and it was this process that stood still.
 _LONGEST_LOOK_SECS = 1.0
@@ -36,8 +35,10 @@ class ServerWatch:
   """A context in which no server stays silent for longer than the timeout.
 
   When one does, the session named last is closed, so that what waits in it ends, and
-  the context is left with a TimeoutError in place of the error that comes of that. A
-  process that still has not left the context half a minute later is ended.
+  the context is left with a TimeoutError in place of the error that comes of that. But
+  TensorFlow does not let go of an op that waits for a server which has stopped in the
+  middle of it: a process that has not left the context some seconds later says what the
+  TimeoutError would and ends, with exit code 1.
 
   Used from one thread. The chief's watch also keeps the servers: its questions tell
   them that the job goes on.
@@ -92,7 +93,7 @@ class ServerWatch:
       while server.answers == answers:
         self._raise_problem()
         if time.monotonic() > notice:
-          logging.info("still waiting for %s", server.name)
+          progress_log.info("still waiting for %s", server.name)
           notice += _NOTICE_SECS
         time.sleep(_POLL_SECS / 2)
 
@@ -134,8 +135,17 @@ class ServerWatch:
     if session is not None:
       session.close()
     if not self._over.wait(_GRACE_SECS):
-      print(f"TimeoutError: {problem}; this process ends", file=sys.stderr, flush=True)
-      os._exit(1)
+      _end_process(f"TimeoutError: {problem}; this process ends")
+
+
+def _end_process(message: str) -> None:
+  """Ends it with exit code 1, whatever its other threads wait for."""
+  print(message, file=sys.stderr, flush=True)
+  # What was printed before must not be lost, nor a reader that is stuck be waited for.
+  flushing = threading.Thread(target=sys.stdout.flush, daemon=True)
+  flushing.start()
+  flushing.join(1.0)
+  os._exit(1)
 
 
 class _Server(threading.Thread):

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 
 import tensorflow as tf
-from absl import logging
 
+from monolith.native_training.training import progress_log
 from monolith.native_training.training.checkpoint import step_of
 from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.closable_session import (
@@ -94,7 +94,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
       self._on_begin(session, step_of(checkpoint) if checkpoint else 0)
     if checkpoint:
       self._checkpointer.restore(session, checkpoint)
-      logging.info("restored %s", checkpoint)
+      progress_log.info("restored %s", checkpoint)
       return
     self._checkpointer.clear_tables(session)
     session.run(self._init)
@@ -105,7 +105,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     notice = time.monotonic() + _NOTICE_SECS
     while not session.run(self._is_ready):
       if time.monotonic() > notice:
-        logging.info("still waiting for the chief to initialize the model")
+        progress_log.info("still waiting for the chief to initialize the model")
         notice += _NOTICE_SECS
       time.sleep(_POLL_SECS)
 

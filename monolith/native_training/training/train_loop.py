@@ -13,13 +13,14 @@ from monolith.native_training.runtime.ops import core_errors
 from monolith.native_training.training import (
   checkpoint,
   checkpointer,
+  coordination,
   eviction,
   heartbeat,
   model_graph,
+  progress_log,
   train_step,
 )
 from monolith.native_training.training.cluster import Cluster
-from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.placement import device_setter
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
@@ -101,7 +102,24 @@ class TrainLoop:
 
     Returns:
       The global step reached.
+
+    Raises:
+      RuntimeError: on the chief, a worker has failed; the job went on without it, and
+        what was trained is saved.
     """
+    try:
+      return self._run(steps, max_steps, hooks)
+    except Exception as error:
+      if self._cluster.is_distributed and not self._cluster.is_chief:
+        coordination.report_failure(self._cluster, self._target, error)
+      raise
+
+  def _run(
+    self,
+    steps: int | None,
+    max_steps: int | None,
+    hooks: Sequence[tf.compat.v1.train.SessionRunHook],
+  ) -> int:
     with tf.Graph().as_default(), contextlib.ExitStack() as stack:
       if self._cluster.is_distributed:
         self._watch = stack.enter_context(
@@ -155,7 +173,9 @@ class TrainLoop:
     self._limit_is_set = self._limit.is_initialized()
     self._reports = None
     if self._cluster.is_distributed:
-      self._reports = JobReports(self._cluster, self._config.worker_timeout_secs)
+      self._reports = coordination.JobReports(
+        self._cluster, self._config.worker_timeout_secs
+      )
 
   def _checkpoint_to_resume(self) -> str | None:
     path = checkpoint.latest_checkpoint(self._config.model_dir)
@@ -257,7 +277,7 @@ class TrainLoop:
     self._report_evicted(step, progress)
     progress.evicted(step, self._eviction.run(session))
     path = self._checkpointer.save(session, self._config.model_dir, step, final)
-    logging.info("saved %s in %.1f s", path, time.monotonic() - begin)
+    progress_log.info("saved %s in %.1f s", path, time.monotonic() - begin)
     progress.tables(step, self._checkpointer.table_stats(session))
     if self._on_save:
       self._on_save(path)
@@ -298,6 +318,12 @@ class TrainLoop:
       self._reports.end_job(session)
       self._watch.stop()
       self._reports.release_servers(session)
+      failures = self._reports.failures()
+      if failures:
+        raise RuntimeError(
+          f"{'; '.join(failures)}. The job went on without it to its end, which is "
+          f"saved in {self._config.model_dir}"
+        )
     elif self._reports.wait_for_chief(session):
       self._watch.stop()
       self._reports.say_goodbye(session)
