@@ -33,7 +33,8 @@ def _select_keras_2() -> None:
 
 
 def _quiet_tensorflow() -> None:
-  """Hides what TensorFlow's C++ tells of itself, unless the user has set a level.
+  """Hides what TensorFlow's C++ tells of itself, unless the user has set a level, but
+  for some lines while it is imported, which no level hides.
 
   Its warnings too: one is 50 lines long, of any graph with a ragged data set.
   """

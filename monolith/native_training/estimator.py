@@ -106,7 +106,8 @@ class Estimator:
     Args:
       steps: global steps to go; default `p.train.steps`.
       max_steps: global step to stop at; default `p.train.max_steps`. With neither,
-        until the data end.
+        until the data end. Several workers may go beyond it, and beyond `steps`, by as
+        many steps as there are other workers, because each ends the step it is in.
       hooks: called around each step.
 
     Returns:
@@ -121,9 +122,8 @@ class Estimator:
     """
     if steps is None and max_steps is None:
       steps, max_steps = self._model.p.train.steps, self._model.p.train.max_steps
-    for name, value in (("steps", steps), ("max_steps", max_steps)):
-      if value is not None and (not is_whole(value) or value < 1):
-        raise ValueError(f"{name}: got {value!r}, wanted a whole number above 0")
+    _check_steps("steps", steps)
+    _check_steps("max_steps", max_steps)
     cluster = self._cluster
     timeout_secs = self._config.worker_timeout_secs
     if cluster.task_type == "evaluator":
@@ -164,8 +164,10 @@ class Estimator:
       `HEAD/pred_mean`, and `HEAD/auc` or `HEAD/rmse` and `HEAD/mae`.
 
     Raises:
-      ValueError: there is no checkpoint, or the data have no examples.
+      ValueError: `steps` is not positive, there is no checkpoint, or the data have no
+        examples.
     """
+    _check_steps("steps", self._model.p.eval.steps if steps is None else steps)
     path = self._required_checkpoint(None)
     return self._evaluate(path, steps, hooks)
 
@@ -177,7 +179,8 @@ class Estimator:
     folder = os.path.join(self.model_dir, "eval")
     try:
       summaries.write(folder, metrics["global_step"], metrics)
-    except (OSError, tf.errors.OpError) as error:  # The metrics are there all the same.
+    # TensorFlow's writer raises a RuntimeError. The metrics are there all the same.
+    except (OSError, RuntimeError, tf.errors.OpError) as error:
       logging.warning(
         "cannot write summaries of the evaluation to %s: %s", folder, error
       )
@@ -202,7 +205,7 @@ class Estimator:
     """Predicts on what `input_fn(PREDICT)` yields, in this process.
 
     Args:
-      predict_keys: the heads to predict; default all.
+      predict_keys: the heads to predict, or one; default all.
       hooks: called around each step.
       checkpoint_path: default the newest.
       yield_single_examples: one example at a time, or a batch.
@@ -213,10 +216,15 @@ class Estimator:
     Raises:
       ValueError: there is no checkpoint, or no such head.
     """
+    keys = [predict_keys] if isinstance(predict_keys, str) else predict_keys
+    if keys is not None and not (
+      isinstance(keys, Sequence) and keys and all(isinstance(key, str) for key in keys)
+    ):
+      raise ValueError(
+        f"predict_keys: got {predict_keys!r}, wanted names of heads, or None for all"
+      )
     path = self._required_checkpoint(checkpoint_path)
-    yield from inference.predict(
-      self._model, path, predict_keys, hooks, yield_single_examples
-    )
+    return inference.predict(self._model, path, keys, hooks, yield_single_examples)
 
   def export_saved_model(
     self, export_dir_base: str | None = None, checkpoint_path: str | None = None
@@ -246,12 +254,24 @@ class Estimator:
     saved_model.keep_newest(folder, self._config.checkpoints_max_to_keep)
 
   def _required_checkpoint(self, path: str | None) -> str:
-    path = path or self.latest_checkpoint()
+    if path is not None:
+      if not isinstance(path, str) or not checkpoint_lib.is_complete(path):
+        raise ValueError(
+          f"checkpoint_path: got {path!r}, which is no complete checkpoint; wanted a "
+          "path without suffix, such as MODEL_DIR/model.ckpt-1000"
+        )
+      return path
+    path = self.latest_checkpoint()
     if path is None:
       raise ValueError(
         f"model_dir {self.model_dir!r} has no complete checkpoint; train first"
       )
     return path
+
+
+def _check_steps(name: str, value: int | None) -> None:
+  if value is not None and (not is_whole(value) or value < 1):
+    raise ValueError(f"{name}: got {value!r}, wanted a whole number above 0")
 
 
 def _start_server(cluster: Cluster) -> str:

@@ -141,6 +141,9 @@ class EstimatorTest(absltest.TestCase):
           ValueError, f"^{name}: got {bad!r}, wanted a whole"
         ):
           job.train(**{name: bad})
+      with self.assertRaisesRegex(ValueError, f"^steps: got {bad!r}, wanted a whole"):
+        job.evaluate(steps=bad)
+    self.assertEqual(job.evaluate(steps=np.int64(2))["examples"], 2 * _BATCH)
 
   def test_any_name_of_a_model_does_for_a_temporary_folder(self):
     params = TasteModel.params().set(name="taste/of ../users")
@@ -173,6 +176,18 @@ class EstimatorTest(absltest.TestCase):
     job.train(max_steps=3)
     with self.assertRaisesRegex(ValueError, "'click'.*heads are taste"):
       next(job.predict(predict_keys=["click"]))
+    for bad in ([], 3, [3], {"taste"}):
+      with self.assertRaisesRegex(ValueError, "^predict_keys: got .*wanted names of"):
+        job.predict(predict_keys=bad)
+
+  def test_what_is_no_checkpoint_is_refused(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=3)
+    for bad in ("", "nowhere", self.model_dir, job.latest_checkpoint() + ".index", 3):
+      with self.assertRaisesRegex(ValueError, f"^checkpoint_path: got {bad!r}, which"):
+        job.predict(checkpoint_path=bad)
+      with self.assertRaisesRegex(ValueError, f"^checkpoint_path: got {bad!r}, which"):
+        job.export_saved_model(checkpoint_path=bad)
 
   def test_evaluates_where_no_summaries_can_be_written(self):
     job = _estimator(self.model_dir)
@@ -184,6 +199,31 @@ class EstimatorTest(absltest.TestCase):
       metrics = job.evaluate()
     self.assertEqual(metrics["global_step"], 3)
     self.assertIn("cannot write summaries of the evaluation", logs.output[0])
+
+  def test_evaluates_where_the_folder_of_summaries_cannot_be_written_to(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=3)
+    # A folder in which root too can make no file.
+    os.symlink("/proc/self", os.path.join(self.model_dir, "eval"))
+    with self.assertLogs("absl", "WARNING") as logs:
+      metrics = job.evaluate()
+    self.assertEqual(metrics["global_step"], 3)
+    self.assertIn("cannot write summaries of the evaluation", logs.output[0])
+
+  def test_a_hook_may_end_evaluation_and_prediction(self):
+    class StopAfterTwo(tf.compat.v1.train.SessionRunHook):
+      def begin(self):
+        self._left = 2
+
+      def after_run(self, run_context, run_values):
+        self._left -= 1
+        if not self._left:
+          run_context.request_stop()
+
+    job = _estimator(self.model_dir)
+    job.train(max_steps=3)
+    self.assertEqual(job.evaluate(hooks=[StopAfterTwo()])["examples"], 2 * _BATCH)
+    self.assertLen(list(job.predict(hooks=[StopAfterTwo()])), 2 * _BATCH)
 
   def test_evaluate_without_a_checkpoint_says_so(self):
     with self.assertRaisesRegex(ValueError, "no complete checkpoint"):
@@ -230,8 +270,23 @@ class EstimatorTest(absltest.TestCase):
     (name,) = tf.io.gfile.glob(os.path.join(self.model_dir, "*.data-*"))
     with open(name, "r+b") as file:
       file.truncate(1)
-    with self.assertRaisesRegex(ValueError, "model.ckpt-20 cannot be restored"):
+    with self.assertRaisesRegex(
+      ValueError, r"cannot restore the dense variables .*model.ckpt-20.data-\*\): Read"
+    ) as raised:
       job.evaluate()
+    self.assertLen(str(raised.exception).splitlines(), 1)
+
+  def test_damaged_tables_name_the_file(self):
+    job = _estimator(self.model_dir)
+    job.train(max_steps=20)
+    name = os.path.join(self.model_dir, "model.ckpt-20.tables", "part-00000-of-00001")
+    with open(name, "r+b") as file:
+      file.truncate(100)
+    with self.assertRaisesRegex(
+      ValueError, f"model.ckpt-20 cannot be restored: table file {name} cannot be used"
+    ) as raised:
+      job.evaluate()
+    self.assertLen(str(raised.exception).splitlines(), 1)
 
   def test_the_models_own_save_interval_counts(self):
     job = _estimator(self.model_dir)

@@ -148,8 +148,9 @@ def ids_of(name: str, features: Mapping[str, object]) -> tf.RaggedTensor:
   Args:
     name: the feature.
     features: what `input_fn` yields for a batch. Ids are int64, as a `RaggedTensor`
-      `[batch, (ids)]`, a `SparseTensor` `[batch, n]`, or a tensor `[batch, n]` or
-      `[batch]`.
+      `[batch, (ids)]`, a `SparseTensor` `[batch, n]` whose rows are in order, or a
+      tensor `[batch, n]` or `[batch]`. Of a `SparseTensor` the ids of a row count in
+      the order in which they are stored, whatever their columns.
 
   Returns:
     int64 `RaggedTensor` `[batch, (ids)]` with int64 row splits.
@@ -165,7 +166,9 @@ def ids_of(name: str, features: Mapping[str, object]) -> tf.RaggedTensor:
   ids = features[name]
   if isinstance(ids, tf.SparseTensor):
     if ids.dtype == tf.int64 and ids.shape.rank == 2:
-      ids = tf.RaggedTensor.from_sparse(ids)
+      ids = tf.RaggedTensor.from_value_rowids(
+        ids.values, ids.indices[:, 0], nrows=ids.dense_shape[0]
+      )
   elif not isinstance(ids, tf.RaggedTensor):
     ids = tf.convert_to_tensor(ids)
     rank = ids.shape.rank

@@ -104,6 +104,16 @@ class IdsOfTest(parameterized.TestCase):
       self.assertEqual(ids.to_list(), [[1, 2], [], [3]])
       self.assertEqual(ids.row_splits.dtype, tf.int64)
 
+  def test_sparse_ids_may_leave_columns_out_and_stand_in_any_order(self):
+    gaps = tf.SparseTensor(
+      indices=[[0, 2], [2, 3], [2, 1]],
+      values=tf.constant([1, 2, 3], tf.int64),
+      dense_shape=[4, 5],
+    )
+    self.assertEqual(self._ids(gaps).to_list(), [[1], [], [2, 3], []])
+    nothing = tf.sparse.from_dense(tf.zeros([2, 3], tf.int64))
+    self.assertEqual(self._ids(nothing).to_list(), [[], []])
+
   def test_dense_ids_keep_every_value(self):
     matrix = tf.constant([[1, 0], [0, -1]], tf.int64)
     self.assertEqual(self._ids(matrix).to_list(), [[1, 0], [0, -1]])

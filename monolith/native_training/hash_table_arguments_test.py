@@ -45,6 +45,41 @@ class BadArgumentTest(parameterized.TestCase):
     (lambda t: t.lookup(np.array([1], np.int32)), "ids: got int32, wanted int64"),
     (lambda t: t.lookup(tf.constant([1.0])), "ids: got float32, wanted int64"),
     (lambda t: t.lookup([[1], [2]]), r"ids: got shape \(2, 1\), wanted \[n\]"),
+    (lambda t: t.lookup([True, False]), "ids: got True or False among them"),
+    (lambda t: t.lookup([7, True]), "ids: got True or False among them"),
+    (lambda t: t.lookup(np.array([True])), "ids: got bool, wanted int64"),
+    (lambda t: t.lookup([1.5]), r"ids: got \[1.5\], wanted int64 \[n\]"),
+    (lambda t: t.lookup(["a"]), r"ids: got \['a'\], wanted int64"),
+    (lambda t: t.lookup([2**63]), r"ids: got \[9223372036854775808\], wanted int64"),
+    (
+      lambda t: t.lookup(tf.ragged.constant([[1], []], dtype=tf.int64)),
+      r"ids: got a RaggedTensor, wanted int64 \[n\], such as its values",
+    ),
+    (
+      lambda t: t.lookup(tf.sparse.from_dense(tf.constant([[1]], tf.int64))),
+      "ids: got a SparseTensor",
+    ),
+    (
+      lambda t: t.apply_gradients([1], np.ones([1, 4]), learning_rate="0.1"),
+      "learning_rate: got '0.1', wanted one number",
+    ),
+    (
+      lambda t: t.apply_gradients([1], np.ones([1, 4]), learning_rate=True),
+      "learning_rate: got True, wanted one number",
+    ),
+    (
+      lambda t: t.apply_gradients([1], np.ones([1, 4]), update_time="now"),
+      "update_time: got 'now', wanted one number",
+    ),
+    (
+      lambda t: t.apply_gradients([1], np.ones([1, 4]), update_time=[1, 2]),
+      r"update_time: got shape \(2,\), wanted one number",
+    ),
+    (
+      lambda t: t.apply_gradients([1], np.ones([1, 4]), global_step=None),
+      "global_step: got None, wanted one number",
+    ),
+    (lambda t: t.evict(False), "now: got False, wanted one number"),
     (lambda t: t.lookup(1), r"ids: got shape \(\), wanted \[n\]"),
     (lambda t: t.assign([1], [[1.0]]), r"values: got shape \(1, 1\), wanted \(1, 4\)"),
     (lambda t: t.assign([1], np.ones(4)), r"values: got shape \(4,\), wanted \(1, 4\)"),

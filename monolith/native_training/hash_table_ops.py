@@ -9,8 +9,10 @@ Works eagerly and in graphs. In a graph the methods return tensors and ops to ru
 
 import itertools
 import os
+import reprlib
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
 import monolith.native_training.tensorflow_compat  # noqa: F401
@@ -20,6 +22,7 @@ from monolith.native_training.number_checks import is_whole
 from monolith.native_training.runtime.ops import core_errors, loader
 
 _SEGMENT = "embedding"
+_BOOLS = (bool, np.bool_)
 _unique = itertools.count()
 
 
@@ -113,7 +116,7 @@ class HashTable:
 
     Args:
       ids: int64 `[n]`.
-      values: float32 `[n, dim]`.
+      values: float32 `[n, dim]`, finite.
     """
     return self._assign(ids, values, "set")
 
@@ -122,7 +125,7 @@ class HashTable:
 
     Args:
       ids: int64 `[n]`; what is added to a repeated id is summed.
-      values: float32 `[n, dim]`.
+      values: float32 `[n, dim]`, finite. Sums stay within the largest finite float.
     """
     return self._assign(ids, values, "add")
 
@@ -147,9 +150,11 @@ class HashTable:
       self._handle(),
       self._request(ids),
       self._values(grads, "grads", ids),
-      learning_rates=_rate(learning_rate),
-      update_time=_seconds(update_time),
-      global_step=tf.cast(global_step, tf.int64),
+      learning_rates=tf.reshape(
+        _number("learning_rate", learning_rate, tf.float32), [1]
+      ),
+      update_time=_seconds("update_time", update_time),
+      global_step=_number("global_step", global_step, tf.int64),
     )
 
   def erase(self, ids) -> tf.Tensor:
@@ -169,7 +174,7 @@ class HashTable:
     Returns:
       How many were removed: int64 scalar.
     """
-    return self._ops.monolith_evict(self._handle(), _seconds(now))[0]
+    return self._ops.monolith_evict(self._handle(), _seconds("now", now))[0]
 
   def size(self) -> tf.Tensor:
     """Rows: int64 scalar."""
@@ -211,10 +216,19 @@ class HashTable:
     return self._make_handle()
 
   def _ids(self, ids: Sequence[int] | tf.Tensor) -> tf.Tensor:
+    if isinstance(ids, (tf.RaggedTensor, tf.SparseTensor)):
+      raise ValueError(
+        f"ids: got a {type(ids).__name__}, wanted int64 [n], such as its values"
+      )
     given = getattr(ids, "dtype", None)
     if given is not None and tf.as_dtype(given) != tf.int64:
       raise ValueError(f"ids: got {tf.as_dtype(given).name}, wanted int64 [n]")
-    ids = tf.convert_to_tensor(ids, tf.int64)
+    if isinstance(ids, (list, tuple)) and any(isinstance(i, _BOOLS) for i in ids):
+      raise ValueError("ids: got True or False among them, wanted int64 [n]")
+    try:
+      ids = tf.convert_to_tensor(ids, tf.int64)
+    except (OverflowError, TypeError, ValueError) as error:
+      raise ValueError(f"ids: got {reprlib.repr(ids)}, wanted int64 [n]") from error
     if ids.shape.rank not in (1, None):
       raise ValueError(f"ids: got shape {ids.shape}, wanted [n]")
     return tf.ensure_shape(ids, [None])
@@ -229,7 +243,9 @@ class HashTable:
     try:
       values = tf.convert_to_tensor(values, tf.float32)
     except (TypeError, ValueError) as error:
-      raise ValueError(f"{what}: got {values!r}, wanted float32 [n, dim]") from error
+      raise ValueError(
+        f"{what}: got {reprlib.repr(values)}, wanted float32 [n, dim]"
+      ) from error
     wanted = tf.TensorShape([ids.shape.dims[0] if ids.shape.rank else None, self.dim])
     if not values.shape.is_compatible_with(wanted):
       raise ValueError(f"{what}: got shape {values.shape}, wanted {wanted}")
@@ -241,17 +257,23 @@ class HashTable:
       self._handle(),
       self._request(ids),
       self._values(values, "values", ids),
-      update_time=_seconds(None),
+      update_time=_seconds("update_time", None),
       mode=mode,
     )
 
 
-def _rate(learning_rate) -> tf.Tensor:
-  rate = tf.cast(learning_rate, tf.float32)
-  if rate.shape.num_elements() not in (1, None):
-    raise ValueError(f"learning_rate: got shape {rate.shape}, wanted one number")
-  return tf.reshape(rate, [1])
+def _number(what: str, value, dtype: tf.DType) -> tf.Tensor:
+  """One number as a scalar."""
+  try:
+    number = tf.convert_to_tensor(value)
+  except (OverflowError, TypeError, ValueError) as error:
+    raise ValueError(f"{what}: got {value!r}, wanted one number") from error
+  if not (number.dtype.is_integer or number.dtype.is_floating):
+    raise ValueError(f"{what}: got {value!r}, wanted one number")
+  if number.shape.num_elements() not in (1, None):
+    raise ValueError(f"{what}: got shape {number.shape}, wanted one number")
+  return tf.reshape(tf.cast(number, dtype), [])
 
 
-def _seconds(time) -> tf.Tensor:
-  return tf.cast(tf.timestamp() if time is None else time, tf.int64)
+def _seconds(what: str, time) -> tf.Tensor:
+  return _number(what, tf.timestamp() if time is None else time, tf.int64)

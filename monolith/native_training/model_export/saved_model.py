@@ -40,15 +40,8 @@ def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
     tf.compat.v1.train.get_or_create_global_step()
     receiver = _receiver(model)
     # Versions that one process has loaded side by side must not share tables.
-    graph = model_graph.build(
-      model,
-      receiver.features,
-      tf.estimator.ModeKeys.PREDICT,
-      tables_name=f"{model.p.name}/{os.path.basename(path)}",
-    )
-    signature = tf.compat.v1.saved_model.predict_signature_def(
-      receiver.receiver_tensors,
-      {head.name: head.pred for head in heads.heads_of(graph.spec)},
+    graph, signature = _build(
+      model, receiver, tables_name=f"{model.p.name}/{os.path.basename(path)}"
     )
     with tf.compat.v1.Session() as session:
       _restore_dense(session, checkpoint)
@@ -75,9 +68,11 @@ def keep_newest(export_dir_base: str, count: int) -> None:
 
 
 def check_exportable(model: MonolithModel) -> None:
-  """Raises what `export` would, for want of a `serving_input_receiver_fn`."""
+  """Raises what `export` would for want of a `serving_input_receiver_fn`, or of one
+  that has all that `model_fn` reads."""
   with tf.Graph().as_default():
-    _receiver(model)
+    tf.compat.v1.train.get_or_create_global_step()
+    _build(model, _receiver(model), model.p.name)
 
 
 def _receiver(model: MonolithModel):
@@ -88,6 +83,18 @@ def _receiver(model: MonolithModel):
       "tf.estimator.export.ServingInputReceiver"
     )
   return receiver
+
+
+def _build(model: MonolithModel, receiver, tables_name: str):
+  """The model over what its receiver yields, and the signature of that."""
+  graph = model_graph.build(
+    model, receiver.features, tf.estimator.ModeKeys.PREDICT, tables_name=tables_name
+  )
+  signature = tf.compat.v1.saved_model.predict_signature_def(
+    receiver.receiver_tensors,
+    {head.name: head.pred for head in heads.heads_of(graph.spec)},
+  )
+  return graph, signature
 
 
 def _new_folder(export_dir_base: str) -> str:

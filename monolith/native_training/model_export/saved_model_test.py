@@ -98,6 +98,19 @@ class SavedModelTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "'label'.*only user.*PREDICT"):
       Estimator(ReadsLabel.params().instantiate(), config).export_saved_model()
 
+  def test_what_cannot_be_exported_is_not_trained(self):
+    class ReadsLabel(Popularity):
+      def model_fn(self, features, mode):
+        return super().model_fn(features, mode), features["label"]
+
+    params = ReadsLabel.params()
+    params.serving.export_when_saving = True
+    config = RunnerConfig(model_dir=self.job.model_dir)
+    job = Estimator(params.instantiate(), config)
+    with self.assertRaisesRegex(ValueError, "'label'.*only user.*PREDICT"):
+      job.train(max_steps=1)
+    self.assertIsNone(job.latest_checkpoint())
+
   def test_exports_with_checkpoints(self):
     self.job.train(max_steps=20)
     self.assertLen(self._exports(), 2)

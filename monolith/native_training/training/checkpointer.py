@@ -7,8 +7,9 @@ import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
-from monolith.native_training.runtime.ops import loader
-from monolith.native_training.training import checkpoint
+from monolith.native_training.runtime.ops import core_errors, loader
+from monolith.native_training.training import checkpoint, progress_log
+from monolith.native_training.training.dense_variables import DenseVariables
 
 _SUCCESSOR = ".new"  # Behind the path of a checkpoint that replaces a complete one.
 
@@ -23,9 +24,7 @@ class Checkpointer:
 
   def __init__(self, embedding: ShardedEmbedding, max_to_keep: int = 10):
     self._max_to_keep = max_to_keep
-    self._saver = tf.compat.v1.train.Saver(
-      max_to_keep=None, save_relative_paths=True, sharded=True
-    )
+    self._dense = DenseVariables()
     self._tables = embedding.plan.tables
     sets = embedding.table_sets()
     ops = loader.ops()
@@ -94,8 +93,9 @@ class Checkpointer:
     """Writes a checkpoint where none is."""
     folder = checkpoint.tables_dir(path)
     tf.io.gfile.makedirs(folder)
-    rows = session.run(self._save, {self._file: folder + "/"})
-    self._saver.save(session, path, write_meta_graph=False, write_state=False)
+    with core_errors.told_plainly():
+      rows = session.run(self._save, {self._file: folder + "/"})
+    self._dense.save(session, path)
     manifest = {
       "format_version": checkpoint.FORMAT_VERSION,
       "global_step": step,
@@ -122,23 +122,24 @@ class Checkpointer:
       ValueError: a file is missing, damaged, from a newer version, or does not fit the
         model; the message names it.
     """
-    try:
-      self._restore_tables(session, path)
-      self._saver.restore(session, path)
-    except tf.errors.OpError as error:
-      raise ValueError(
-        f"checkpoint {path} cannot be restored: {error.message}"
-      ) from error
+    self._restore_tables(session, path)
+    self._dense.restore(session, path)
 
   def _restore_tables(self, session: tf.compat.v1.Session, path: str) -> None:
     manifest = checkpoint.read_manifest(path)
     wanted = {table.name for table in self._tables}
     for name in sorted(wanted.difference(manifest["tables"])):
       logging.warning("table %s begins empty: %s does not have it", name, path)
-    rows = sum(
-      int(n)
-      for n in session.run(self._restore, {self._files: checkpoint.table_files(path)})
-    )
+    files = checkpoint.table_files(path)
+    try:
+      restored = session.run(self._restore, {self._files: files})
+    except (tf.errors.AbortedError, tf.errors.UnavailableError):
+      raise  # A server is away; what is made of that is the session's matter.
+    except tf.errors.OpError as error:
+      raise ValueError(
+        f"checkpoint {path} cannot be restored: {core_errors.sentence_of(error)}"
+      ) from None
+    rows = sum(int(n) for n in restored)
     if wanted.issuperset(manifest["tables"]) and rows != manifest["rows"]:
       raise ValueError(
         f"checkpoint {path}: its files have {rows} rows, its manifest says "
@@ -149,18 +150,10 @@ class Checkpointer:
     """Takes what matches from another model's checkpoint: tables by name, dense
     variables by name and shape; the global step stays as it is."""
     self._restore_tables(session, path)
-    reader = tf.train.load_checkpoint(path)
-    shapes = reader.get_variable_to_shape_map()
-    step = tf.compat.v1.train.get_global_step()
-    taken = 0
-    for variable in tf.compat.v1.global_variables():
-      name = variable.op.name
-      if variable is step or shapes.get(name) != variable.shape.as_list():
-        continue
-      _, value = variable.initializer.inputs
-      session.run(variable.initializer, {value: reader.get_tensor(name)})
-      taken += 1
-    logging.info("warm start from %s: %d dense variables and the tables", path, taken)
+    taken = self._dense.take_matching(session, path)
+    progress_log.info(
+      "warm start from %s: %d dense variables and the tables", path, taken
+    )
 
   def _keep_newest(self, model_dir: str) -> None:
     paths = checkpoint.checkpoints(model_dir)

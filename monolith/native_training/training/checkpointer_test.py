@@ -53,7 +53,7 @@ class CheckpointerTest(absltest.TestCase):
   def test_a_failure_while_saving_a_step_again_leaves_the_one_that_is_there(self):
     path = self._save(1, 7)
     for broken in ("save", "write_manifest"):
-      where = self._checkpointer._saver if broken == "save" else checkpoint
+      where = self._checkpointer._dense if broken == "save" else checkpoint
       with mock.patch.object(where, broken, side_effect=OSError("no space left")):
         with self.assertRaisesRegex(OSError, "no space"):
           self._save(2, 7)

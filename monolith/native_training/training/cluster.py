@@ -61,9 +61,14 @@ class Cluster:
         raise ValueError(f"TF_CONFIG is not JSON ({error}): {config!r}") from None
     if not isinstance(config, Mapping):
       raise ValueError(f"TF_CONFIG: got {config!r}, wanted an object")
-    if not config.get("cluster"):
+    jobs, task = config.get("cluster"), config.get("task") or {}
+    if not jobs:
+      if not _is_of_first_worker(task):
+        raise ValueError(
+          f"TF_CONFIG task: got {task!r} without a cluster, in which only the chief or "
+          "worker 0 can be. Is the cluster missing?"
+        )
       return cls()
-    jobs, task = config["cluster"], config.get("task") or {}
     unknown = set(jobs) - set(_TYPES) if isinstance(jobs, Mapping) else {repr(jobs)}
     if unknown:
       raise ValueError(
@@ -218,6 +223,13 @@ class Cluster:
         del os.environ["TF_CONFIG"]
       else:
         os.environ["TF_CONFIG"] = before
+
+
+def _is_of_first_worker(task: Any) -> bool:
+  if not isinstance(task, Mapping):
+    return False
+  index = task.get("index", 0)
+  return task.get("type", "worker") in ("chief", "worker") and index == 0
 
 
 def _is_address(text: str) -> bool:

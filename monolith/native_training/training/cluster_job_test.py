@@ -3,6 +3,7 @@
 import glob
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
 
 _LIMIT_SECONDS = 240
 _LATE_SECONDS = 15
+_SERVER_IS_SILENT = r"parameter server 1 \(127.0.0.1:\d+\) has not answered for 20 s"
 _SERVER_IS_GONE = r"parameter server 0 \(127.0.0.1:\d+\) cannot be reached for 20 s"
 
 
@@ -27,6 +29,7 @@ class ClusterJobTest(absltest.TestCase):
     evaluator: bool = False,
     late: tuple[str, int] | None = None,
     kill: tuple[str, int] | None = None,
+    stop: tuple[str, int] | None = None,
   ) -> tuple[str, dict[tuple[str, int], tuple[int, str]]]:
     """Runs a job to its end, which every process must reach by itself.
 
@@ -36,9 +39,10 @@ class ClusterJobTest(absltest.TestCase):
       evaluator: whether there is one as well.
       late: the process that starts well after the others.
       kill: the process that is killed while it trains.
+      stop: the process that is stopped, but not ended, while it trains.
 
     Returns:
-      Its model_dir, and the exit code and log of each process that was not killed.
+      Its model_dir, and the exit code and log of each process that was left alone.
     """
     cluster = {
       name: [f"127.0.0.1:{port}" for port in local_cluster.free_ports(count)]
@@ -61,6 +65,12 @@ class ClusterJobTest(absltest.TestCase):
         killed, _ = processes.pop(kill)
         killed.kill()
         killed.wait()
+      if stop:
+        self._wait_for_checkpoint(model_dir)
+        stopped, _ = processes.pop(stop)
+        self.addCleanup(stopped.wait)
+        self.addCleanup(stopped.kill)
+        stopped.send_signal(signal.SIGSTOP)
       for task, (process, log) in processes.items():
         code = process.wait(timeout=_LIMIT_SECONDS)
         log.seek(0)
@@ -158,6 +168,26 @@ class ClusterJobTest(absltest.TestCase):
       self.assertFailed(outcomes["worker", i], _SERVER_IS_GONE)
     self.assertFailed(outcomes["ps", 1], "chief has not been heard of for 20 s")
 
+  def test_everybody_leaves_when_a_server_does_not_answer(self):
+    _, outcomes = self._outcomes(
+      {"worker": 2, "ps": 2},
+      "--endless",
+      "--save_checkpoints_steps=50",
+      "--worker_timeout_secs=20",
+      stop=("ps", 1),
+    )
+    for i in range(2):
+      self.assertFailed(outcomes["worker", i], "TimeoutError: " + _SERVER_IS_SILENT)
+    self.assertFailed(outcomes["ps", 0], "chief has not been heard of for 20 s")
+
+  def test_a_worker_that_fails_fails_the_job_when_the_others_are_done(self):
+    model_dir, outcomes = self._outcomes({"worker": 2, "ps": 1}, "--fail_worker=1")
+    why = "FileNotFoundError: the data of this worker are gone"
+    self.assertFailed(outcomes["worker", 1], why)
+    self.assertFailed(outcomes["worker", 0], f"RuntimeError: worker 1 failed: {why}")
+    self.assertEqual(outcomes["ps", 0][0], 0)
+    self.assertEqual(self._step(model_dir), EXAMPLES // BATCH_SIZE // 2)
+
   def assertFailed(self, outcome: tuple[int, str], message: str) -> None:
     code, log = outcome
     self.assertNotEqual(code, 0)
@@ -168,8 +198,13 @@ class ClusterJobTest(absltest.TestCase):
     self.assertBetween(self._step(model_dir), 60, 61)
 
   def test_one_worker_without_server(self):
-    model_dir = self._run({"worker": 1}, "--steps=30")
+    model_dir, outcomes = self._outcomes({"worker": 1}, "--steps=30")
+    code, log = outcomes["worker", 0]
+    self.assertEqual(code, 0, log[-3000:])
     self.assertEqual(self._step(model_dir), 30)
+    # Without any flag.
+    self.assertRegex(log, "saved .*model.ckpt-30 in .* s")
+    self.assertRegex(log, "restored .*model.ckpt-30")
 
 
 if __name__ == "__main__":

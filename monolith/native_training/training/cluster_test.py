@@ -95,6 +95,10 @@ class ClusterTest(parameterized.TestCase):
     ('{"cluster": {"worker": ["w:1"]}, "task": "worker"}', "task: got 'worker'"),
     ('{"cluster": {"worker": ["w:1"]}, "task": [0]}', r"task: got \[0\]"),
     (_config("worker", 0, worker=_WORKERS), "got 2 workers and no ps"),
+    (_config("worker", 1), "task: got .* without a cluster, in which only"),
+    (_config("ps", 0), "task: got .* without a cluster"),
+    (_config("evaluator", 0), "task: got .* without a cluster"),
+    ('{"task": ["worker", 0]}', "task: got .* without a cluster"),
   )
   def test_what_describes_no_cluster_is_refused(self, config, message):
     with self.assertRaisesRegex(ValueError, f"TF_CONFIG.*{message}"):

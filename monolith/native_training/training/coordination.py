@@ -1,26 +1,33 @@
 """How the processes of a job learn from each other that it is over.
 
 Workers report to a queue on the first server; the chief reads it. The chief has a queue
-on each server, where it says once a second that the job goes on, and at last, when all
-workers are done and it has saved, that it is over. A server that hears nothing for long
-leaves with an error. Workers that are done wait for a variable on the first server,
-which the chief initializes when it has saved.
+on each server, where it says again and again that the job goes on (`server_watch` does
+that), and at last, when all workers are done and it has saved, that it is over. A
+server that hears nothing for long leaves with an error. Workers that are done wait for
+a variable on the first server, which the chief initializes when it has saved. One that
+fails says why, so that the chief need not wait for it.
 """
 
+import contextlib
 import threading
 import time
 
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.training import progress_log
+from monolith.native_training.training.closable_session import (
+  ClosableSession,
+  sees_only,
+)
 from monolith.native_training.training.cluster import Cluster
 
 _POLL_SECS = 0.2
 _NOTICE_SECS = 10
-_KEEP_SECS = 1.0
 _REPORTS = "monolith_reports"
 _GOODBYE = -1  # In place of examples: the worker leaves.
 _GOODBYE_SECS = 5.0
+_LONGEST_REASON = 1000  # Characters.
 _CAPACITY = 1 << 20  # Reports wait here while the chief is away.
 
 
@@ -28,6 +35,45 @@ def _word_queue(device: str) -> tf.queue.FIFOQueue:
   """The chief's words to a server: whether the job is over."""
   with tf.device(device):
     return tf.queue.FIFOQueue(1024, [tf.bool], [[]], shared_name="monolith_words")
+
+
+def question(cluster: Cluster, server: int) -> tf.Operation:
+  """An op that a server answers at once. The chief's also tells it that the job goes
+  on."""
+  queue = _word_queue(cluster.ps_devices[server])
+  return queue.enqueue((False,)) if cluster.is_chief else queue.size().op
+
+
+def _reports_queue(cluster: Cluster) -> tf.queue.FIFOQueue:
+  """The workers' words to the chief: worker, examples, whether it is done, and why it
+  failed if it did."""
+  with tf.device(cluster.ps_devices[0]):
+    return tf.queue.FIFOQueue(
+      _CAPACITY,
+      [tf.int64, tf.int64, tf.bool, tf.string],
+      [[], [], [], []],
+      shared_name=_REPORTS,
+    )
+
+
+def report_failure(cluster: Cluster, target: str, error: Exception) -> None:
+  """Tells the chief why this worker leaves before it is done, if it can be told."""
+  reason = f"{cluster.task_type} {cluster.task_index} failed: {type(error).__name__}: "
+  reason += str(error)[:_LONGEST_REASON]
+  with tf.Graph().as_default() as graph:
+    report = (tf.constant(cluster.worker_index, tf.int64), tf.int64.min, False, reason)
+    put = _reports_queue(cluster).enqueue(report)
+  config = sees_only("/job:ps/task:0", cluster.worker_device)
+
+  def tell() -> None:
+    with contextlib.suppress(tf.errors.OpError):
+      with ClosableSession(target, graph=graph, config=config) as session:
+        session.run(put)
+
+  # Where the server is gone, a session waits for it whatever timeout it has.
+  telling = threading.Thread(target=tell, daemon=True)
+  telling.start()
+  telling.join(_GOODBYE_SECS)
 
 
 class JobReports:
@@ -45,13 +91,9 @@ class JobReports:
     self._done = [False] * cluster.num_workers
     self._last_report = [time.monotonic()] * cluster.num_workers
     self._gone: set[int] = set()
+    self._failures: dict[int, str] = {}
     with tf.device(cluster.ps_devices[0]):
-      queue = tf.queue.FIFOQueue(
-        _CAPACITY,
-        [tf.int64, tf.int64, tf.bool],
-        [[], [], []],
-        shared_name=_REPORTS,
-      )
+      queue = _reports_queue(cluster)
       self._size = queue.size()
       self._count = tf.compat.v1.placeholder(tf.int32, [])
       self._take = queue.dequeue_many(self._count)
@@ -68,40 +110,43 @@ class JobReports:
     self._report_examples = tf.compat.v1.placeholder(tf.int64, [])
     self._report_done = tf.compat.v1.placeholder(tf.bool, [])
     index = tf.constant(cluster.worker_index, tf.int64)
-    self._put = queue.enqueue((index, self._report_examples, self._report_done))
-    self._is_over = tf.compat.v1.placeholder(tf.bool, [])
-    self._tell_servers = [
-      _word_queue(device).enqueue((self._is_over,)) for device in cluster.ps_devices
+    self._put = queue.enqueue((index, self._report_examples, self._report_done, ""))
+    self._release_servers = [
+      _word_queue(device).enqueue((True,)) for device in cluster.ps_devices
     ]
-    self._keep_servers_at = 0.0
 
   def report(
     self, session: tf.compat.v1.Session, examples: int, done: bool = False
   ) -> None:
     """Tells the chief how many examples this worker has trained on, in all; the chief
-    also reads what others reported, and keeps the servers."""
+    also reads what others reported."""
     session.run(self._put, {self._report_examples: examples, self._report_done: done})
     if self._cluster.is_chief:
       self.job_examples(session)
-      self._keep_servers(session)
 
   def job_examples(self, session: tf.compat.v1.Session) -> int:
     """Examples that all workers have reported. Chief only."""
     waiting = session.run(self._size)
     if waiting:
       taken = session.run(self._take, {self._count: waiting})
-      for worker, examples, done in zip(*taken, strict=True):
+      for worker, examples, done, failure in zip(*taken, strict=True):
         self._last_report[worker] = time.monotonic()
         if examples == _GOODBYE:
           self._gone.add(int(worker))
           continue
+        if failure:
+          self._failures[worker] = failure.decode(errors="replace")
+          logging.warning("%s", self._failures[worker])
+          continue
+        self._failures.pop(worker, None)
         # A restarted worker counts from 0 again, and is not done until it says so.
         self._examples[worker] = int(examples)
         self._done[worker] = bool(done)
     return sum(self._examples)
 
   def wait_for_workers(self, session: tf.compat.v1.Session) -> None:
-    """Returns when every worker is done, or has not reported for the timeout."""
+    """Returns when every worker is done, has failed, or has not reported for the
+    timeout."""
     notice = time.monotonic() + _NOTICE_SECS
     begin = time.monotonic()
     while True:
@@ -110,13 +155,14 @@ class JobReports:
       silent = [
         now - max(last, begin) > self._timeout_secs for last in self._last_report
       ]
-      missing = [i for i, done in enumerate(self._done) if not done]
+      missing = [
+        i for i, done in enumerate(self._done) if not done and i not in self._failures
+      ]
       if all(silent[i] for i in missing):
         break
       if now > notice:
-        logging.info("waiting for worker %s", ", ".join(map(str, missing)))
+        progress_log.info("waiting for worker %s", ", ".join(map(str, missing)))
         notice = now + _NOTICE_SECS
-      self._keep_servers(session)
       time.sleep(_POLL_SECS)
     for i in missing:
       logging.warning(
@@ -125,11 +171,15 @@ class JobReports:
         self._timeout_secs,
       )
 
-  def end_job(self, session: tf.compat.v1.Session) -> None:
-    """Says that the last checkpoint is there: workers and servers leave. Chief only.
+  def failures(self) -> list[str]:
+    """Which workers have failed and did not come back, and why. Chief only."""
+    return list(self._failures.values())
 
-    Servers stay until the workers are gone, or a while, because a session whose servers
-    are gone takes long to close.
+  def end_job(self, session: tf.compat.v1.Session) -> None:
+    """Says that the last checkpoint is there: workers leave. Chief only.
+
+    Comes back when they are gone, or after a while, because a session whose servers are
+    gone takes long to close.
     """
     session.run(self._say_saved)
     patience = time.monotonic() + _GOODBYE_SECS
@@ -138,7 +188,10 @@ class JobReports:
     while not workers <= self._gone and time.monotonic() < patience:
       time.sleep(_POLL_SECS / 4)
       self.job_examples(session)
-    session.run(self._tell_servers, {self._is_over: True})
+
+  def release_servers(self, session: tf.compat.v1.Session) -> None:
+    """Lets the servers leave. Chief only."""
+    _say_at_last(session, self._release_servers)
 
   def wait_for_chief(self, session: tf.compat.v1.Session) -> bool:
     """Returns when the chief has ended the job, True, or the servers have left before
@@ -146,15 +199,23 @@ class JobReports:
     try:
       while not session.run(self._is_saved):
         time.sleep(_POLL_SECS)
-      session.run(self._put, {self._report_examples: _GOODBYE, self._report_done: True})
       return True
     except (tf.errors.AbortedError, tf.errors.UnavailableError):
       return False
 
-  def _keep_servers(self, session: tf.compat.v1.Session) -> None:
-    if time.monotonic() >= self._keep_servers_at:
-      self._keep_servers_at = time.monotonic() + _KEEP_SECS
-      session.run(self._tell_servers, {self._is_over: False})
+  def say_goodbye(self, session: tf.compat.v1.Session) -> None:
+    """Says that this worker leaves. Not for the chief."""
+    goodbye = {self._report_examples: _GOODBYE, self._report_done: True}
+    _say_at_last(session, self._put, goodbye)
+
+
+def _say_at_last(session: tf.compat.v1.Session, word, feed=None) -> None:
+  """Runs what nobody waits for any more."""
+  options = tf.compat.v1.RunOptions(timeout_in_ms=int(_GOODBYE_SECS * 1000))
+  try:
+    session.run(word, feed, options=options)
+  except tf.errors.OpError as error:
+    logging.warning("a server was not told that the job is over: %s", error.message)
 
 
 def serve_until_released(cluster: Cluster, target: str, timeout_secs: float) -> None:
@@ -168,7 +229,7 @@ def serve_until_released(cluster: Cluster, target: str, timeout_secs: float) -> 
   heard = time.monotonic()
   with tf.Graph().as_default() as graph:
     word = _word_queue(cluster.ps_devices[cluster.task_index]).dequeue()
-  config = tf.compat.v1.ConfigProto(device_filters=[cluster.worker_device])
+  config = sees_only(cluster.worker_device)
 
   def listen() -> None:
     nonlocal heard

@@ -84,6 +84,7 @@ class CoordinationTest(absltest.TestCase):
     leaving.join(1)
     self.assertTrue(leaving.is_alive(), "the worker did not wait for the chief")
     chief.end_job(chief_session)
+    chief.release_servers(chief_session)
     for server in servers:
       server.join(30)
       self.assertFalse(server.is_alive(), "a server did not leave")
@@ -110,6 +111,21 @@ class CoordinationTest(absltest.TestCase):
     restarted.report(restarted_session, 5, done=True)
     chief.report(chief_session, 0, done=True)
     chief.wait_for_workers(chief_session)
+
+  def test_a_worker_that_fails_is_not_waited_for(self):
+    chief, session = self._worker(0)
+    chief.job_examples(session)
+    cluster = self._cluster("worker", 1)
+    target = self._servers["worker", 1].target
+    coordination.report_failure(cluster, target, ValueError("no such data"))
+    chief.report(session, 10, done=True)
+    chief.wait_for_workers(session)
+    self.assertEqual(chief.failures(), ["worker 1 failed: ValueError: no such data"])
+
+    restarted, restarted_session = self._worker(1)
+    restarted.report(restarted_session, 5, done=True)
+    self.assertEqual(chief.job_examples(session), 15)
+    self.assertEmpty(chief.failures())
 
   def test_reports_do_not_pile_up(self):
     with mock.patch.object(coordination, "_CAPACITY", 10):

@@ -24,16 +24,20 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
     TimeoutError: it has given none for so long, and there is no final checkpoint.
   """
   seen = None
+  # What comes when the evaluator is there already is the running job's.
+  is_of_this_job = False
   leave_at = time.monotonic() + _RESUME_SECS
   chief = HeartbeatWatch(model_dir)
   while True:
     path = checkpoint.latest_checkpoint(model_dir)
     if path and path != seen:
-      if seen:
+      if is_of_this_job:
         leave_at = 0.0
+      is_of_this_job = True
       seen = path
       yield path
       continue
+    is_of_this_job = True
     if path and _is_final(path) and time.monotonic() >= leave_at:
       return
     if chief.silent_secs() > timeout_secs:

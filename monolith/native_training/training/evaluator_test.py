@@ -81,6 +81,11 @@ class NewCheckpointsTest(absltest.TestCase):
     self.assertEqual(self._steps(), [10])
     self.assertLess(self._now, 60)
 
+  def test_a_job_that_ends_while_it_watches_ends_it_at_once(self):
+    self._chief = {10: lambda: self._save(10, final=True)}
+    self.assertEqual(self._steps(), [10])
+    self.assertLess(self._now, 13)
+
   def test_a_final_mark_set_later_is_seen(self):
     self._save(10)
     path = os.path.join(self._dir, "model.ckpt-10")

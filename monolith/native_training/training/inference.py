@@ -59,7 +59,7 @@ def evaluate(
     examples = done = 0
     with restored.session(hooks) as session:
       with contextlib.suppress(tf.errors.OutOfRangeError):
-        while steps is None or done < steps:
+        while (steps is None or done < steps) and not session.should_stop():
           with core_errors.told_plainly():
             examples += int(session.run([batch_size, updates])[0])
           done += 1
@@ -116,7 +116,7 @@ def _metrics(graph: model_graph.ModelGraph, batch_size) -> dict[str, tuple]:
 def predict(
   model: MonolithModel,
   checkpoint: str,
-  predict_keys: Sequence[str] | str | None = None,
+  predict_keys: Sequence[str] | None = None,
   hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None = None,
   yield_single_examples: bool = True,
 ) -> Iterator[dict[str, Any]]:
@@ -124,19 +124,18 @@ def predict(
   with tf.Graph().as_default() as tf_graph:
     restored = _RestoredModel(model, tf.estimator.ModeKeys.PREDICT, checkpoint)
     predictions = {h.name: h.pred for h in heads.heads_of(restored.graph.spec)}
-    keys = [predict_keys] if isinstance(predict_keys, str) else predict_keys
-    for key in keys or ():
+    for key in predict_keys or ():
       if key not in predictions:
         raise ValueError(
           f"predict_keys: got {key!r}, the model's heads are {', '.join(predictions)}"
         )
-    if keys:
-      predictions = {key: predictions[key] for key in keys}
+    if predict_keys:
+      predictions = {key: predictions[key] for key in predict_keys}
     session = restored.session(hooks)
   # The graph is left before the first yield: the caller's own graph stays current.
   with contextlib.ExitStack() as stack:
     stack.callback(session.close)
-    while True:
+    while not session.should_stop():
       with tf_graph.as_default():
         try:
           with core_errors.told_plainly():

@@ -28,8 +28,9 @@ _HELP = {
   "log_step_count_steps": "Log loss and speed after so many of a worker's steps.",
   "save_summary_steps": "Write TensorBoard summaries after so many of the chief's "
   "steps.",
-  "worker_timeout_secs": "How long a worker may be silent: at its end the chief then "
-  "finishes without it, and servers that miss the chief leave with an error.",
+  "worker_timeout_secs": "How long another process may be silent: at its end the chief "
+  "finishes without a worker that is, servers that miss the chief leave with an error, "
+  "and so do workers that miss a server.",
   "admission_capacity": "Of a table with an occurrence threshold: how many ids without "
   "a row each server counts at a time, 8 bytes each.",
   "evict_every_hours": "Remove expired rows after so many hours of training, beside "
@@ -56,9 +57,10 @@ class RunnerConfig:
     checkpoints_max_to_keep: older checkpoints are removed.
     log_step_count_steps: a worker logs loss and speed after so many of its steps.
     save_summary_steps: summaries after so many of the chief's steps.
-    worker_timeout_secs: how long a worker may be silent. At its end the chief waits for
-      the others and then finishes without the silent ones; servers that miss the chief
-      leave with an error.
+    worker_timeout_secs: how long another process may be silent. At its end the chief
+      waits for the workers and then finishes without the silent ones; servers that miss
+      the chief leave with an error, and so do workers that miss a server. How long a
+      step or a checkpoint takes does not matter.
     admission_capacity: of a table with an `occurrence_threshold`: how many ids that
       have no row yet each server counts at a time. They take 8 bytes each; where there
       are more, those that have not occurred for longest are forgotten.

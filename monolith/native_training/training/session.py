@@ -5,45 +5,30 @@ that it is ready; everybody else waits for that word of all servers. A server th
 restarted has lost the word with all the rest.
 """
 
-import socket
-import sys
-import threading
 import time
 from collections.abc import Callable
 
 import tensorflow as tf
-from absl import logging
 
+from monolith.native_training.training import progress_log
 from monolith.native_training.training.checkpoint import step_of
 from monolith.native_training.training.checkpointer import Checkpointer
+from monolith.native_training.training.closable_session import (
+  ClosableSession,
+  sees_only,
+)
 from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.server_watch import ServerWatch
 
 _POLL_SECS = 0.2
 _NOTICE_SECS = 30
-_CLOSE_SECS = 5.0
 
 
 def session_config(cluster: Cluster) -> tf.compat.v1.ConfigProto:
   """Sees servers and itself only, so that workers need not wait for each other."""
-  config = tf.compat.v1.ConfigProto(allow_soft_placement=True)
   if cluster.is_distributed:
-    config.device_filters.extend(["/job:ps", cluster.worker_device])
-  return config
-
-
-class _ClosableSession(tf.compat.v1.Session):
-  """A session whose `close` comes back when a server is gone.
-
-  TensorFlow's own waits until the server is there again. Here that goes on in a thread,
-  which dies with the process.
-  """
-
-  def close(self):
-    if sys.is_finalizing():
-      return  # A thread would never begin, and the process takes all with it.
-    closing = threading.Thread(target=super().close, daemon=True)
-    closing.start()
-    closing.join(_CLOSE_SECS)
+    return sees_only("/job:ps", cluster.worker_device)
+  return sees_only()
 
 
 class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
@@ -57,7 +42,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     warm_start: given the session, changes initial values; not called after a restore.
     on_begin: called on the chief, before others begin, with the session and the global
       step that training begins with.
-    timeout_secs: how long to wait for servers that cannot be reached.
+    watch: over the servers, where there are any.
   """
 
   def __init__(
@@ -68,7 +53,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     find_checkpoint: Callable[[], str | None],
     warm_start: Callable[[tf.compat.v1.Session], None] | None = None,
     on_begin: Callable[[tf.compat.v1.Session, int], None] | None = None,
-    timeout_secs: float = 600.0,
+    watch: ServerWatch | None = None,
   ):
     self._cluster = cluster
     self._target = target
@@ -76,7 +61,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     self._find_checkpoint = find_checkpoint
     self._warm_start = warm_start
     self._on_begin = on_begin
-    self._timeout_secs = timeout_secs
+    self._watch = watch
     self._init = tf.compat.v1.global_variables_initializer()
     ready = _ready_words(cluster)
     self._say_ready = tf.group([word.initializer for word in ready])
@@ -86,9 +71,12 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     )
 
   def create_session(self) -> tf.compat.v1.Session:
-    wait_for_servers(self._cluster, self._timeout_secs)
-    session = _ClosableSession(self._target, config=session_config(self._cluster))
+    if self._watch:
+      self._watch.wait_for_servers()
+    session = ClosableSession(self._target, config=session_config(self._cluster))
     try:
+      if self._watch:
+        self._watch.closes(session)
       if self._cluster.is_chief:
         self._initialize(session)
         session.run(self._say_ready)
@@ -106,7 +94,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
       self._on_begin(session, step_of(checkpoint) if checkpoint else 0)
     if checkpoint:
       self._checkpointer.restore(session, checkpoint)
-      logging.info("restored %s", checkpoint)
+      progress_log.info("restored %s", checkpoint)
       return
     self._checkpointer.clear_tables(session)
     session.run(self._init)
@@ -117,7 +105,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     notice = time.monotonic() + _NOTICE_SECS
     while not session.run(self._is_ready):
       if time.monotonic() > notice:
-        logging.info("still waiting for the chief to initialize the model")
+        progress_log.info("still waiting for the chief to initialize the model")
         notice += _NOTICE_SECS
       time.sleep(_POLL_SECS)
 
@@ -137,37 +125,3 @@ def _ready_words(cluster: Cluster) -> list[tf.Variable]:
       )
     words.append(word)
   return words
-
-
-def wait_for_servers(cluster: Cluster, timeout_secs: float) -> None:
-  """Returns when every parameter server can be reached.
-
-  Raises:
-    TimeoutError: one cannot; the message names it.
-  """
-  begin = time.monotonic()
-  notice = begin + _NOTICE_SECS
-  for i, address in enumerate(cluster.ps):
-    while (problem := _connection_problem(address)) is not None:
-      name = f"parameter server {i} ({address})"
-      now = time.monotonic()
-      if now - begin > timeout_secs:
-        raise TimeoutError(
-          f"{name} cannot be reached for {timeout_secs:.0f} s: {problem}. Is it "
-          "running, and is its address in TF_CONFIG right? A job whose chief has left "
-          "or died has no servers any more"
-        )
-      if now > notice:
-        logging.info("still waiting for %s: %s", name, problem)
-        notice = now + _NOTICE_SECS
-      time.sleep(_POLL_SECS)
-
-
-def _connection_problem(address: str) -> str | None:
-  """Why nobody answers at `host:port`; None where somebody does."""
-  host, port = address.rsplit(":", 1)
-  try:
-    socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
-  except OSError as error:
-    return str(error)
-  return None

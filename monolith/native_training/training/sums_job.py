@@ -18,6 +18,7 @@ BATCH_SIZE = 16
 EXAMPLES = 3200
 
 _ENDLESS = flags.DEFINE_bool("endless", False, "Read the data again and again.")
+_FAIL_WORKER = flags.DEFINE_integer("fail_worker", None, "Worker whose data fail.")
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "Global step to stop at.")
 _STEPS = flags.DEFINE_integer("steps", None, "Global steps to go.")
 
@@ -31,6 +32,8 @@ class Sums(MonolithModel):
     dataset = tf.data.Dataset.from_tensor_slices(data)
     if mode == tf.estimator.ModeKeys.TRAIN:
       env = json.loads(os.environ["TF_CONFIG"])
+      if env["task"]["index"] == _FAIL_WORKER.value:
+        raise FileNotFoundError("the data of this worker are gone")
       dataset = dataset.shard(len(env["cluster"]["worker"]), env["task"]["index"])
       dataset = dataset.repeat(None if _ENDLESS.value else 1)
     return dataset.batch(BATCH_SIZE, drop_remainder=True)

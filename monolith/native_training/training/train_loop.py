@@ -13,16 +13,18 @@ from monolith.native_training.runtime.ops import core_errors
 from monolith.native_training.training import (
   checkpoint,
   checkpointer,
+  coordination,
   eviction,
   heartbeat,
   model_graph,
+  progress_log,
   train_step,
 )
 from monolith.native_training.training.cluster import Cluster
-from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.placement import device_setter
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
+from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.session import ReadySessionCreator
 
 _DEFAULT_SAVE_SECS = 600.0
@@ -82,6 +84,7 @@ class TrainLoop:
     self._target = target
     self._warm_start_from = warm_start_from
     self._on_save = on_save
+    self._watch: ServerWatch | None = None
     self._job_limit: int | None = None  # Where the job stops, once that is known.
 
   def run(
@@ -99,8 +102,29 @@ class TrainLoop:
 
     Returns:
       The global step reached.
+
+    Raises:
+      RuntimeError: on the chief, a worker has failed; the job went on without it, and
+        what was trained is saved.
     """
-    with tf.Graph().as_default():
+    try:
+      return self._run(steps, max_steps, hooks)
+    except Exception as error:
+      if self._cluster.is_distributed and not self._cluster.is_chief:
+        coordination.report_failure(self._cluster, self._target, error)
+      raise
+
+  def _run(
+    self,
+    steps: int | None,
+    max_steps: int | None,
+    hooks: Sequence[tf.compat.v1.train.SessionRunHook],
+  ) -> int:
+    with tf.Graph().as_default(), contextlib.ExitStack() as stack:
+      if self._cluster.is_distributed:
+        self._watch = stack.enter_context(
+          ServerWatch(self._cluster, self._target, self._config.worker_timeout_secs)
+        )
       with tf.compat.v1.device(device_setter(self._cluster)):
         self._build()
       creator = ReadySessionCreator(
@@ -110,16 +134,15 @@ class TrainLoop:
         self._checkpoint_to_resume,
         self._warm_start if self._warm_start_from else None,
         lambda session, step: self._set_limit(session, step, steps, max_steps),
-        self._config.worker_timeout_secs,
+        self._watch,
       )
-      with contextlib.ExitStack() as stack:
-        if self._saves and self._cluster.is_given:
-          stack.enter_context(heartbeat.beating(self._config.model_dir))
-        session = tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks))
-        stack.enter_context(session)
-        if self._cluster.is_chief:
-          stack.enter_context(self._eviction.beside_training(session._tf_sess))
-        return self._train(session)
+      if self._saves and self._cluster.is_given:
+        stack.enter_context(heartbeat.beating(self._config.model_dir))
+      session = tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks))
+      stack.enter_context(session)
+      if self._cluster.is_chief:
+        stack.enter_context(self._eviction.beside_training(session._tf_sess))
+      return self._train(session)
 
   def _build(self) -> None:
     self._global_step = tf.compat.v1.train.get_or_create_global_step()
@@ -150,7 +173,9 @@ class TrainLoop:
     self._limit_is_set = self._limit.is_initialized()
     self._reports = None
     if self._cluster.is_distributed:
-      self._reports = JobReports(self._cluster, self._config.worker_timeout_secs)
+      self._reports = coordination.JobReports(
+        self._cluster, self._config.worker_timeout_secs
+      )
 
   def _checkpoint_to_resume(self) -> str | None:
     path = checkpoint.latest_checkpoint(self._config.model_dir)
@@ -252,7 +277,7 @@ class TrainLoop:
     self._report_evicted(step, progress)
     progress.evicted(step, self._eviction.run(session))
     path = self._checkpointer.save(session, self._config.model_dir, step, final)
-    logging.info("saved %s in %.1f s", path, time.monotonic() - begin)
+    progress_log.info("saved %s in %.1f s", path, time.monotonic() - begin)
     progress.tables(step, self._checkpointer.table_stats(session))
     if self._on_save:
       self._on_save(path)
@@ -291,7 +316,18 @@ class TrainLoop:
     """The chief lets everybody leave; others wait for its last checkpoint."""
     if self._cluster.is_chief:
       self._reports.end_job(session)
-    elif not self._reports.wait_for_chief(session):
+      self._watch.stop()
+      self._reports.release_servers(session)
+      failures = self._reports.failures()
+      if failures:
+        raise RuntimeError(
+          f"{'; '.join(failures)}. The job went on without it to its end, which is "
+          f"saved in {self._config.model_dir}"
+        )
+    elif self._reports.wait_for_chief(session):
+      self._watch.stop()
+      self._reports.say_goodbye(session)
+    else:
       path = checkpoint.latest_checkpoint(self._config.model_dir)
       if not path or not checkpoint.is_final(path):
         raise RuntimeError(

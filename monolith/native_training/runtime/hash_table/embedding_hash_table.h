@@ -125,7 +125,8 @@ class EmbeddingHashTable {
                       Executor& executor = InlineExecutor::Get());
 
   // Adds to embeddings, if all values are finite; a new row starts at its
-  // initial value. All values of a repeated id are added, in their order.
+  // initial value. All values of a repeated id are added, in their order. Sums
+  // stay within the largest finite float.
   absl::Status AssignAdd(absl::Span<const int64_t> ids,   // (n)
                          absl::Span<const float> values,  // (n, dim)
                          uint32_t update_time,

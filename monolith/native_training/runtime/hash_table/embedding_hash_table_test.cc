@@ -71,6 +71,14 @@ TEST(EmbeddingHashTableTest, AllAddedValuesOfARepeatedIdCount) {
   EXPECT_THAT(LookupAll(*table, {4}), ElementsAre(106));
 }
 
+TEST(EmbeddingHashTableTest, SumsStayFinite) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  auto table = MakeTable(OneSegment(2, kSgd));
+  ASSERT_TRUE(table->Assign({4}, {kLargest, -kLargest}, 0).ok());
+  ASSERT_TRUE(table->AssignAdd({4, 4}, {3e38f, -3e38f, 0, 1e38f}, 0).ok());
+  EXPECT_THAT(LookupAll(*table, {4}), ElementsAre(kLargest, -kLargest + 1e38f));
+}
+
 TEST(EmbeddingHashTableTest, GradientsOfARepeatedIdAreSummedThenAppliedOnce) {
   auto table = MakeTable(OneSegment(
       1,

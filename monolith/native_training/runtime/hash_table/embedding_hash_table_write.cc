@@ -5,6 +5,7 @@
 #include <shared_mutex>
 
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_table/clamped_sum.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/finite_check.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
@@ -85,8 +86,7 @@ absl::Status EmbeddingHashTable::AssignAdd(absl::Span<const int64_t> ids,
                         schema_->InitEmbedding(ids[position], row);
                         schema_->InitState(row);
                       }
-                      const float* const value = values.data() + position * dim;
-                      for (size_t i = 0; i < dim; ++i) row[i] += value[i];
+                      AddClamped(values.data() + position * dim, dim, row);
                       *arena_->UpdateTime(slot.row) = update_time;
                     });
 }

@@ -5,22 +5,14 @@
 #include <functional>
 #include <limits>
 
+#include "monolith/native_training/runtime/hash_table/clamped_sum.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
-#include "monolith/native_training/runtime/simd/vectorized_loop.h"
 
 namespace monolith {
 namespace {
 
 constexpr uint32_t kEmpty = 0xffffffff;
-
-// sum += values, within float's finite range.
-void AddClamped(const float* values, size_t n, float* sum) {
-  constexpr float kLargest = std::numeric_limits<float>::max();
-  VectorizedLoop(static_cast<int>(n), [=](int i) MONOLITH_INLINE {
-    sum[i] = std::max(-kLargest, std::min(kLargest, sum[i] + values[i]));
-  });
-}
 
 void AddOccurrences(uint32_t more, uint32_t* occurrences) {
   constexpr uint32_t kMost = std::numeric_limits<uint32_t>::max();

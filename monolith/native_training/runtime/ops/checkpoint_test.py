@@ -221,6 +221,13 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
       damaged[-1][at] ^= 1 << random.integers(8)
     self.assertRefused(file, damaged, "")
 
+  def test_a_file_with_anything_behind_its_footer_is_refused(self):
+    file = self.save_one()
+    with open(file, "rb") as f:
+      content = f.read()
+    surplus = [content + bytes(n) for n in (1, 4, 11, 12, 13, 100)]
+    self.assertRefused(file, surplus, "something follows its footer")
+
   @parameterized.parameters(
     (lambda r: r[:1] + r[2:], "but its footer says"),
     (lambda r: r[1:], "does not start with a table file's header"),

@@ -48,12 +48,25 @@ class PlainOps:
   def __getattr__(self, name: str) -> Any:
     op = getattr(self._ops, name)
 
+    # AutoGraph would look for the source of `op`, which has none, and warn.
+    @tf.autograph.experimental.do_not_convert
     @functools.wraps(op)
     def call(*inputs, **attributes):
       with told_plainly():
         return op(*inputs, **attributes)
 
     return call
+
+
+def sentence_of(error: tf.errors.OpError) -> str:
+  """What the op said whose failing led to an error, in a session."""
+  text, cause = error.message, error
+  while cause is not None:
+    if isinstance(cause, tf.errors.OpError):
+      text = cause.message
+    cause = cause.__context__
+  in_session = _IN_SESSION.search(text)
+  return in_session["sentence"] if in_session else text
 
 
 def _sentence(error: tf.errors.OpError) -> str | None:

@@ -50,6 +50,13 @@ class CoreErrorsTest(tf.test.TestCase):
     handle = testing.table_set(testing.config(mov=[testing.segment(1, value=2.0)]))
     self.assertAllEqual(ops.monolith_lookup(handle, testing.request([7])), [2.0])
 
+  def test_in_a_function_without_a_warning(self):
+    ops = core_errors.PlainOps(loader.ops())
+    handle = testing.table_set(testing.config(mov=[testing.segment(1, value=2.0)]))
+    function = tf.function(lambda: ops.monolith_lookup(handle, testing.request([7])))
+    with self.assertNoLogs("tensorflow", "WARNING"):
+      self.assertAllEqual(function(), [2.0])
+
 
 if __name__ == "__main__":
   tf.test.main()

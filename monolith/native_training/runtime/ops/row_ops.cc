@@ -31,7 +31,8 @@ request: [num_tables + num_ids]. The number of ids of each table, then the ids,
 values: [sum over tables of ids * dim]. One row per id.
 update_time: scalar. Now, in seconds since the epoch: rows expire by it.
 mode: 'set': the rows become `values`, the last one of a repeated id.
-  'add': all values are added; a new row starts at its initial value.
+  'add': all values are added; a new row starts at its initial value. Sums stay
+  within the largest finite float.
 )doc");
 
 REGISTER_OP("MonolithErase")

@@ -167,7 +167,8 @@ class EmbeddingTable:
     """Adds to rows, a new one beginning at its initial value.
 
     Args:
-      ids: int64 `[n]`; what is added to a repeated id is summed.
+      ids: int64 `[n]`; what is added to a repeated id is summed. Sums stay within the
+        largest finite float.
       values: float32 `[n, dim]`, finite.
       update_time: seconds since 1970, for expiry; default now.
     """

@@ -54,6 +54,7 @@ class TableFileReader {
 
   const std::string file_;
   std::unique_ptr<tensorflow::RandomAccessFile> source_;
+  uint64_t size_ = 0;  // Bytes of the file.
   tensorflow::io::SequentialRecordReader records_;
   tensorflow::tstring record_;
   TableFileHeader header_;

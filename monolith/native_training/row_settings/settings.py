@@ -1,4 +1,4 @@
-"""Groups of settings that are checked when they are made: what `entry.py` builds on.
+"""Groups of settings that are checked when they are made: what all of them here are.
 
 @dataclasses.dataclass(frozen=True)
 class Decay(Settings):

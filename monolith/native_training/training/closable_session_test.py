@@ -8,10 +8,10 @@ from absl.testing import absltest
 _PROGRAM = """
 import gc
 import tensorflow as tf
-from monolith.native_training.training import session
+from monolith.native_training.training import closable_session
 
 gc.disable()
-cycle = [session._ClosableSession(graph=tf.Graph())]
+cycle = [closable_session.ClosableSession(graph=tf.Graph())]
 cycle.append(cycle)
 """
 

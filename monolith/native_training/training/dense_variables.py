@@ -1,0 +1,103 @@
+"""The dense variables of a checkpoint, in TensorFlow's own format."""
+
+import tensorflow as tf
+
+from monolith.native_training.runtime.ops import core_errors
+
+_SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
+
+
+class DenseVariables:
+  """Saves and restores the default graph's global variables.
+
+  Errors name the checkpoint's files: PATH.index and PATH.data-*.
+  """
+
+  def __init__(self):
+    self._saver = tf.compat.v1.train.Saver(
+      max_to_keep=None, save_relative_paths=True, sharded=True
+    )
+    self._variables = tf.compat.v1.global_variables()
+    self._step = tf.compat.v1.train.get_global_step()
+
+  def save(self, session: tf.compat.v1.Session, path: str) -> None:
+    """Writes the files.
+
+    Raises:
+      tf.errors.OpError: they cannot be written.
+    """
+    try:
+      self._saver.save(session, path, write_meta_graph=False, write_state=False)
+    except tf.errors.OpError as error:
+      message = f"cannot save {_files(path)}: {core_errors.sentence_of(error)}"
+      raise type(error)(error.node_def, None, message) from None
+
+  def restore(self, session: tf.compat.v1.Session, path: str) -> None:
+    """Reads the files.
+
+    Raises:
+      ValueError: a file is missing or damaged, or does not fit the model.
+    """
+    self._check_fit(path)
+    try:
+      self._saver.restore(session, path)
+    except _SERVER_IS_AWAY:
+      raise
+    except tf.errors.OpError as error:
+      raise _unreadable(path, core_errors.sentence_of(error)) from None
+
+  def take_matching(self, session: tf.compat.v1.Session, path: str) -> int:
+    """Reads the variables that another model's files have with the same name and shape,
+    but for the global step; returns how many.
+
+    Raises:
+      ValueError: a file is missing or damaged.
+    """
+    reader = _reader(path)
+    shapes = reader.get_variable_to_shape_map()
+    taken = 0
+    for variable in self._variables:
+      name = variable.op.name
+      if variable is self._step or shapes.get(name) != variable.shape.as_list():
+        continue
+      try:
+        restored = reader.get_tensor(name)
+      except (RuntimeError, tf.errors.OpError) as error:
+        raise _unreadable(path, str(error)) from None
+      _, value = variable.initializer.inputs
+      session.run(variable.initializer, {value: restored})
+      taken += 1
+    return taken
+
+  def _check_fit(self, path: str) -> None:
+    """TensorFlow says at length what is missing, and nothing of another shape."""
+    shapes = _reader(path).get_variable_to_shape_map()
+    problems = []
+    for variable in self._variables:
+      if getattr(variable, "_save_slice_info", None) is not None:
+        continue  # Part of a variable, saved under the whole one's name.
+      name = variable.op.name
+      if name not in shapes:
+        problems.append(f"variable {name} is not there")
+      elif not variable.shape.is_compatible_with(shapes[name]):
+        problems.append(
+          f"variable {name} has shape {shapes[name]} there and {variable.shape} in the "
+          "model"
+        )
+    if problems:
+      raise ValueError(f"{path}.index does not fit the model: {'; '.join(problems)}")
+
+
+def _reader(path: str):
+  try:
+    return tf.train.load_checkpoint(path)
+  except (RuntimeError, ValueError, tf.errors.OpError) as error:
+    raise _unreadable(path, str(error)) from None
+
+
+def _unreadable(path: str, reason: str) -> ValueError:
+  return ValueError(f"cannot restore {_files(path)}: {reason}")
+
+
+def _files(path: str) -> str:
+  return f"the dense variables ({path}.index, {path}.data-*)"

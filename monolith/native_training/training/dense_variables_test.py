@@ -1,0 +1,64 @@
+import os
+
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.training.dense_variables import DenseVariables
+
+
+class DenseVariablesTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self._path = os.path.join(self.create_tempdir().full_path, "model.ckpt-1")
+    self._in_model(a=[2], b=[], do=lambda dense, s: dense.save(s, self._path))
+
+  def _in_model(self, do, **shapes):
+    """Does something in a model of variables of ones."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      for name, shape in shapes.items():
+        tf.compat.v1.get_variable(name, initializer=tf.ones(shape), use_resource=True)
+      dense = DenseVariables()
+      session.run(tf.compat.v1.global_variables_initializer())
+      return do(dense, session)
+
+  def _assert_refused(self, message: str, **shapes) -> None:
+    with self.assertRaisesRegex(ValueError, f"{self._path}.*{message}") as raised:
+      self._in_model(lambda dense, s: dense.restore(s, self._path), **shapes)
+    self.assertLen(str(raised.exception).splitlines(), 1)
+
+  def _data(self) -> str:
+    return self._path + ".data-00000-of-00001"
+
+  def test_variables_that_do_not_fit_are_named(self):
+    self._assert_refused(
+      r"\.index does not fit .*: variable a has shape \[2\] there and \(3,\) in the "
+      "model; variable c is not there",
+      a=[3],
+      c=[],
+    )
+
+  def test_missing_files_are_named(self):
+    os.remove(self._data())
+    self._assert_refused(f"{self._data()}; No such file", a=[2])
+    os.remove(self._path + ".index")
+    self._assert_refused("any matching files", a=[2])
+
+  def test_damaged_files_are_named(self):
+    with open(self._data(), "r+b") as file:
+      file.write(b"\x99")
+    self._assert_refused("Checksum does not match", a=[2], b=[])
+    with open(self._path + ".index", "r+b") as file:
+      file.truncate(10)
+    self._assert_refused("too short", a=[2])
+
+  def test_a_folder_that_cannot_be_written_to_is_named(self):
+    # A folder in which root too can make no file.
+    with self.assertRaisesRegex(
+      tf.errors.OpError, r"cannot save .*/proc/self/model.ckpt-1.index.*No such file"
+    ) as raised:
+      self._in_model(lambda dense, s: dense.save(s, "/proc/self/model.ckpt-1"), a=[2])
+    self.assertLen(str(raised.exception).splitlines(), 1)
+
+
+if __name__ == "__main__":
+  absltest.main()
