@@ -29,11 +29,10 @@ namespace monolith {
 //            happens. None before the first trial.
 //   early    an id is admitted too early only by being taken for another: less
 //            than 1 in 20,000 ids at full capacity.
-//   late     an id is admitted late only if its trial was forgotten, which is
-//   so
-//            when about 1.4 times the capacity of other ids have gone on trial
-//            since it last occurred. Before `capacity` other ids have occurred,
-//            less than 1 trial in 5,000 is forgotten.
+//   late     an id is admitted late only if its trial was forgotten: when about
+//            1.4 times the capacity of other ids have gone on trial since it
+//            last occurred. Before `capacity` other ids have occurred, less
+//            than 1 trial in 5,000 is forgotten.
 // occurrence_filter_benchmark prints both rates.
 //
 // Thread safety: guard Admit, Clear, ImportTrials and ExportTrials like the
@@ -42,8 +41,9 @@ namespace monolith {
 //
 // Example:
 //   OccurrenceFilter filter(capacity, kNumStripes);
-//   auto admitted = filter.Admit(HashId(id), /*occurrences=*/1,
-//   /*threshold=*/5); if (admitted.ok() && *admitted) Insert(id);
+//   const int occurrences = 1, threshold = 5;
+//   auto admitted = filter.Admit(HashId(id), occurrences, threshold);
+//   if (admitted.ok() && *admitted) Insert(id);
 class OccurrenceFilter {
  public:
   // A trial as it is stored: of meaning only to a filter of the same capacity

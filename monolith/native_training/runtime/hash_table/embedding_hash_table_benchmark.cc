@@ -2,11 +2,14 @@
 // rows from a plain array of the same size, with prefetching as well.
 //
 //   tools/bazel run :embedding_hash_table_benchmark --
-//   --benchmark_filter=ids:10000000
+//   --benchmark_filter='uniform/ids:10000000/dim:32/batch:65536'
 //
-// Arguments: number of ids, dim, batch, threads. items_per_second counts ids.
+// Arguments: number of ids, dim, batch, how many of 100 ids have a row,
+// threads. items_per_second counts ids. All of them take about ten minutes and
+// 6 GB.
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -68,39 +71,76 @@ EmbeddingHashTable& FilledTable(int64_t num_ids, int dim,
   return *table;
 }
 
-// The same numbers in [0, num_ids) for every benchmark of one size.
-std::vector<std::vector<int64_t>> MakeBatches(int64_t num_ids, int64_t batch) {
+enum class Draw { kUniform, kZipf };
+
+constexpr double kZipfExponent = 1.05;
+
+// Entry r: the mass of ranks up to r, of which rank r has r^-1.05. One is kept.
+const std::vector<double>& ZipfMass(int64_t num_ids) {
+  static std::vector<double> mass;
+  if (static_cast<int64_t>(mass.size()) == num_ids) return mass;
+  mass.resize(static_cast<size_t>(num_ids));
+  double sum = 0;
+  for (size_t rank = 0; rank < mass.size(); ++rank) {
+    sum += std::pow(static_cast<double>(rank + 1), -kZipfExponent);
+    mass[rank] = sum;
+  }
+  return mass;
+}
+
+// The same numbers for every benchmark of these arguments. Rows have numbers
+// from 0 to num_ids - 1; of 100 numbers, 100 - hit_percent are higher.
+std::vector<std::vector<int64_t>> MakeBatches(Draw draw, int64_t num_ids,
+                                              int64_t batch,
+                                              int64_t hit_percent) {
   std::mt19937_64 random(42);
+  const auto next = [&]() -> int64_t {
+    if (draw == Draw::kUniform) {
+      return static_cast<int64_t>(ReduceToRange(random(), num_ids));
+    }
+    const std::vector<double>& mass = ZipfMass(num_ids);
+    const double drawn =
+        std::uniform_real_distribution<double>(0, mass.back())(random);
+    const int64_t rank =
+        std::lower_bound(mass.begin(), mass.end(), drawn) - mass.begin();
+    // Frequent rows are not neighbours.
+    return static_cast<int64_t>(
+        ReduceToRange(MixBits(static_cast<uint64_t>(rank)), num_ids));
+  };
   std::vector<std::vector<int64_t>> batches(kBatches);
   for (auto& numbers : batches) {
     for (int64_t i = 0; i < batch; ++i) {
-      numbers.push_back(static_cast<int64_t>(ReduceToRange(random(), num_ids)));
+      const int64_t number = next();
+      const bool has_row =
+          static_cast<int64_t>(ReduceToRange(random(), 100)) < hit_percent;
+      numbers.push_back(has_row ? number : number + num_ids);
     }
   }
   return batches;
 }
 
-std::vector<std::vector<int64_t>> MakeIdBatches(int64_t num_ids,
-                                                int64_t batch) {
-  auto batches = MakeBatches(num_ids, batch);
+std::vector<std::vector<int64_t>> MakeIdBatches(Draw draw,
+                                                const benchmark::State& state) {
+  auto batches =
+      MakeBatches(draw, state.range(0), state.range(2), state.range(3));
   for (auto& numbers : batches) {
     for (int64_t& number : numbers) number = NthId(number);
   }
   return batches;
 }
 
-void RawGather(benchmark::State& state) {
+void RawGather(benchmark::State& state, Draw draw) {
   const int64_t num_ids = state.range(0);
   const size_t dim = static_cast<size_t>(state.range(1));
   const int64_t batch = state.range(2);
-  ThreadPoolExecutor executor(static_cast<int>(state.range(3)));
+  ThreadPoolExecutor executor(static_cast<int>(state.range(4)));
   const size_t bytes = dim * sizeof(float);
   auto memory =
       ZeroedMemory::Create(num_ids * bytes, ZeroedMemory::Pages::kHuge);
   if (!memory.ok()) return state.SkipWithError("no memory");
   float* const rows = static_cast<float*>(memory->data());
   std::memset(rows, 1, num_ids * bytes);
-  const auto batches = MakeBatches(num_ids, batch);
+  const auto batches = MakeBatches(draw, num_ids, batch, 100);
   std::vector<float> values(batch * dim);
   constexpr int64_t kChunk = 4096;
   int next = 0;
@@ -130,14 +170,13 @@ void RawGather(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * batch);
 }
 
-void Lookup(benchmark::State& state, const char* optimizer, double hit_rate) {
+void Lookup(benchmark::State& state, const char* optimizer, Draw draw) {
   const int64_t num_ids = state.range(0);
   const int dim = static_cast<int>(state.range(1));
   const int64_t batch = state.range(2);
-  ThreadPoolExecutor executor(static_cast<int>(state.range(3)));
+  ThreadPoolExecutor executor(static_cast<int>(state.range(4)));
   const EmbeddingHashTable& table = FilledTable(num_ids, dim, optimizer);
-  const auto batches =
-      MakeIdBatches(static_cast<int64_t>(num_ids / hit_rate), batch);
+  const auto batches = MakeIdBatches(draw, state);
   std::vector<float> values(batch * dim);
   int next = 0;
   for (auto _ : state) {
@@ -151,13 +190,13 @@ void Lookup(benchmark::State& state, const char* optimizer, double hit_rate) {
       static_cast<double>(table.memory_bytes()) / table.size();
 }
 
-void Train(benchmark::State& state, const char* optimizer) {
+void Train(benchmark::State& state, const char* optimizer, Draw draw) {
   const int64_t num_ids = state.range(0);
   const int dim = static_cast<int>(state.range(1));
   const int64_t batch = state.range(2);
-  ThreadPoolExecutor executor(static_cast<int>(state.range(3)));
+  ThreadPoolExecutor executor(static_cast<int>(state.range(4)));
   EmbeddingHashTable& table = FilledTable(num_ids, dim, optimizer);
-  const auto batches = MakeIdBatches(num_ids, batch);
+  const auto batches = MakeIdBatches(draw, state);
   const std::vector<float> gradients(batch * dim, 0.01f);
   int next = 0;
   for (auto _ : state) {
@@ -170,26 +209,58 @@ void Train(benchmark::State& state, const char* optimizer) {
       static_cast<double>(table.memory_bytes()) / table.size();
 }
 
-void Sweep(benchmark::internal::Benchmark* benchmark) {
-  benchmark->ArgNames({"ids", "dim", "batch", "threads"});
+// Table by table, as one is kept.
+void RegisterAll() {
+  struct Named {
+    const char* name;
+    Draw draw;
+  };
   for (int64_t ids : {1000000, 10000000}) {
-    for (int64_t batch : {1024, 65536}) {
-      for (int64_t threads : {1, 2}) {
-        benchmark->Args({ids, 32, batch, threads});
+    for (int64_t dim : {8, 32, 64}) {
+      const auto sweep = [&](const std::string& name, auto run,
+                             std::vector<int64_t> hit_percents) {
+        auto* const benchmark = benchmark::RegisterBenchmark(name.c_str(), run);
+        benchmark->ArgNames({"ids", "dim", "batch", "hit", "threads"});
+        benchmark->UseRealTime();
+        for (int64_t batch : {1024, 16384, 65536}) {
+          for (int64_t hit : hit_percents) {
+            for (int64_t threads : {1, 2}) {
+              benchmark->Args({ids, dim, batch, hit, threads});
+            }
+          }
+        }
+      };
+      const std::vector<Named> draws = {{"uniform", Draw::kUniform},
+                                        {"zipf", Draw::kZipf}};
+      const auto named = [](const char* what, const Named& named) {
+        return std::string(what) + "/" + named.name;
+      };
+      for (const Named& d : draws) {
+        sweep(named("RawGather", d),
+              [d](benchmark::State& state) { RawGather(state, d.draw); },
+              {100});
+      }
+      for (const Named& d : draws) {
+        sweep(named("Lookup", d),
+              [d](benchmark::State& state) { Lookup(state, "sgd", d.draw); },
+              {100, 90, 50});
+      }
+      for (const Named& d : draws) {
+        sweep(named("TrainAdagrad", d),
+              [d](benchmark::State& state) { Train(state, "adagrad", d.draw); },
+              {100});
       }
     }
   }
-  benchmark->Args({1000000, 8, 65536, 2})->Args({1000000, 64, 65536, 2});
-  benchmark->UseRealTime();
 }
-
-BENCHMARK(RawGather)->Apply(Sweep);
-BENCHMARK_CAPTURE(Lookup, sgd_all_hit, "sgd", 1.0)->Apply(Sweep);
-BENCHMARK_CAPTURE(Lookup, sgd_half_hit, "sgd", 0.5)->Apply(Sweep);
-BENCHMARK_CAPTURE(Lookup, adagrad_all_hit, "adagrad", 1.0)->Apply(Sweep);
-BENCHMARK_CAPTURE(Train, adagrad, "adagrad")->Apply(Sweep);
 
 }  // namespace
 }  // namespace monolith
 
-BENCHMARK_MAIN();
+int main(int argc, char** argv) {
+  monolith::RegisterAll();
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}
