@@ -265,7 +265,9 @@ class HashTable:
 def _number(what: str, value, dtype: tf.DType) -> tf.Tensor:
   """One number as a scalar."""
   try:
-    number = tf.convert_to_tensor(value)
+    # As TensorFlow would take it, a float is too coarse for a time in seconds.
+    float_type = tf.float64 if isinstance(value, float) else None
+    number = tf.convert_to_tensor(value, float_type)
   except (OverflowError, TypeError, ValueError) as error:
     raise ValueError(f"{what}: got {value!r}, wanted one number") from error
   if not (number.dtype.is_integer or number.dtype.is_floating):

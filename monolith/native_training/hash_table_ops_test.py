@@ -148,6 +148,13 @@ class EvictTest(absltest.TestCase):
     table.apply_gradients([1], [[1.0]], update_time=1000 + _DAY)
     self.assertEqual(table.evict(1000 + _DAY + 10), 0)
 
+  def test_a_time_may_have_fractions(self):
+    table = HashTable("t", 1, expire_time=1 / _DAY)
+    now = 1_700_000_043.9
+    table.apply_gradients([1], [[1.0]], update_time=now)
+    self.assertEqual(table.evict(now + 1), 0)
+    self.assertEqual(table.evict(now + 2.5), 1)
+
   def test_now_is_the_default(self):
     table = HashTable("t", 1, expire_time=1)
     table.assign([1], [[1.0]])

@@ -14,6 +14,7 @@ from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import checkpoint as checkpoint_lib
 from monolith.native_training.training import heads, model_graph
+from monolith.native_training.training.dense_variables import DenseVariables
 
 
 def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
@@ -106,7 +107,7 @@ def _new_folder(export_dir_base: str) -> str:
 
 
 def _restore_dense(session: tf.compat.v1.Session, checkpoint: str) -> None:
-  tf.compat.v1.train.Saver().restore(session, checkpoint)
+  DenseVariables().restore(session, checkpoint)
   session.run(tf.compat.v1.local_variables_initializer())
 
 

@@ -14,6 +14,8 @@ _USERS = np.arange(40, dtype=np.int64)[:, None]
 
 
 class Popularity(MonolithModel):
+  scale_shape = ()
+
   def input_fn(self, mode):
     data = {"user": _USERS, "label": np.sin(_USERS).astype(np.float32)}
     return tf.data.Dataset.from_tensor_slices(data).repeat(5).batch(8)
@@ -22,7 +24,9 @@ class Popularity(MonolithModel):
     self.create_embedding_feature_column("user")
     (user,) = self.lookup_embedding_slice(["user"], "vec", 3)
     pred = tf.reduce_sum(user, axis=1, keepdims=True)
-    pred *= tf.compat.v1.get_variable("scale", [], initializer=tf.ones_initializer())
+    pred *= tf.compat.v1.get_variable(
+      "scale", self.scale_shape, initializer=tf.ones_initializer()
+    )
     if mode == tf.estimator.ModeKeys.PREDICT:
       return EstimatorSpec(label=None, pred=pred, head_name="score")
     loss = tf.reduce_mean(tf.square(pred - features["label"]))
@@ -37,6 +41,10 @@ class Popularity(MonolithModel):
   def serving_input_receiver_fn(self):
     user = tf.compat.v1.placeholder(tf.int64, [None, 1], name="user")
     return tf.estimator.export.ServingInputReceiver({"user": user}, {"user": user})
+
+
+class WidePopularity(Popularity):
+  scale_shape = (1,)
 
 
 class SavedModelTest(absltest.TestCase):
@@ -70,6 +78,14 @@ class SavedModelTest(absltest.TestCase):
     score = served(user=tf.constant(_USERS))["score"].numpy()
     predicted = [p["score"] for p, _ in zip(self.job.predict(), _USERS)]  # noqa: B905
     np.testing.assert_array_equal(score, np.stack(predicted))
+
+  def test_a_checkpoint_of_another_shape_is_refused(self):
+    self.job.train()
+    with self.assertRaisesRegex(ValueError, r"variable scale has shape \[\] there"):
+      Estimator(
+        WidePopularity.params().instantiate(),
+        RunnerConfig(model_dir=self.job.model_dir),
+      ).export_saved_model()
 
   def test_an_unknown_id_reads_zeros(self):
     self.job.train()

@@ -105,11 +105,13 @@ def read_manifest(path: str) -> dict:
     ValueError: it is not readable as one, or from a newer version.
   """
   name = _manifest_path(path)
-  with tf.io.gfile.GFile(name) as file:
-    try:
+  try:
+    with tf.io.gfile.GFile(name) as file:
       manifest = json.load(file)
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-      raise ValueError(f"{name}: damaged manifest ({error})") from None
+  except tf.errors.OpError as error:
+    raise ValueError(f"{name}: cannot be read ({error.message})") from None
+  except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    raise ValueError(f"{name}: damaged manifest ({error})") from None
   if not isinstance(manifest, dict):
     raise ValueError(f"{name}: damaged manifest (no JSON object)")
   version = manifest.get("format_version")

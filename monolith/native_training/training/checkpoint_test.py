@@ -87,6 +87,10 @@ class CheckpointManifestTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "model.ckpt-10.*: damaged manifest"):
       checkpoint.read_manifest(path)
 
+  def test_a_missing_manifest_is_refused_by_name(self):
+    with self.assertRaisesRegex(ValueError, "model.ckpt-10.*: cannot be read"):
+      checkpoint.read_manifest(self._path(10))
+
   def test_a_version_of_the_future_is_refused_by_name(self):
     path = self._add(10, {"format_version": 99})
     with self.assertRaisesRegex(

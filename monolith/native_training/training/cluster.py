@@ -234,7 +234,13 @@ def _is_of_first_worker(task: Any) -> bool:
 
 def _is_address(text: str) -> bool:
   match = _ADDRESS.fullmatch(text)
-  return match is not None and 1 <= int(match["port"]) <= 65535
+  if match is None or not 1 <= int(match["port"]) <= 65535:
+    return False
+  try:
+    text.rsplit(":", 1)[0].encode("idna")
+  except UnicodeError:  # A label of the name is empty or too long.
+    return False
+  return True
 
 
 def alone() -> Cluster:

@@ -133,6 +133,8 @@ class ClusterTest(parameterized.TestCase):
     "grpc://w:1",
     "w/x:1",
     "w:1:2",
+    "w..svc:1",
+    "w" * 64 + ":1",
     "",
   )
   def test_what_is_no_address_is_refused(self, address):

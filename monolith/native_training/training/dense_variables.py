@@ -62,7 +62,7 @@ class DenseVariables:
         continue
       try:
         restored = reader.get_tensor(name)
-      except (RuntimeError, tf.errors.OpError) as error:
+      except (IndexError, RuntimeError, tf.errors.OpError) as error:
         raise _unreadable(path, str(error)) from None
       _, value = variable.initializer.inputs
       session.run(variable.initializer, {value: restored})

@@ -228,6 +228,6 @@ def _connection_problem(address: str) -> str | None:
   host, port = address.rsplit(":", 1)
   try:
     socket.create_connection((host.strip("[]"), int(port)), timeout=5.0).close()
-  except OSError as error:
+  except (OSError, UnicodeError) as error:  # UnicodeError: no name of a host at all.
     return str(error)
   return None

@@ -36,6 +36,16 @@ class CoreErrorsTest(tf.test.TestCase):
         session.run(_fail(loader.ops()))
       self._assert_plain(raised.exception)
 
+  def test_an_earlier_error_is_not_the_cause(self):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      failing = _fail(loader.ops())
+      try:
+        raise tf.errors.NotFoundError(None, None, "earlier")
+      except tf.errors.NotFoundError:
+        with self.assertRaises(tf.errors.OpError) as raised:
+          session.run(failing)
+    self.assertStartsWith(core_errors.sentence_of(raised.exception), _SENTENCE)
+
   def test_other_ops_keep_their_messages(self):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
       check = tf.debugging.check_numerics(tf.constant(float("nan")), "mine")
