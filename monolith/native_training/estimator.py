@@ -255,6 +255,7 @@ class Estimator:
 
   def _required_checkpoint(self, path: str | None) -> str:
     if path is not None:
+      path = os.fspath(path) if isinstance(path, os.PathLike) else path
       if not isinstance(path, str) or not checkpoint_lib.is_complete(path):
         raise ValueError(
           f"checkpoint_path: got {path!r}, which is no complete checkpoint; wanted a "

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,6 +109,11 @@ class RunnerConfig:
         )
         raise ValueError(f"RunnerConfig.{name}: got {given!r}, but {source}")
       setattr(self, name, fact)
+    if not isinstance(self.model_dir, str | os.PathLike):
+      raise ValueError(
+        f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a folder's name"
+      )
+    self.model_dir = os.fspath(self.model_dir)
     if any(c in self.model_dir for c in "*?[]\\"):
       raise ValueError(
         f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a name without "

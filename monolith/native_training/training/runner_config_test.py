@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 from unittest import mock
 
 import numpy as np
@@ -57,6 +58,11 @@ class RunnerConfigTest(parameterized.TestCase):
     conf = RunnerConfig(_TF_CONFIG, num_ps=1, num_workers=3, server_type="worker")
     self.assertEqual(conf.num_workers, 3)
     self.assertEqual(dataclasses.replace(conf, model_dir="m").num_workers, 3)
+
+  def test_a_folder_may_be_a_path(self):
+    self.assertEqual(RunnerConfig(model_dir=pathlib.Path("/a/b")).model_dir, "/a/b")
+    with self.assertRaisesRegex(ValueError, "RunnerConfig.model_dir: got 3, wanted a"):
+      RunnerConfig(model_dir=3)
 
   def test_a_folder_named_like_a_pattern_is_refused(self):
     for name in ("run[1]", "m*", "what?"):

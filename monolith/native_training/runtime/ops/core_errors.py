@@ -63,8 +63,11 @@ def sentence_of(error: tf.errors.OpError) -> str:
   # Sessions and savers raise the runtime's error anew, with more text around its
   # message. One of another type is what the caller was dealing with before.
   text, cause = error.message, error
-  while type(cause) is type(error):
-    text = cause.message
+  while cause is not None:
+    if isinstance(cause, tf.errors.OpError):
+      if type(cause) is not type(error):
+        break
+      text = cause.message
     cause = cause.__context__
   in_session = _IN_SESSION.search(text)
   return in_session["sentence"] if in_session else text
