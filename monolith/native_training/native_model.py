@@ -192,6 +192,7 @@ class MonolithModel(abc.ABC):
       initializer: default `entry.DEFAULT_INITIALIZER`, uniform in +-0.05.
       optimizer: default `entry.DEFAULT_OPTIMIZER`, Adagrad(0.05) from 0.1.
       compressor: of exported models; default `entry.DEFAULT_COMPRESSOR`, 16 bit floats.
+        It is checked and kept, but exports are not compressed yet.
       learning_rate_fn: a number, or a function of the global step such as
         `learning_rate_functions.PolynomialDecay`; default the optimizer's own rate.
       group_out_type: how a group becomes one tensor: `'add_n'`, `'concat'` (last axis)

@@ -31,8 +31,10 @@ namespace monolith {
 //            than 1 in 20,000 ids at full capacity.
 //   late     an id is admitted late only if its trial was forgotten: when about
 //            1.4 times the capacity of other ids have gone on trial since it
-//            last occurred. Before `capacity` other ids have occurred, less
-//            than 1 trial in 5,000 is forgotten.
+//            last occurred. Before `capacity` other ids have occurred once
+//            each, about 1 trial in 2,500 is forgotten. Where they occur again
+//            and again it is up to 1 in 4, since generations count new trials
+//            only, and so cannot tell those trials apart.
 // occurrence_filter_benchmark prints both rates.
 //
 // Thread safety: guard Admit, Clear, ImportTrials and ExportTrials like the

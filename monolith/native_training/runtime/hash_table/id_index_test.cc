@@ -84,7 +84,6 @@ TEST(IdIndexTest, AgreesWithUnorderedMap) {
   }
 }
 
-// Ids whose hashes are equal where the index looks first: all want one bucket.
 // A walk in steps sees every entry once, also while it erases them.
 TEST(IdIndexTest, AWalkInStepsSeesEveryEntry) {
   IndexMemory memory;
@@ -109,6 +108,7 @@ TEST(IdIndexTest, AWalkInStepsSeesEveryEntry) {
   }
 }
 
+// Ids whose hashes are equal where the index looks first: all want one bucket.
 TEST(IdIndexTest, SurvivesCrowdedBuckets) {
   IndexMemory memory;
   IdIndex index;
