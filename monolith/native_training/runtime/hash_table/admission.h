@@ -13,6 +13,7 @@
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
+#include "monolith/native_training/runtime/hash_table/stripe_batch.h"
 #include "monolith/native_training/runtime/hash_table/stripe_hash.h"
 
 namespace monolith {
@@ -66,8 +67,7 @@ absl::Status WriteAdmittedRows(size_t n, RowArena& arena, Stripe* stripes,
         if (row == RowArena::kNoRow) {
           filters[stripe]->Prefetch(hash);
         } else {
-          PrefetchBlock<true>(arena.Row(row), row_bytes);
-          PrefetchBlock<true>(arena.UpdateTime(row), sizeof(uint32_t));
+          PrefetchRow(arena, row, row_bytes);
         }
       },
       [&](size_t i) {

@@ -6,17 +6,6 @@
 #include "absl/strings/str_cat.h"
 
 namespace monolith {
-namespace {
-
-constexpr uint64_t kSmallPage = 4096;
-constexpr uint64_t kHugePage = uint64_t{2} << 20;
-
-uint64_t RoundUp(uint64_t bytes, uint64_t unit) {
-  return (bytes + unit - 1) / unit * unit;
-}
-
-}  // namespace
-
 absl::Status IndexMemory::Reserve(int stripe, uint64_t num_buckets) {
   const auto s = static_cast<size_t>(stripe);
   std::lock_guard<std::mutex> lock(mutex_);
@@ -63,6 +52,7 @@ void IndexMemory::Reset() {
 // In layer 0 the small pages of every stripe; in the others the huge pages,
 // each of which several stripes share: it is there if one of them needs it.
 int64_t IndexMemory::CountBytes() const {
+  constexpr size_t kHugePage = ZeroedMemory::kHugePageBytes;
   constexpr size_t kSharers = kHugePage / kPageBytes;
   uint64_t bytes = 0;
   for (size_t first = 0; first < kNumStripes; first += kSharers) {
@@ -70,9 +60,11 @@ int64_t IndexMemory::CountBytes() const {
     for (size_t s = first; s < first + kSharers; ++s) {
       const uint64_t stripe_bytes = num_buckets_[s] * kBucketBytes;
       bytes +=
-          RoundUp(std::min<uint64_t>(stripe_bytes, kPageBytes), kSmallPage);
+          ZeroedMemory::RoundUp(std::min<uint64_t>(stripe_bytes, kPageBytes),
+                                ZeroedMemory::kSmallPageBytes);
       most_pages =
-          std::max(most_pages, RoundUp(stripe_bytes, kPageBytes) / kPageBytes);
+          std::max(most_pages, ZeroedMemory::RoundUp(stripe_bytes, kPageBytes) /
+                                   kPageBytes);
     }
     bytes += (most_pages - 1) * kHugePage;
   }

@@ -46,6 +46,12 @@ absl::Status ForEachStripeGroup(
     size_t num_ids, Executor& executor,
     absl::FunctionRef<absl::Status(int first, int last)> body);
 
+// Brings a row of `row_bytes` and its time into the cache, to be written.
+inline void PrefetchRow(const RowArena& arena, uint32_t row, size_t row_bytes) {
+  PrefetchBlock<true>(arena.Row(row), row_bytes);
+  PrefetchBlock<true>(arena.UpdateTime(row), sizeof(uint32_t));
+}
+
 // Finds or inserts the rows of n ids, all of stripes that the caller holds, and
 // calls write(i, slot) for each in order. Stops at the first id for which there
 // is no memory. An inserted row must be written completely.
@@ -71,8 +77,7 @@ absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
         status = stripes[StripeOfHash(hash)].FindOrInsert(id_at(i), hash, arena,
                                                           &slot);
         if (!status.ok()) return;
-        PrefetchBlock<true>(arena.Row(slot.row), row_bytes);
-        PrefetchBlock<true>(arena.UpdateTime(slot.row), sizeof(uint32_t));
+        PrefetchRow(arena, slot.row, row_bytes);
       },
       [&](size_t i) {
         const Stripe::Slot& slot = slots[i % kPipelineRing];

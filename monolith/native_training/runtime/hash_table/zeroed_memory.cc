@@ -13,7 +13,7 @@ namespace monolith {
 namespace {
 
 constexpr size_t kAlignment = 64;
-constexpr size_t kHugePage = size_t{2} << 20;
+constexpr size_t kHugePage = ZeroedMemory::kHugePageBytes;
 
 // Maps `bytes`, aligned to a huge page; null on failure.
 void* MapAligned(size_t bytes) {
@@ -43,17 +43,12 @@ void* Map(size_t bytes, bool huge) {
   return data;
 }
 
-size_t RoundUp(size_t bytes, size_t unit) {
-  return (bytes + unit - 1) / unit * unit;
-}
-
 }  // namespace
 
 absl::StatusOr<ZeroedMemory> ZeroedMemory::Create(size_t bytes, Pages pages) {
-  constexpr size_t kPage = 4096;
   void* data;
   if (bytes >= kKernelBytes) {
-    bytes = RoundUp(bytes, kPage);
+    bytes = RoundUp(bytes, kSmallPageBytes);
     data = Map(bytes, pages == Pages::kHuge && bytes >= kHugePage);
   } else {
     data = ::operator new (bytes, std::align_val_t{kAlignment}, std::nothrow);

@@ -26,6 +26,14 @@ class ZeroedMemory {
     kHuge,   // fewer TLB misses: big blocks that fill up
   };
 
+  // Of the kernel's pages.
+  static constexpr size_t kSmallPageBytes = 4096;
+  static constexpr size_t kHugePageBytes = size_t{2} << 20;
+
+  static constexpr size_t RoundUp(size_t bytes, size_t unit) {
+    return (bytes + unit - 1) / unit * unit;
+  }
+
   // Blocks of this many bytes or more come from the kernel.
   static constexpr size_t kKernelBytes = 64 << 10;
 
