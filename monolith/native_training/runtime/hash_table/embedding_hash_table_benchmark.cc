@@ -24,6 +24,7 @@
 #include "monolith/native_training/runtime/concurrency/thread_pool_executor.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/hash_table/prefetch.h"
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 #include "monolith/native_training/runtime/hash_table/zeroed_memory.h"
 
@@ -156,7 +157,7 @@ void RawGather(benchmark::State& state, Draw draw) {
            group += kPrefetchDistance) {
         for (size_t i = group; i < std::min(group + kPrefetchDistance, n);
              ++i) {
-          PrefetchBlock<false>(rows + chosen[i] * dim, bytes);
+          PrefetchBlock(rows + chosen[i] * dim, bytes);
         }
         if (group == 0) continue;
         for (size_t i = group - kPrefetchDistance; i < std::min(group, n);

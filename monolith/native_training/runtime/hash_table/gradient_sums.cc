@@ -7,6 +7,7 @@
 
 #include "monolith/native_training/runtime/hash_table/clamped_sum.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/hash_table/prefetch.h"
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 
 namespace monolith {
@@ -40,9 +41,8 @@ GradientSums::GradientSums(absl::Span<const int64_t> ids,
   std::vector<uint32_t> slots(mask + 1, kEmpty);
   for (size_t i = 0; i < n; ++i) {
     if (i + kPrefetchDistance < n) {
-      PrefetchBlock<false>(
-          gradients.data() + positions[i + kPrefetchDistance] * dim,
-          dim * sizeof(float));
+      PrefetchBlock(gradients.data() + positions[i + kPrefetchDistance] * dim,
+                    dim * sizeof(float));
     }
     const int64_t id = ids[positions[i]];
     const float* const gradient = gradients.data() + positions[i] * dim;

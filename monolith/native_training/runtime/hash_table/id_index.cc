@@ -16,6 +16,8 @@ constexpr uint64_t kFirstPhasedSize = 64;
 
 }  // namespace
 
+const IdIndex::Bucket IdIndex::kEmptyBucket = {};
+
 void IdIndex::Insert(int64_t id, uint64_t hash, uint32_t row) {
   Place(id, hash, row);
   ++size_;

@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "monolith/native_training/runtime/hash_table/index_memory.h"
+#include "monolith/native_training/runtime/hash_table/prefetch.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe_hash.h"
 
@@ -60,23 +61,21 @@ class IdIndex {
     return num_buckets_.load(std::memory_order_relaxed);
   }
 
-  // Where a search begins, for prefetching.
+  // Where a search begins. To be read by FindAtHome, or, beside others that
+  // change the index, only to be prefetched.
   const void* HomeBucket(uint64_t hash) const {
-    return At(Home(hash, num_buckets()));
+    const uint64_t n = num_buckets();
+    return n == 0 ? &kEmptyBucket : At(Home(hash, n));
   }
 
-  // Whether the home bucket alone tells the row of an id, kNoRow if it has
+  // Whether the home bucket of an id alone tells its row, kNoRow if it has
   // none. If not, Find has to, and the next bucket comes into the cache.
-  bool FindAtHome(int64_t id, uint64_t hash, uint32_t* row) const {
-    *row = kNoRow;
-    const uint64_t n = num_buckets();
-    if (n == 0) return true;
-    const uint64_t home = Home(hash, n);
-    const Bucket& bucket = *At(home);
+  static bool FindAtHome(const void* home_bucket, int64_t id, uint32_t* row) {
+    const Bucket& bucket = *static_cast<const Bucket*>(home_bucket);
     const uint32_t match = bucket.Match(id);
-    if (match != 0) *row = bucket.rows[__builtin_ctz(match)];
+    *row = match != 0 ? bucket.rows[__builtin_ctz(match)] : kNoRow;
     if (match != 0 || bucket.overflow() == 0) return true;
-    __builtin_prefetch(At(home + 1));
+    PrefetchLine(&bucket + 1);
     return false;
   }
 
@@ -146,6 +145,8 @@ class IdIndex {
   };
   static_assert(sizeof(Bucket) == IndexMemory::kBucketBytes,
                 "a bucket is one cache line");
+
+  static const Bucket kEmptyBucket;
 
   static uint64_t Home(uint64_t hash, uint64_t num_buckets) {
     return ((HashInStripe(hash) >> 32) * num_buckets) >> 32;

@@ -20,6 +20,10 @@ uint32_t Find(const IdIndex& index, int64_t id) {
   return index.Find(id, HashId(id));
 }
 
+bool FindAtHome(const IdIndex& index, int64_t id, uint32_t* row) {
+  return IdIndex::FindAtHome(index.HomeBucket(HashId(id)), id, row);
+}
+
 TEST(IdIndexTest, AnEmptyIndexFindsNothing) {
   IndexMemory memory;
   IdIndex index;
@@ -28,7 +32,7 @@ TEST(IdIndexTest, AnEmptyIndexFindsNothing) {
   EXPECT_EQ(index.Erase(0, HashId(0)), IdIndex::kNoRow);
   EXPECT_EQ(memory.memory_bytes(), 0);
   uint32_t row = 3;
-  EXPECT_TRUE(index.FindAtHome(7, HashId(7), &row));
+  EXPECT_TRUE(FindAtHome(index, 7, &row));
   EXPECT_EQ(row, IdIndex::kNoRow);
 }
 
@@ -62,7 +66,7 @@ TEST(IdIndexTest, AgreesWithUnorderedMap) {
       const uint32_t wanted = it == oracle.end() ? IdIndex::kNoRow : it->second;
       ASSERT_EQ(Find(index, id), wanted);
       uint32_t row;
-      const bool at_home = index.FindAtHome(id, HashId(id), &row);
+      const bool at_home = FindAtHome(index, id, &row);
       ASSERT_EQ(row, at_home ? wanted : IdIndex::kNoRow);
       ++(at_home ? found_at_home : not_at_home);
       if (it == oracle.end()) {

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <cstdint>
 
 namespace monolith {
 
@@ -34,21 +33,23 @@ void RunPrefetchPipeline(size_t n, First first, Second second, Third third) {
 }
 
 // The same for loops that only copy what they find. Stages take
-// kPrefetchDistance items at a time, and prefetches are loops of their own: one
-// that misses the TLB holds the core up as soon as a few hundred instructions
-// are waiting behind it, so those that are to overlap must be close together.
-// (Where using an item is much work this is slower: the memory rests
-// meanwhile.)
+// kPrefetchDistance items at a time, and prefetches are loops of their own, so
+// that many misses are under way together. (Where using an item is much work
+// this is slower: the memory rests meanwhile.)
 template <typename Hash, typename PrefetchHome, typename Find,
           typename PrefetchRow, typename Copy>
 void RunGroupedPrefetchPipeline(size_t n, Hash hash, PrefetchHome prefetch_home,
                                 Find find, PrefetchRow prefetch_row,
                                 Copy copy) {
   constexpr size_t d = kPrefetchDistance;
-  // The group that begins at `begin`, if there is one.
+  // The group that begins at `begin`, if there is one. Nearly all are whole,
+  // and the compiler unrolls loops whose length it knows.
   const auto for_group = [n](size_t begin, auto body) {
-    const size_t end = std::min(begin + d, n);
-    for (size_t i = begin; i < end; ++i) body(i);
+    if (begin + d <= n) {
+      for (size_t i = 0; i < d; ++i) body(begin + i);
+    } else {
+      for (size_t i = begin; i < n; ++i) body(i);
+    }
   };
   for (size_t begin = 0; begin < n + 2 * d; begin += d) {
     for_group(begin, hash);
@@ -58,23 +59,6 @@ void RunGroupedPrefetchPipeline(size_t n, Hash hash, PrefetchHome prefetch_home,
     for_group(begin - d, prefetch_row);
     if (begin < 2 * d) continue;
     for_group(begin - 2 * d, copy);
-  }
-}
-
-// Prefetches the cache lines of a block of at least one float; of a long block
-// the first ones, as the hardware notices the rest.
-template <bool kForWriting>
-inline void PrefetchBlock(const void* data, size_t bytes) {
-  constexpr size_t kLine = 64;
-  constexpr size_t kMaxBytes = 16 * kLine;
-  const char* const begin = static_cast<const char*>(data);
-  const size_t n = std::min(bytes, kMaxBytes);
-  for (size_t offset = 0; offset < n; offset += kLine) {
-    __builtin_prefetch(begin + offset, kForWriting);
-  }
-  // The line that an unaligned block ends in.
-  if (reinterpret_cast<uintptr_t>(begin) % kLine != 0) {
-    __builtin_prefetch(begin + n - 1, kForWriting);
   }
 }
 

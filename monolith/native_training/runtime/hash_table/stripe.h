@@ -39,17 +39,12 @@ class alignas(64) Stripe {
     index_.Attach(memory, number);
   }
 
-  // See IdIndex::HomeBucket; worth a prefetch.
+  // See IdIndex::HomeBucket.
   const void* Home(uint64_t hash) const { return index_.HomeBucket(hash); }
 
   // RowArena::kNoRow if the id has no row.
   uint32_t Find(int64_t id, uint64_t hash) const {
     return index_.Find(id, hash);
-  }
-
-  // See IdIndex::FindAtHome.
-  bool FindAtHome(int64_t id, uint64_t hash, uint32_t* row) const {
-    return index_.FindAtHome(id, hash, row);
   }
 
   // ResourceExhausted leaves the stripe as it was.

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "monolith/native_training/runtime/concurrency/executor.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/hash_table/prefetch.h"
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
@@ -46,10 +47,10 @@ absl::Status ForEachStripeGroup(
     size_t num_ids, Executor& executor,
     absl::FunctionRef<absl::Status(int first, int last)> body);
 
-// Brings a row of `row_bytes` and its time into the cache, to be written.
+// Brings a row of `row_bytes` and its time into the cache.
 inline void PrefetchRow(const RowArena& arena, uint32_t row, size_t row_bytes) {
-  PrefetchBlock<true>(arena.Row(row), row_bytes);
-  PrefetchBlock<true>(arena.UpdateTime(row), sizeof(uint32_t));
+  PrefetchBlock(arena.Row(row), row_bytes);
+  PrefetchLine(arena.UpdateTime(row));
 }
 
 // Finds or inserts the rows of n ids, all of stripes that the caller holds, and
@@ -67,7 +68,7 @@ absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
       [&](size_t i) {
         const uint64_t hash = HashId(id_at(i));
         hashes[i % kPipelineRing] = hash;
-        __builtin_prefetch(stripes[StripeOfHash(hash)].Home(hash));
+        PrefetchLine(stripes[StripeOfHash(hash)].Home(hash));
       },
       [&](size_t i) {
         Stripe::Slot& slot = slots[i % kPipelineRing];

@@ -6,6 +6,7 @@
 #include <shared_mutex>
 
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/hash_table/prefetch.h"
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 #include "monolith/native_training/runtime/hash_table/stripe_hash.h"
 
@@ -33,29 +34,24 @@ void Lookup(absl::Span<const int64_t> ids, size_t any_dim,
   const size_t dim = kDim > 0 ? kDim : any_dim;
   const size_t bytes = dim * sizeof(float);
   const int64_t* const all_ids = ids.data();
-  // The row's floats; if the id has no row, null, and its values are there.
-  const auto row_or_fill = [&](size_t i, uint32_t row) -> const float* {
-    if (row != RowArena::kNoRow) return arena.Row(row);
-    missing(all_ids[i], values + i * dim);
-    return nullptr;
-  };
-  const auto find = [&](size_t i) {
-    const uint64_t hash = HashId(all_ids[i]);
-    const Stripe& stripe = stripes[StripeOfHash(hash)];
-    return row_or_fill(i, stripe.Find(all_ids[i], hash));
-  };
-  const auto prefetch = [&](const float* row) {
-    if (row != nullptr) PrefetchBlock<false>(row, bytes);
-  };
   const auto copy = [&](size_t i, const float* row) {
-    if (row != nullptr) std::memcpy(values + i * dim, row, bytes);
+    std::memcpy(values + i * dim, row, bytes);
   };
   Positions closed;  // of stripes that are being written
+  Positions absent;
+  // The row of an id, after FindAtHome could not tell; null if it has none.
+  const auto find = [&](size_t i) -> const float* {
+    const uint64_t hash = HashId(all_ids[i]);
+    const uint32_t row = stripes[StripeOfHash(hash)].Find(all_ids[i], hash);
+    if (row != RowArena::kNoRow) return arena.Row(row);
+    absent.Add(i);
+    return nullptr;
+  };
   {
-    uint64_t hashes[kPipelineRing];
     const void* homes[kPipelineRing];
-    const float* rows[kPipelineRing];
-    Positions crowded;  // not in their first bucket
+    uint64_t hashes[kPipelineRing];
+    const float* rows[kPipelineRing];  // null: not to be copied now
+    Positions crowded;                 // not in their first bucket
     const StripeGate::Visit visit(gate);
     RunGroupedPrefetchPipeline(
         ids.size(),
@@ -64,38 +60,48 @@ void Lookup(absl::Span<const int64_t> ids, size_t any_dim,
           hashes[i % kPipelineRing] = hash;
           homes[i % kPipelineRing] = stripes[StripeOfHash(hash)].Home(hash);
         },
-        [&](size_t i) { __builtin_prefetch(homes[i % kPipelineRing]); },
+        [&](size_t i) { PrefetchLine(homes[i % kPipelineRing]); },
         [&](size_t i) {
-          const uint64_t hash = hashes[i % kPipelineRing];
-          const int stripe = StripeOfHash(hash);
-          const float*& row = rows[i % kPipelineRing];
-          row = nullptr;
-          uint32_t number;
-          if (!visit.MayRead(stripe)) {
+          rows[i % kPipelineRing] = nullptr;
+          uint32_t row;
+          if (!visit.MayRead(StripeOfHash(hashes[i % kPipelineRing]))) {
             closed.Add(i);
-          } else if (stripes[stripe].FindAtHome(all_ids[i], hash, &number)) {
-            row = row_or_fill(i, number);
-          } else {
+          } else if (!IdIndex::FindAtHome(homes[i % kPipelineRing], all_ids[i],
+                                          &row)) {
             crowded.Add(i);
+          } else if (row == RowArena::kNoRow) {
+            absent.Add(i);
+          } else {
+            rows[i % kPipelineRing] = arena.Row(row);
           }
         },
-        [&](size_t i) { prefetch(rows[i % kPipelineRing]); },
-        [&](size_t i) { copy(i, rows[i % kPipelineRing]); });
+        [&](size_t i) {
+          const float* const row = rows[i % kPipelineRing];
+          if (row != nullptr) PrefetchBlock(row, bytes);
+        },
+        [&](size_t i) {
+          const float* const row = rows[i % kPipelineRing];
+          if (row != nullptr) copy(i, row);
+        });
     // By now the buckets in which these go on are in the cache.
     const float* crowded_rows[kMaxLookupIds];
     for (size_t c = 0; c < crowded.size(); ++c) {
       crowded_rows[c] = find(crowded[c]);
-      prefetch(crowded_rows[c]);
+      if (crowded_rows[c] != nullptr) PrefetchBlock(crowded_rows[c], bytes);
     }
     for (size_t c = 0; c < crowded.size(); ++c) {
-      copy(crowded[c], crowded_rows[c]);
+      if (crowded_rows[c] != nullptr) copy(crowded[c], crowded_rows[c]);
     }
   }
   for (size_t c = 0; c < closed.size(); ++c) {
     const size_t i = closed[c];
     const int stripe = StripeOfHash(HashId(all_ids[i]));
     std::shared_lock<std::shared_mutex> lock(stripes[stripe].mutex());
-    copy(i, find(i));
+    const float* const row = find(i);
+    if (row != nullptr) copy(i, row);
+  }
+  for (size_t a = 0; a < absent.size(); ++a) {
+    missing(all_ids[absent[a]], values + absent[a] * dim);
   }
 }
 

@@ -21,8 +21,8 @@ inline constexpr size_t kMaxLookupIds = 512;
 // Rows of open stripes are read in the order of the ids, without locks; those
 // of stripes that are being written come after, by the stripes' locks.
 //
-// Thread safety: visits the gate, takes the stripes' locks. `missing` may be
-// called during either.
+// Thread safety: visits the gate, takes the stripes' locks; calls `missing`
+// after both.
 void LookupInStripes(absl::Span<const int64_t> ids,  // (n), <= kMaxLookupIds
                      size_t dim, const RowArena& arena, const Stripe* stripes,
                      StripeGate& gate,
