@@ -84,7 +84,7 @@ void IdIndex::Clear() {
 absl::Status IdIndex::Grow() {
   const uint64_t old = num_buckets();
   const uint64_t wanted = NextNumBuckets();
-  absl::Status status = memory_->Reserve(stripe_, wanted);
+  absl::Status status = memory_->Reserve(wanted);
   if (!status.ok()) return status;
   std::vector<std::pair<int64_t, uint32_t>> waiting;
   for (uint64_t b = old; b-- > 0;) {

@@ -6,10 +6,10 @@
 #include "absl/strings/str_cat.h"
 
 namespace monolith {
-absl::Status IndexMemory::Reserve(int stripe, uint64_t num_buckets) {
-  const auto s = static_cast<size_t>(stripe);
+
+absl::Status IndexMemory::Reserve(uint64_t num_buckets) {
+  if (num_buckets == 0) return absl::OkStatus();
   std::lock_guard<std::mutex> lock(mutex_);
-  if (num_buckets <= num_buckets_[s]) return absl::OkStatus();
   const size_t last_chunk = ChunkOf((num_buckets - 1) / kPageBuckets);
   if (last_chunk >= kChunks) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -21,8 +21,6 @@ absl::Status IndexMemory::Reserve(int stripe, uint64_t num_buckets) {
     absl::Status status = MapChunk(chunk);
     if (!status.ok()) return status;
   }
-  num_buckets_[s] = num_buckets;
-  memory_bytes_.store(CountBytes(), std::memory_order_relaxed);
   return absl::OkStatus();
 }
 
@@ -41,34 +39,17 @@ absl::Status IndexMemory::MapChunk(size_t chunk) {
   return absl::OkStatus();
 }
 
+int64_t IndexMemory::memory_bytes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  size_t bytes = 0;
+  for (const ZeroedMemory& chunk : chunks_) bytes += chunk.resident_bytes();
+  return static_cast<int64_t>(bytes);
+}
+
 void IndexMemory::Reset() {
   std::lock_guard<std::mutex> lock(mutex_);
   for (auto& origin : origins_) origin.store(0, std::memory_order_relaxed);
   for (ZeroedMemory& chunk : chunks_) chunk = ZeroedMemory();
-  num_buckets_.fill(0);
-  memory_bytes_.store(0, std::memory_order_relaxed);
-}
-
-// In layer 0 the small pages of every stripe; in the others the huge pages,
-// each of which several stripes share: it is there if one of them needs it.
-int64_t IndexMemory::CountBytes() const {
-  constexpr size_t kHugePage = ZeroedMemory::kHugePageBytes;
-  constexpr size_t kSharers = kHugePage / kPageBytes;
-  uint64_t bytes = 0;
-  for (size_t first = 0; first < kNumStripes; first += kSharers) {
-    uint64_t most_pages = 1;
-    for (size_t s = first; s < first + kSharers; ++s) {
-      const uint64_t stripe_bytes = num_buckets_[s] * kBucketBytes;
-      bytes +=
-          ZeroedMemory::RoundUp(std::min<uint64_t>(stripe_bytes, kPageBytes),
-                                ZeroedMemory::kSmallPageBytes);
-      most_pages =
-          std::max(most_pages, ZeroedMemory::RoundUp(stripe_bytes, kPageBytes) /
-                                   kPageBytes);
-    }
-    bytes += (most_pages - 1) * kHugePage;
-  }
-  return static_cast<int64_t>(bytes);
 }
 
 }  // namespace monolith

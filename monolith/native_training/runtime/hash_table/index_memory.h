@@ -25,11 +25,11 @@ namespace monolith {
 // of a stripe takes hardly any memory: the system gives it when it is touched.
 //
 // Thread safety: Reserve and memory_bytes may be called at any time; Bucket may
-// be used beside them for what the caller's stripe has reserved. Reset excludes
+// be used beside them for what has been reserved. Reset excludes
 // everything else.
 //
 // Example:
-//   if (absl::Status s = memory.Reserve(stripe, 10); !s.ok()) return s;
+//   if (absl::Status s = memory.Reserve(10); !s.ok()) return s;
 //   memory.Bucket(stripe, 9);  // 64 bytes of zeros
 class IndexMemory {
  public:
@@ -39,9 +39,9 @@ class IndexMemory {
   IndexMemory(const IndexMemory&) = delete;
   IndexMemory& operator=(const IndexMemory&) = delete;
 
-  // Lets a stripe use its buckets [0, num_buckets); new ones are zero.
+  // Lets every stripe use its buckets [0, num_buckets); new ones are zero.
   // ResourceExhausted, if the system has no memory, leaves all as it was.
-  absl::Status Reserve(int stripe, uint64_t num_buckets);
+  absl::Status Reserve(uint64_t num_buckets);
 
   // Of a bucket that is not reserved: an address that is good for nothing but
   // prefetching.
@@ -54,10 +54,8 @@ class IndexMemory {
                                    bucket % kPageBuckets * kBucketBytes);
   }
 
-  // What the reserved buckets make resident.
-  int64_t memory_bytes() const {
-    return memory_bytes_.load(std::memory_order_relaxed);
-  }
+  // Bytes that the buckets in use have made resident.
+  int64_t memory_bytes() const;
 
   // Takes back all buckets and returns their memory to the system.
   void Reset();
@@ -77,14 +75,11 @@ class IndexMemory {
   }
 
   absl::Status MapChunk(size_t chunk);
-  int64_t CountBytes() const;
 
   // Where layer 0 would be if the chunk's layers had others before them.
   std::array<std::atomic<uintptr_t>, kChunks> origins_{};
-  std::atomic<int64_t> memory_bytes_{0};
-  std::mutex mutex_;
-  std::array<ZeroedMemory, kChunks> chunks_;         // guarded by mutex_
-  std::array<uint64_t, kNumStripes> num_buckets_{};  // guarded by mutex_
+  mutable std::mutex mutex_;
+  std::array<ZeroedMemory, kChunks> chunks_;  // guarded by mutex_
 };
 
 }  // namespace monolith

@@ -40,7 +40,7 @@ RowArena::RowArena(size_t row_floats, uint64_t max_rows, int region_shift)
 
 absl::StatusOr<RowArena::Block> RowArena::AllocateBlock(uint32_t wanted) {
   std::lock_guard<std::mutex> lock(mutex_);
-  const uint64_t first = next_row_.load(std::memory_order_relaxed);
+  const uint64_t first = next_row_;
   if (first >= max_rows_) {
     return absl::ResourceExhaustedError(
         absl::StrCat("the table is full: it has no more than ", max_rows_,
@@ -52,16 +52,23 @@ absl::StatusOr<RowArena::Block> RowArena::AllocateBlock(uint32_t wanted) {
   }
   const uint64_t region_end = ((first >> region_shift_) + 1) << region_shift_;
   const uint64_t end = std::min({first + wanted, region_end, max_rows_});
-  next_row_.store(end, std::memory_order_relaxed);
+  next_row_ = end;
   return Block{static_cast<uint32_t>(first),
                static_cast<uint32_t>(end - first)};
+}
+
+int64_t RowArena::memory_bytes() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  size_t bytes = directory_.resident_bytes();
+  for (const ZeroedMemory& chunk : chunks_) bytes += chunk.resident_bytes();
+  return static_cast<int64_t>(bytes);
 }
 
 void RowArena::Reset() {
   std::lock_guard<std::mutex> lock(mutex_);
   chunks_.clear();
   num_regions_ = 0;
-  next_row_.store(0, std::memory_order_relaxed);
+  next_row_ = 0;
 }
 
 absl::Status RowArena::MapDirectory() {

@@ -1,7 +1,6 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_ROW_ARENA_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_ROW_ARENA_H_
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -70,11 +69,8 @@ class RowArena {
     return reinterpret_cast<uint32_t*>(times) + (row & region_mask_);
   }
 
-  // Bytes of the rows handed out, with their times.
-  int64_t memory_bytes() const {
-    return static_cast<int64_t>(next_row_.load(std::memory_order_relaxed) *
-                                (row_floats_ + 1) * sizeof(float));
-  }
+  // Bytes that the rows handed out have made resident.
+  int64_t memory_bytes() const;
 
   // Takes back all rows and returns their memory to the system.
   void Reset();
@@ -94,10 +90,10 @@ class RowArena {
   const int region_shift_;
   const size_t region_mask_;
   ZeroedMemory directory_;  // an array of float*
-  std::atomic<uint64_t> next_row_{0};
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::vector<ZeroedMemory> chunks_;  // guarded by mutex_
   uint64_t num_regions_ = 0;          // guarded by mutex_
+  uint64_t next_row_ = 0;             // guarded by mutex_
 };
 
 }  // namespace monolith

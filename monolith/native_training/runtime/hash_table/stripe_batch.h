@@ -63,11 +63,10 @@ absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
   uint64_t hashes[kPipelineRing];
   Stripe::Slot slots[kPipelineRing];
   absl::Status status;
-  RunPrefetchPipeline(
-      n,
+  RunGroupedPrefetchPipeline(
+      n, [&](size_t i) { hashes[i % kPipelineRing] = HashId(id_at(i)); },
       [&](size_t i) {
-        const uint64_t hash = HashId(id_at(i));
-        hashes[i % kPipelineRing] = hash;
+        const uint64_t hash = hashes[i % kPipelineRing];
         PrefetchLine(stripes[StripeOfHash(hash)].Home(hash));
       },
       [&](size_t i) {
@@ -77,8 +76,12 @@ absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
         const uint64_t hash = hashes[i % kPipelineRing];
         status = stripes[StripeOfHash(hash)].FindOrInsert(id_at(i), hash, arena,
                                                           &slot);
-        if (!status.ok()) return;
-        PrefetchRow(arena, slot.row, row_bytes);
+      },
+      [&](size_t i) {
+        const Stripe::Slot& slot = slots[i % kPipelineRing];
+        if (slot.row != RowArena::kNoRow) {
+          PrefetchRow(arena, slot.row, row_bytes);
+        }
       },
       [&](size_t i) {
         const Stripe::Slot& slot = slots[i % kPipelineRing];

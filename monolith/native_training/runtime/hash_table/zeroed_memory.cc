@@ -2,6 +2,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -69,6 +70,22 @@ ZeroedMemory& ZeroedMemory::operator=(ZeroedMemory&& other) noexcept {
     size_ = std::exchange(other.size_, 0);
   }
   return *this;
+}
+
+size_t ZeroedMemory::resident_bytes() const {
+  if (size_ < kKernelBytes) return size_;
+  constexpr size_t kPagesAtATime = 4096;
+  constexpr size_t kBytesAtATime = kPagesAtATime * kSmallPageBytes;
+  unsigned char states[kPagesAtATime];
+  size_t pages = 0;
+  for (size_t begin = 0; begin < size_; begin += kBytesAtATime) {
+    const size_t bytes = std::min(kBytesAtATime, size_ - begin);
+    if (mincore(static_cast<char*>(data_) + begin, bytes, states) != 0) {
+      return size_;
+    }
+    for (size_t i = 0; i < bytes / kSmallPageBytes; ++i) pages += states[i] & 1;
+  }
+  return pages * kSmallPageBytes;
 }
 
 void ZeroedMemory::Free() {

@@ -48,6 +48,11 @@ class ZeroedMemory {
   void* data() const { return data_; }
   size_t size() const { return size_; }  // bytes
 
+  // How many bytes of it are in the process's memory, as the kernel says: in
+  // pages of whichever size it has given. Takes time in proportion to the size,
+  // about a millisecond a gigabyte.
+  size_t resident_bytes() const;
+
  private:
   ZeroedMemory(void* data, size_t size) : data_(data), size_(size) {}
 
