@@ -44,8 +44,8 @@ class HashTable:
     expire_time: days (fractions too) without an update after which `evict` removes a
       row.
     admission_capacity: with an `occurrence_threshold`, how many ids without a row are
-      counted at a time, 8 bytes each; those that have not occurred for longest are
-      forgotten when there are more.
+      counted at a time, 8 bytes each (below 100,000, 20 KiB more in all); where there
+      are more, those that have not occurred for longest begin at 0 again.
 
   Raises:
     ValueError: an argument is out of range.

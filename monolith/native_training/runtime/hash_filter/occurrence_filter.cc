@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -24,7 +25,7 @@ constexpr double kDeviations = 4;
 constexpr double kSmallPartLoad = 0.75;
 
 uint32_t NumBuckets(int64_t capacity, int num_parts, int slots) {
-  const double ids = std::ceil(static_cast<double>(capacity) / num_parts);
+  const double ids = static_cast<double>(capacity) / num_parts;
   const double most_ids = ids + kDeviations * std::sqrt(ids);
   const double needed = std::ceil(most_ids / (kSmallPartLoad * slots));
   double affordable = std::floor(ids * kBytesPerId / kBucketBytes);
@@ -68,7 +69,11 @@ uint32_t OccurrenceFilter::Bucket::FreeSlots() const {
 
 OccurrenceFilter::OccurrenceFilter(int64_t capacity, int num_parts)
     : num_buckets_(NumBuckets(capacity, num_parts, kSlots)),
-      generation_trials_(num_buckets_ * kSlots / kGenerations + 1) {}
+      generations_(GenerationSize(num_buckets_)) {}
+
+uint32_t OccurrenceFilter::GenerationSize(uint32_t num_buckets) {
+  return num_buckets * kSlots / Generations::kMax + 1;
+}
 
 uint32_t OccurrenceFilter::FirstBucket(uint64_t hash) const {
   return ScaleToRange(HashInStripe(hash), num_buckets_);
@@ -88,6 +93,7 @@ void OccurrenceFilter::Prefetch(uint64_t hash) const {
 absl::StatusOr<bool> OccurrenceFilter::Admit(uint64_t hash,
                                              uint32_t occurrences,
                                              uint32_t threshold) {
+  if (occurrences == 0) return false;
   const bool enough = occurrences >= threshold;
   Bucket* all = buckets_.load(std::memory_order_relaxed);
   if (!all) {
@@ -101,23 +107,22 @@ absl::StatusOr<bool> OccurrenceFilter::Admit(uint64_t hash,
   const uint32_t fingerprint = Fingerprint(hash);
   Slot slot;
   if (Find(first, second, fingerprint, &slot)) {
-    uint8_t& mark = slot.bucket->marks[slot.index];
     uint16_t& count = slot.bucket->occurrences[slot.index];
     if (enough || occurrences + count >= threshold) {
-      mark = 0;
+      End(slot);
       return true;
     }
     count = static_cast<uint16_t>(count + occurrences);
-    mark = static_cast<uint8_t>((mark & ~kGenerationMask) | generation_);
+    JoinNewest(slot);
     return false;
   }
-  if (enough || occurrences == 0) return enough;
+  if (enough) return true;
   slot = MakeRoom(first, second);
   slot.bucket->fingerprints[slot.index] = static_cast<uint16_t>(fingerprint);
   slot.bucket->occurrences[slot.index] = static_cast<uint16_t>(occurrences);
   slot.bucket->marks[slot.index] =
-      static_cast<uint8_t>(fingerprint >> 16 << kHighBits | generation_);
-  CountInGeneration();
+      static_cast<uint8_t>(fingerprint >> 16 << kHighBits);
+  JoinNewest(slot);
   return false;
 }
 
@@ -133,7 +138,7 @@ bool OccurrenceFilter::Find(Bucket* first, Bucket* second, uint32_t fingerprint,
 }
 
 OccurrenceFilter::Slot OccurrenceFilter::MakeRoom(Bucket* first,
-                                                  Bucket* second) const {
+                                                  Bucket* second) {
   const uint32_t free_first = first->FreeSlots();
   const uint32_t free_second = second->FreeSlots();
   if (free_first | free_second) {
@@ -141,31 +146,50 @@ OccurrenceFilter::Slot OccurrenceFilter::MakeRoom(Bucket* first,
                ? Slot{first, __builtin_ctz(free_first)}
                : Slot{second, __builtin_ctz(free_second)};
   }
-  Slot oldest = {first, 0};
-  int oldest_age = -1;
+  // Of an age, the one of which the least is forgotten.
+  constexpr int kMostOccurrences = 65535;
+  Slot least = {first, 0};
+  int most = -1;
   for (Bucket* const bucket : {first, second}) {
     for (int i = 0; i < kSlots; ++i) {
-      const int age = Age(bucket->marks[i]);
-      if (age <= oldest_age) continue;
-      oldest = {bucket, i};
-      oldest_age = age;
+      const int age = generations_.Age(bucket->marks[i] & kGenerationMask);
+      const int expendable = age * (kMostOccurrences + 1) + kMostOccurrences -
+                             bucket->occurrences[i];
+      if (expendable <= most) continue;
+      least = {bucket, i};
+      most = expendable;
     }
   }
-  return oldest;
+  End(least);
+  return least;
 }
 
-int OccurrenceFilter::Age(uint8_t mark) const {
-  return (generation_ + kGenerations - (mark & kGenerationMask)) % kGenerations;
+void OccurrenceFilter::End(Slot slot) {
+  uint8_t& mark = slot.bucket->marks[slot.index];
+  generations_.Remove(mark & kGenerationMask);
+  mark = 0;
 }
 
-void OccurrenceFilter::CountInGeneration() {
-  if (++trials_in_generation_ < generation_trials_) return;
-  trials_in_generation_ = 0;
-  generation_ = static_cast<uint8_t>(generation_ % kGenerations + 1);
+void OccurrenceFilter::JoinNewest(Slot slot) {
+  uint8_t& mark = slot.bucket->marks[slot.index];
+  const uint8_t generation = mark & kGenerationMask;
+  if (generation == generations_.newest()) return;
+  if (generation != Generations::kNone) generations_.Remove(generation);
+  mark =
+      static_cast<uint8_t>((mark & ~kGenerationMask) | generations_.newest());
+  generations_.Add(generations_.newest());
+  const auto merger = generations_.BeginNextIfFull();
+  if (merger.has_value()) Merge(*merger);
+}
+
+void OccurrenceFilter::Merge(Generations::Merger merger) {
   Bucket* const all = buckets_.load(std::memory_order_relaxed);
+  // The labels differ in these bits.
+  const auto change = static_cast<uint8_t>(merger.from ^ merger.into);
   for (uint32_t b = 0; b < num_buckets_; ++b) {
     for (uint8_t& mark : all[b].marks) {
-      mark = (mark & kGenerationMask) == generation_ ? uint8_t{0} : mark;
+      const bool merged = (mark & kGenerationMask) == merger.from;
+      mark = static_cast<uint8_t>(mark ^ (merged ? change : 0));
     }
   }
 }
@@ -186,8 +210,7 @@ void OccurrenceFilter::Clear() {
   buckets_.store(nullptr, std::memory_order_relaxed);
   memory_bytes_.store(0, std::memory_order_relaxed);
   memory_ = ZeroedMemory();
-  generation_ = 1;
-  trials_in_generation_ = 0;
+  generations_ = Generations(GenerationSize(num_buckets_));
 }
 
 std::vector<OccurrenceFilter::Trial> OccurrenceFilter::ExportTrials() const {
@@ -198,9 +221,9 @@ std::vector<OccurrenceFilter::Trial> OccurrenceFilter::ExportTrials() const {
       const uint8_t mark = all[b].marks[i];
       if ((mark & kGenerationMask) == 0) continue;
       const uint32_t high = mark >> kHighBits;
-      trials.push_back({b, high << 16 | all[b].fingerprints[i],
-                        all[b].occurrences[i],
-                        static_cast<uint8_t>(Age(mark))});
+      trials.push_back(
+          {b, high << 16 | all[b].fingerprints[i], all[b].occurrences[i],
+           static_cast<uint8_t>(generations_.Age(mark & kGenerationMask))});
     }
   }
   return trials;
@@ -208,7 +231,7 @@ std::vector<OccurrenceFilter::Trial> OccurrenceFilter::ExportTrials() const {
 
 absl::Status OccurrenceFilter::ImportTrials(absl::Span<const Trial> trials) {
   for (const Trial& trial : trials) {
-    if (trial.bucket < num_buckets_ && trial.age < kGenerations &&
+    if (trial.bucket < num_buckets_ && trial.age < Generations::kMax &&
         trial.fingerprint >> kFingerprintBits == 0) {
       continue;
     }
@@ -226,13 +249,12 @@ absl::Status OccurrenceFilter::ImportTrials(absl::Span<const Trial> trials) {
     Bucket* const bucket =
         buckets_.load(std::memory_order_relaxed) + trial.bucket;
     const Slot slot = MakeRoom(bucket, bucket);
-    const int generation =
-        (generation_ - 1 + kGenerations - trial.age) % kGenerations + 1;
+    const uint8_t generation = generations_.LabelOfAge(trial.age);
     bucket->fingerprints[slot.index] = static_cast<uint16_t>(trial.fingerprint);
     bucket->occurrences[slot.index] = trial.occurrences;
     bucket->marks[slot.index] =
-        static_cast<uint8_t>(trial.fingerprint >> 16 << kHighBits |
-                             static_cast<uint32_t>(generation));
+        static_cast<uint8_t>(trial.fingerprint >> 16 << kHighBits | generation);
+    generations_.Add(generation);
   }
   return absl::OkStatus();
 }

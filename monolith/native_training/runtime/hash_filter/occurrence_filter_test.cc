@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "monolith/native_training/runtime/hash_filter/filter_rates.h"
+#include "monolith/native_training/runtime/hash_filter/occurrence_streams.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 
 namespace monolith {
@@ -68,24 +69,85 @@ TEST(OccurrenceFilterTest, AgreesWithExactCountsWithinItsCapacity) {
   }
 }
 
-class FilterRatesTest : public testing::TestWithParam<int64_t> {};
+constexpr uint32_t kThresholds[] = {2, 5, 1000};
 
-TEST_P(FilterRatesTest, AreAsPromisedAtFullCapacity) {
-  const FilterRates rates = MeasureFilterRates(GetParam());
-  EXPECT_LT(rates.early, 1e-4);
-  EXPECT_LT(rates.late, 2e-4);
+void ExpectAsPromised(const FilterRates& rates, double late) {
+  EXPECT_GT(rates.remembered, 4000) << "too few to tell";
+  EXPECT_LT(rates.early_rate(), 5e-5) << rates.early << " of " << rates.ids;
+  EXPECT_LT(rates.late_rate(), late)
+      << rates.late << " of " << rates.remembered;
   EXPECT_LE(rates.bytes_per_id, 8.0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Capacities, FilterRatesTest,
-                         testing::Values(1 << 17, 1000000, 1 << 22));
+class FilterRatesTest : public testing::TestWithParam<int64_t> {
+ protected:
+  int64_t capacity() const { return GetParam(); }
+};
+
+TEST_P(FilterRatesTest, RepeatingBlocks) {
+  for (const uint32_t threshold : kThresholds) {
+    for (const int repeats : {1, 2, 3}) {
+      SCOPED_TRACE(testing::Message()
+                   << "threshold " << threshold << ", repeats " << repeats);
+      const auto rates = [&](int64_t block) {
+        return MeasureFilterRates(
+            capacity(), threshold,
+            RepeatingBlocks(block, repeats, threshold, 12 * capacity()));
+      };
+      ExpectAsPromised(rates(capacity()), 2e-4);
+      ExpectAsPromised(rates(capacity() * 3 / 4), 2e-5);
+    }
+  }
+}
+
+// The strangers of a while are on trial beside ids that occur many times in
+// that while.
+TEST_P(FilterRatesTest, RegularsAndStrangers) {
+  constexpr uint32_t kThreshold = 1000;
+  const auto rates = [&](double share) {
+    const auto half =
+        static_cast<int64_t>(share * static_cast<double>(capacity() / 2));
+    return MeasureFilterRates(
+        capacity(), kThreshold,
+        RegularsAndStrangers(half, half, kThreshold / 2, 40 * capacity()));
+  };
+  ExpectAsPromised(rates(1), 2e-4);
+  ExpectAsPromised(rates(0.75), 2e-5);
+}
+
+TEST_P(FilterRatesTest, ZipfAndStrangers) {
+  for (const uint32_t threshold : kThresholds) {
+    SCOPED_TRACE(threshold);
+    ExpectAsPromised(MeasureFilterRates(capacity(), threshold,
+                                        ZipfAndStrangers(2 * capacity(), 1.05,
+                                                         (threshold + 4) / 5,
+                                                         20 * capacity())),
+                     2e-4);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Capacities, FilterRatesTest, testing::Values(1 << 17));
 
 TEST(OccurrenceFilterTest, SmallFiltersKeepTheirCapacityToo) {
   for (const int64_t capacity : {64, 1000, 5000, 30000}) {
-    const FilterRates rates = MeasureFilterRates(capacity);
-    EXPECT_LT(rates.late, 2e-3) << capacity;
-    EXPECT_LT(rates.bytes_per_id * static_cast<double>(capacity),
-              static_cast<double>(8 * capacity + (64 << 10)));
+    const FilterRates rates = MeasureFilterRates(
+        capacity, 2, RepeatingBlocks(capacity, 2, 2, 20 * capacity));
+    EXPECT_LT(rates.late_rate(), 1.0 / 300) << capacity;
+  }
+}
+
+TEST(OccurrenceFilterTest, TakesNoMoreMemoryThanPromised) {
+  const auto bytes = [](int64_t capacity) {
+    TestFilters filters(capacity);
+    for (int64_t id = 0; id < 1000; ++id) filters.Admit(id, 1, 2);
+    return filters.memory_bytes();
+  };
+  for (int64_t capacity = 1; capacity < 100000; capacity += 1 + capacity / 20) {
+    EXPECT_LE(bytes(capacity), 8 * capacity + (20 << 10)) << capacity;
+  }
+  for (int64_t capacity = 100000; capacity <= 1 << 26;
+       capacity += capacity / 30) {
+    EXPECT_LE(bytes(capacity), 8 * capacity) << capacity;
   }
 }
 
