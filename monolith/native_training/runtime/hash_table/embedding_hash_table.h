@@ -184,13 +184,22 @@ class EmbeddingHashTable {
   // moment. The stripes together are the table.
   absl::Status ExportStripe(int stripe, RowBatch* out) const;
 
-  // Inserts or overwrites whole rows, as ExportStripe gave them. Of a repeated
-  // id the last row wins.
+  // Inserts or overwrites whole rows, as ExportStripe gave them, if
+  // ValidateRows accepts them. Of a repeated id the last row wins.
   absl::Status ImportRows(absl::Span<const int64_t> ids,       // (n)
                           absl::Span<const float> embeddings,  // (n, dim)
                           absl::Span<const float> states,      // (n, state_dim)
                           absl::Span<const uint32_t> update_times,  // (n)
                           Executor& executor = InlineExecutor::Get());
+
+  // Whether ImportRows would accept these: sizes, that every embedding is
+  // finite, and that every state is one that its optimizer can have. The error
+  // names the table, the id, the row and the segment of a state. For rows of
+  // several batches that must all be good before the first is changed.
+  absl::Status ValidateRows(absl::Span<const int64_t> ids,
+                            absl::Span<const float> embeddings,
+                            absl::Span<const float> states,
+                            Executor& executor = InlineExecutor::Get()) const;
 
  private:
   EmbeddingHashTable(TableConfig config, std::unique_ptr<RowSchema> schema,

@@ -37,6 +37,20 @@ absl::Status WriteBatch(absl::Span<const int64_t> ids, RowArena& arena,
   });
 }
 
+// The first float of a row's state that is not in its range, NaN among them;
+// the number of ranges if there is none.
+size_t FindOutside(const float* state, absl::Span<const StateRange> ranges) {
+  const auto is_inside = [&](size_t i) {
+    return (state[i] >= ranges[i].least) & (state[i] <= ranges[i].most);
+  };
+  bool all = true;
+  for (size_t i = 0; i < ranges.size(); ++i) all &= is_inside(i);
+  if (all) return ranges.size();
+  size_t i = 0;
+  while (is_inside(i)) ++i;
+  return i;
+}
+
 }  // namespace
 
 absl::Status EmbeddingHashTable::ValidateValues(absl::Span<const int64_t> ids,
@@ -91,14 +105,44 @@ absl::Status EmbeddingHashTable::AssignAdd(absl::Span<const int64_t> ids,
                     });
 }
 
+absl::Status EmbeddingHashTable::ValidateRows(
+    absl::Span<const int64_t> ids, absl::Span<const float> embeddings,
+    absl::Span<const float> states, Executor& executor) const {
+  const size_t n = ids.size();
+  absl::Status status = CheckMatrix("embeddings", n, embeddings.size(), dim_);
+  status.Update(CheckMatrix("states", n, states.size(), state_dim_));
+  if (!status.ok()) return status;
+  const size_t bad = FindNonFinite(embeddings, executor);
+  if (bad != embeddings.size()) {
+    const size_t dim = static_cast<size_t>(dim_);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table '", config_.name, "': the embedding of id ", ids[bad / dim],
+        " (row ", bad / dim, ", column ", bad % dim, ") is ", embeddings[bad],
+        ", wanted a finite number; no row was changed"));
+  }
+  const size_t state_dim = static_cast<size_t>(state_dim_);
+  for (size_t row = 0; state_dim > 0 && row < n; ++row) {
+    const float* const state = states.data() + row * state_dim;
+    const size_t column = FindOutside(state, schema_->state_ranges());
+    if (column == state_dim) continue;
+    const StateRange wanted = schema_->state_ranges()[column];
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table '", config_.name, "': the optimizer state of id ", ids[row],
+        " (row ", row, ", column ", column, ", of segment '",
+        config_.segments[schema_->SegmentOfState(column)].name, "') is ",
+        state[column], ", wanted ", wanted.least, " to ", wanted.most,
+        "; no row was changed"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status EmbeddingHashTable::ImportRows(
     absl::Span<const int64_t> ids, absl::Span<const float> embeddings,
     absl::Span<const float> states, absl::Span<const uint32_t> update_times,
     Executor& executor) {
-  const size_t n = ids.size();
-  absl::Status status = CheckMatrix("embeddings", n, embeddings.size(), dim_);
-  status.Update(CheckMatrix("states", n, states.size(), state_dim_));
-  status.Update(CheckMatrix("update_times", n, update_times.size(), 1));
+  absl::Status status =
+      CheckMatrix("update_times", ids.size(), update_times.size(), 1);
+  status.Update(ValidateRows(ids, embeddings, states, executor));
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
   const size_t state_dim = static_cast<size_t>(state_dim_);

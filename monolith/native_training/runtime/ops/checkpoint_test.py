@@ -255,6 +255,27 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
       content = f.read()
     self.assertRefused(file, [content], message)
 
+  @parameterized.parameters(
+    ("embedding", np.nan, "the embedding of id .* is nan, wanted a finite number"),
+    ("embedding", -np.inf, "the embedding of id .* is -inf"),
+    ("state", np.inf, "the optimizer state of id .* of segment 'vec'.* is inf"),
+    ("state", -1.0, "the optimizer state of id .* is -1, wanted 1.17549e-38 to"),
+  )
+  def test_rows_that_cannot_be_are_refused(self, column, value, message):
+    file = self.save_one(40)
+    records = [r.numpy() for r in tf.data.TFRecordDataset(file)]
+    block = bytearray(records[-2])  # of uid: 2 floats of embedding, 2 of state
+    _, table, dim, state_dim, n = struct.unpack_from("<4sIIIQ", block)
+    self.assertEqual((table, dim, state_dim), (1, 2, 2))
+    last = 24 + 8 * n + 4 * n * {"embedding": 2, "state": 4}[column] - 4
+    struct.pack_into("<f", block, last, value)
+    with tf.io.TFRecordWriter(file) as writer:
+      for record in [*records[:-2], bytes(block), records[-1]]:
+        writer.write(record)
+    with open(file, "rb") as f:
+      content = f.read()
+    self.assertRefused(file, [content], f"table 'uid': {message}")
+
   def test_missing_file_is_named(self):
     good = self.save_one()
     missing = os.path.join(self.folder, "nothing")

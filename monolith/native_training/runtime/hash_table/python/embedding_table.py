@@ -237,7 +237,9 @@ class EmbeddingTable:
     """Inserts or overwrites whole rows, as `export` gave them.
 
     Raises:
-      ValueError: the table's rows have other widths.
+      ValueError: the table's rows have other widths; an embedding or a state is not
+        finite, or a state is none that its optimizer can have, such as a negative
+        accumulator. The message names the id, and no row was changed.
     """
     self._core.import_rows(*rows)
 

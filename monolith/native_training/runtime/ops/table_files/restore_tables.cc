@@ -67,9 +67,33 @@ struct Contents {
   std::set<std::string> warnings;     // What will be lost.
 };
 
+// Rows as a table wants them.
+struct ConvertedRows {
+  std::vector<float> embeddings;
+  std::vector<float> states;
+};
+
+absl::StatusOr<ConvertedRows> Convert(const Destination& destination,
+                                      const RowBatch& rows,
+                                      Executor& executor) {
+  const EmbeddingHashTable& table = *destination.table;
+  ConvertedRows converted;
+  converted.embeddings.resize(rows.ids.size() * table.dim());
+  converted.states.resize(rows.ids.size() * table.state_dim());
+  if (destination.conversion.needs_initial_values()) {
+    TF_RETURN_IF_ERROR(
+        table.Lookup(rows.ids, EmbeddingHashTable::MissingId::kInitialValue,
+                     absl::MakeSpan(converted.embeddings), executor));
+  }
+  destination.conversion.Convert(rows, absl::MakeSpan(converted.embeddings),
+                                 absl::MakeSpan(converted.states));
+  return converted;
+}
+
 // Reads all of a file.
 absl::Status CheckFile(const TableSet& tables, tensorflow::Env* env,
-                       const std::string& file, Contents* contents) {
+                       const std::string& file, Executor& executor,
+                       Contents* contents) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                       TableFileReader::Open(env, file));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
@@ -85,6 +109,13 @@ absl::Status CheckFile(const TableSet& tables, tensorflow::Env* env,
     TF_ASSIGN_OR_RETURN(const std::optional<RowBlock> block, reader->Next());
     if (!block.has_value()) return absl::OkStatus();
     contents->num_rows += block->rows.ids.size();
+    const std::optional<Destination>& destination = destinations[block->table];
+    if (!destination.has_value()) continue;
+    TF_ASSIGN_OR_RETURN(const ConvertedRows rows,
+                        Convert(*destination, block->rows, executor));
+    const absl::Status valid = destination->table->ValidateRows(
+        block->rows.ids, rows.embeddings, rows.states, executor);
+    if (!valid.ok()) return reader->Damaged(valid.message());
   }
 }
 
@@ -131,18 +162,11 @@ void KeepShard(int shard_index, int num_shards, int dim, int state_dim,
 
 absl::Status Import(const Destination& destination, const RowBatch& rows,
                     Executor& executor) {
-  EmbeddingHashTable& table = *destination.table;
-  std::vector<float> embeddings(rows.ids.size() * table.dim());
-  std::vector<float> states(rows.ids.size() * table.state_dim());
-  if (destination.conversion.needs_initial_values()) {
-    TF_RETURN_IF_ERROR(
-        table.Lookup(rows.ids, EmbeddingHashTable::MissingId::kInitialValue,
-                     absl::MakeSpan(embeddings), executor));
-  }
-  destination.conversion.Convert(rows, absl::MakeSpan(embeddings),
-                                 absl::MakeSpan(states));
-  return table.ImportRows(rows.ids, embeddings, states, rows.update_times,
-                          executor);
+  TF_ASSIGN_OR_RETURN(const ConvertedRows converted,
+                      Convert(destination, rows, executor));
+  return destination.table->ImportRows(rows.ids, converted.embeddings,
+                                       converted.states, rows.update_times,
+                                       executor);
 }
 
 }  // namespace
@@ -154,7 +178,7 @@ absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
                                       Executor& executor) {
   Contents contents;
   for (const std::string& file : files) {
-    TF_RETURN_IF_ERROR(CheckFile(tables, env, file, &contents));
+    TF_RETURN_IF_ERROR(CheckFile(tables, env, file, executor, &contents));
   }
   TF_RETURN_IF_ERROR(CheckSomeTableIsKnown(tables, files, contents));
   // Below ERROR nothing is shown by default (monolith/__init__.py).

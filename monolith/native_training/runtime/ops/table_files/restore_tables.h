@@ -21,9 +21,10 @@ namespace monolith {
 // optimizer is of another type now, its state starts anew, with a warning.
 //
 // All files are read to their end before the first row changes: DataLoss (a
-// damaged or unfinished file) and InvalidArgument (a segment of another dim)
-// leave the tables as they were. Nobody else should use the tables meanwhile.
-// REQUIRES: 0 <= shard_index < num_shards.
+// damaged or unfinished file, or one with a row that cannot be, see
+// EmbeddingHashTable::ValidateRows) and InvalidArgument (a segment of another
+// dim) leave the tables as they were. Nobody else should use the tables
+// meanwhile. REQUIRES: 0 <= shard_index < num_shards.
 absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
                                       absl::Span<const std::string> files,
                                       int shard_index, int num_shards,

@@ -38,6 +38,9 @@ class TableFileReader {
   const std::string& file() const { return file_; }
   const TableFileHeader& header() const { return header_; }
 
+  // The error for a file that cannot be used.
+  absl::Status Damaged(absl::string_view reason) const;
+
   // The next block, whose table and widths are those of the header; nothing
   // after the last, once the footer has confirmed that all rows were there.
   absl::StatusOr<std::optional<RowBlock>> Next();
@@ -46,7 +49,6 @@ class TableFileReader {
   TableFileReader(std::string file,
                   std::unique_ptr<tensorflow::RandomAccessFile> source);
 
-  absl::Status Damaged(absl::string_view reason) const;
   // False at the end of the file.
   absl::StatusOr<bool> ReadRecord();
   absl::Status CheckBlock(const RowBlock& block) const;
