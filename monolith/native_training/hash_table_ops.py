@@ -185,15 +185,19 @@ class HashTable:
     return self._ops.monolith_table_stats(self._handle())[1][0]
 
   def save(self, basename) -> tf.Tensor:
-    """Writes all rows, with their optimizer state, to the file `basename`.
+    """Writes all rows, with their optimizer state, and how often ids without a row have
+    occurred, to the file `basename`.
 
     Returns:
       How many rows were written: int64 scalar.
     """
-    return self._ops.monolith_save_tables(self._handle(), basename)
+    return self._ops.monolith_save_tables(
+      self._handle(), basename, shard_index=0, num_shards=1
+    )
 
   def restore(self, basename) -> tf.Tensor:
-    """Replaces all rows by those of a file that `save` wrote.
+    """Replaces all rows by those of a file that `save` wrote. Ids without a row go on
+    from the occurrences counted then, unless the `admission_capacity` was another.
 
     Returns:
       How many rows were read: int64 scalar.

@@ -12,8 +12,8 @@
 namespace monolith {
 namespace {
 
-constexpr int kFingerprintBits = 20;
-constexpr int kHighBits = kFingerprintBits - 16;
+constexpr int kHighBits = Trial::kFingerprintBits - 16;
+static_assert(Trial::kMaxAge == Generations::kMax - 1);
 
 // Bytes of memory per id of the capacity.
 constexpr int64_t kBytesPerId = 8;
@@ -37,7 +37,14 @@ uint32_t NumBuckets(int64_t capacity, int num_parts, int slots) {
 
 // The bits that choose neither the stripe nor the first bucket.
 uint32_t Fingerprint(uint64_t hash) {
-  return static_cast<uint32_t>(hash) & ((1u << kFingerprintBits) - 1);
+  return static_cast<uint32_t>(hash) & ((1u << Trial::kFingerprintBits) - 1);
+}
+
+// The higher, the less is lost with a trial: of two of an age it is the one
+// with the fewer occurrences.
+int Expendability(int age, uint16_t occurrences) {
+  constexpr int kMostOccurrences = 65535;
+  return age * (kMostOccurrences + 1) + kMostOccurrences - occurrences;
 }
 
 uint32_t ScaleToRange(uint64_t word, uint32_t n) {
@@ -117,11 +124,12 @@ absl::StatusOr<bool> OccurrenceFilter::Admit(uint64_t hash,
     return false;
   }
   if (enough) return true;
-  slot = MakeRoom(first, second);
-  slot.bucket->fingerprints[slot.index] = static_cast<uint16_t>(fingerprint);
+  if (!FindFree(first, second, &slot)) {
+    slot = FindExpendable(first, second);
+    End(slot);
+  }
+  Begin(slot, fingerprint);
   slot.bucket->occurrences[slot.index] = static_cast<uint16_t>(occurrences);
-  slot.bucket->marks[slot.index] =
-      static_cast<uint8_t>(fingerprint >> 16 << kHighBits);
   JoinNewest(slot);
   return false;
 }
@@ -137,31 +145,38 @@ bool OccurrenceFilter::Find(Bucket* first, Bucket* second, uint32_t fingerprint,
   return false;
 }
 
-OccurrenceFilter::Slot OccurrenceFilter::MakeRoom(Bucket* first,
-                                                  Bucket* second) {
+bool OccurrenceFilter::FindFree(Bucket* first, Bucket* second, Slot* slot) {
   const uint32_t free_first = first->FreeSlots();
   const uint32_t free_second = second->FreeSlots();
-  if (free_first | free_second) {
-    return __builtin_popcount(free_first) >= __builtin_popcount(free_second)
-               ? Slot{first, __builtin_ctz(free_first)}
-               : Slot{second, __builtin_ctz(free_second)};
-  }
-  // Of an age, the one of which the least is forgotten.
-  constexpr int kMostOccurrences = 65535;
-  Slot least = {first, 0};
+  if ((free_first | free_second) == 0) return false;
+  *slot = __builtin_popcount(free_first) >= __builtin_popcount(free_second)
+              ? Slot{first, __builtin_ctz(free_first)}
+              : Slot{second, __builtin_ctz(free_second)};
+  return true;
+}
+
+OccurrenceFilter::Slot OccurrenceFilter::FindExpendable(Bucket* first,
+                                                        Bucket* second) const {
+  Slot slot = {first, 0};
   int most = -1;
   for (Bucket* const bucket : {first, second}) {
     for (int i = 0; i < kSlots; ++i) {
-      const int age = generations_.Age(bucket->marks[i] & kGenerationMask);
-      const int expendable = age * (kMostOccurrences + 1) + kMostOccurrences -
-                             bucket->occurrences[i];
-      if (expendable <= most) continue;
-      least = {bucket, i};
-      most = expendable;
+      const int expendability =
+          Expendability(generations_.Age(bucket->marks[i] & kGenerationMask),
+                        bucket->occurrences[i]);
+      if (expendability <= most) continue;
+      slot = {bucket, i};
+      most = expendability;
     }
   }
-  End(least);
-  return least;
+  return slot;
+}
+
+void OccurrenceFilter::Begin(Slot slot, uint32_t fingerprint) {
+  slot.bucket->fingerprints[slot.index] = static_cast<uint16_t>(fingerprint);
+  slot.bucket->occurrences[slot.index] = 0;
+  slot.bucket->marks[slot.index] =
+      static_cast<uint8_t>(fingerprint >> 16 << kHighBits);
 }
 
 void OccurrenceFilter::End(Slot slot) {
@@ -170,14 +185,18 @@ void OccurrenceFilter::End(Slot slot) {
   mark = 0;
 }
 
-void OccurrenceFilter::JoinNewest(Slot slot) {
+void OccurrenceFilter::Join(Slot slot, uint8_t generation) {
   uint8_t& mark = slot.bucket->marks[slot.index];
-  const uint8_t generation = mark & kGenerationMask;
-  if (generation == generations_.newest()) return;
-  if (generation != Generations::kNone) generations_.Remove(generation);
-  mark =
-      static_cast<uint8_t>((mark & ~kGenerationMask) | generations_.newest());
-  generations_.Add(generations_.newest());
+  const uint8_t before = mark & kGenerationMask;
+  if (before != Generations::kNone) generations_.Remove(before);
+  mark = static_cast<uint8_t>((mark & ~kGenerationMask) | generation);
+  generations_.Add(generation);
+}
+
+void OccurrenceFilter::JoinNewest(Slot slot) {
+  const uint8_t mark = slot.bucket->marks[slot.index];
+  if ((mark & kGenerationMask) == generations_.newest()) return;
+  Join(slot, generations_.newest());
   const auto merger = generations_.BeginNextIfFull();
   if (merger.has_value()) Merge(*merger);
 }
@@ -213,26 +232,25 @@ void OccurrenceFilter::Clear() {
   generations_ = Generations(GenerationSize(num_buckets_));
 }
 
-std::vector<OccurrenceFilter::Trial> OccurrenceFilter::ExportTrials() const {
-  std::vector<Trial> trials;
+void OccurrenceFilter::ExportTrials(std::vector<Trial>* trials) const {
   const Bucket* const all = buckets_.load(std::memory_order_relaxed);
   for (uint32_t b = 0; all && b < num_buckets_; ++b) {
     for (int i = 0; i < kSlots; ++i) {
       const uint8_t mark = all[b].marks[i];
-      if ((mark & kGenerationMask) == 0) continue;
+      const uint8_t generation = mark & kGenerationMask;
+      if (generation == Generations::kNone) continue;
       const uint32_t high = mark >> kHighBits;
-      trials.push_back(
-          {b, high << 16 | all[b].fingerprints[i], all[b].occurrences[i],
-           static_cast<uint8_t>(generations_.Age(mark & kGenerationMask))});
+      trials->push_back({b, high << 16 | all[b].fingerprints[i],
+                         all[b].occurrences[i],
+                         static_cast<uint8_t>(generations_.Age(generation))});
     }
   }
-  return trials;
 }
 
 absl::Status OccurrenceFilter::ImportTrials(absl::Span<const Trial> trials) {
   for (const Trial& trial : trials) {
-    if (trial.bucket < num_buckets_ && trial.age < Generations::kMax &&
-        trial.fingerprint >> kFingerprintBits == 0) {
+    if (trial.bucket < num_buckets_ && trial.age <= Trial::kMaxAge &&
+        trial.fingerprint >> Trial::kFingerprintBits == 0) {
       continue;
     }
     return absl::InvalidArgumentError(
@@ -245,18 +263,35 @@ absl::Status OccurrenceFilter::ImportTrials(absl::Span<const Trial> trials) {
     absl::Status status = Allocate();
     if (!status.ok()) return status;
   }
-  for (const Trial& trial : trials) {
-    Bucket* const bucket =
-        buckets_.load(std::memory_order_relaxed) + trial.bucket;
-    const Slot slot = MakeRoom(bucket, bucket);
-    const uint8_t generation = generations_.LabelOfAge(trial.age);
-    bucket->fingerprints[slot.index] = static_cast<uint16_t>(trial.fingerprint);
-    bucket->occurrences[slot.index] = trial.occurrences;
-    bucket->marks[slot.index] =
-        static_cast<uint8_t>(trial.fingerprint >> 16 << kHighBits | generation);
-    generations_.Add(generation);
-  }
+  for (const Trial& trial : trials) Import(trial);
+  const auto merger = generations_.BeginNextIfFull();
+  if (merger.has_value()) Merge(*merger);
   return absl::OkStatus();
+}
+
+void OccurrenceFilter::Import(const Trial& trial) {
+  Bucket* const bucket =
+      buckets_.load(std::memory_order_relaxed) + trial.bucket;
+  Slot slot;
+  if (!Find(bucket, bucket, trial.fingerprint, &slot)) {
+    if (!FindFree(bucket, bucket, &slot)) {
+      slot = FindExpendable(bucket, bucket);
+      const int age =
+          generations_.Age(bucket->marks[slot.index] & kGenerationMask);
+      if (Expendability(age, bucket->occurrences[slot.index]) <=
+          Expendability(trial.age, trial.occurrences)) {
+        return;
+      }
+      End(slot);
+    }
+    Begin(slot, trial.fingerprint);
+  }
+  uint16_t& occurrences = bucket->occurrences[slot.index];
+  occurrences = std::max(occurrences, trial.occurrences);
+  const uint8_t before = bucket->marks[slot.index] & kGenerationMask;
+  if (before == Generations::kNone || trial.age < generations_.Age(before)) {
+    Join(slot, generations_.LabelOfAge(trial.age));
+  }
 }
 
 }  // namespace monolith

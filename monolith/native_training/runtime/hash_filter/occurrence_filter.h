@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_filter/generations.h"
+#include "monolith/native_training/runtime/hash_filter/trial.h"
 #include "monolith/native_training/runtime/hash_table/zeroed_memory.h"
 
 namespace monolith {
@@ -52,15 +53,6 @@ namespace monolith {
 //   if (admitted.ok() && *admitted) Insert(id);
 class OccurrenceFilter {
  public:
-  // A trial as it is stored: of meaning only to a filter of the same capacity
-  // and number of parts, for the same part of the ids.
-  struct Trial {
-    uint32_t bucket;
-    uint32_t fingerprint;  // 20 bits
-    uint16_t occurrences;
-    uint8_t age;  // generations newer than that of the last occurrence, 0 .. 14
-  };
-
   // A filter for one of `num_parts` parts, equal by hash, of `capacity` ids on
   // trial. Both at least 1.
   OccurrenceFilter(int64_t capacity, int num_parts);
@@ -80,11 +72,17 @@ class OccurrenceFilter {
   // Forgets all trials and frees the memory.
   void Clear();
 
-  // All trials, in no particular order.
-  std::vector<Trial> ExportTrials() const;
+  // How many buckets its trials lie in.
+  uint32_t num_buckets() const { return num_buckets_; }
 
-  // Adds trials that ExportTrials gave; each is expected not to be there yet.
-  // InvalidArgument where one does not fit into this filter.
+  // Appends all trials, bucket by bucket.
+  void ExportTrials(std::vector<Trial>* trials) const;
+
+  // Adds trials that a filter with as many buckets has exported, from the same
+  // part of the ids, several times if there were several such filters. Of a
+  // trial that is there already the higher count and the later occurrence
+  // count. Where a bucket is full, a trial takes the place of an older one or
+  // is left out. InvalidArgument, and nothing is added, if one cannot be.
   absl::Status ImportTrials(absl::Span<const Trial> trials);
 
   int64_t memory_bytes() const {
@@ -118,11 +116,18 @@ class OccurrenceFilter {
   // False if there is no such trial.
   static bool Find(Bucket* first, Bucket* second, uint32_t fingerprint,
                    Slot* slot);
-  // A slot that was free, or is now because its trial is forgotten.
-  Slot MakeRoom(Bucket* first, Bucket* second);
+  // False if no slot is free; else one of the emptier bucket.
+  static bool FindFree(Bucket* first, Bucket* second, Slot* slot);
+  // Of two full buckets, the trial that is to be forgotten first.
+  Slot FindExpendable(Bucket* first, Bucket* second) const;
+  // Begins a trial in a free slot, without an occurrence yet.
+  static void Begin(Slot slot, uint32_t fingerprint);
   void End(Slot slot);
-  // The trial of a slot has occurred.
+  // Makes the trial of a slot one of a generation.
+  void Join(Slot slot, uint8_t generation);
+  // Its id has occurred.
   void JoinNewest(Slot slot);
+  void Import(const Trial& trial);
   void Merge(Generations::Merger merger);
   absl::Status Allocate();
   // How many trials fill one.

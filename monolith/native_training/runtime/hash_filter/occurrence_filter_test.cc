@@ -92,7 +92,7 @@ TEST_P(FilterRatesTest, RepeatingBlocks) {
       const auto rates = [&](int64_t block) {
         return MeasureFilterRates(
             capacity(), threshold,
-            RepeatingBlocks(block, repeats, threshold, 12 * capacity()));
+            RepeatingBlocks(block, repeats, threshold, 8 * capacity()));
       };
       ExpectAsPromised(rates(capacity()), 2e-4);
       ExpectAsPromised(rates(capacity() * 3 / 4), 2e-5);
@@ -109,7 +109,7 @@ TEST_P(FilterRatesTest, RegularsAndStrangers) {
         static_cast<int64_t>(share * static_cast<double>(capacity() / 2));
     return MeasureFilterRates(
         capacity(), kThreshold,
-        RegularsAndStrangers(half, half, kThreshold / 2, 40 * capacity()));
+        RegularsAndStrangers(half, half, kThreshold / 2, 24 * capacity()));
   };
   ExpectAsPromised(rates(1), 2e-4);
   ExpectAsPromised(rates(0.75), 2e-5);
@@ -187,16 +187,27 @@ TEST(OccurrenceFilterTest, ClearForgets) {
   EXPECT_FALSE(*filter.Admit(HashId(1), 2, 3));
 }
 
+std::vector<Trial> TrialsOf(const OccurrenceFilter& filter) {
+  std::vector<Trial> trials;
+  filter.ExportTrials(&trials);
+  return trials;
+}
+
+void Occur(OccurrenceFilter& filter, int64_t id, uint32_t occurrences) {
+  ASSERT_FALSE(*filter.Admit(HashId(id), occurrences, 65535));
+}
+
 TEST(OccurrenceFilterTest, ExportedTrialsGoOnElsewhere) {
   constexpr int kIds = 500;
   OccurrenceFilter source(1000, 1);
   for (int64_t id = 0; id < kIds; ++id) {
     ASSERT_FALSE(*source.Admit(HashId(id), static_cast<uint32_t>(id % 9), 10));
   }
-  const auto trials = source.ExportTrials();
+  const auto trials = TrialsOf(source);
   EXPECT_EQ(trials.size(), kIds - (kIds + 8) / 9);
   OccurrenceFilter target(1000, 1);
   ASSERT_TRUE(target.ImportTrials(trials).ok());
+  EXPECT_EQ(TrialsOf(target), trials);
   for (int64_t id = 0; id < kIds; ++id) {
     const auto left = static_cast<uint32_t>(10 - id % 9);
     EXPECT_FALSE(*target.Admit(HashId(id), left - 1, 10)) << id;
@@ -204,9 +215,71 @@ TEST(OccurrenceFilterTest, ExportedTrialsGoOnElsewhere) {
   }
 }
 
+TEST(OccurrenceFilterTest, ImportedTrialsFadeInTheirOrder) {
+  constexpr int64_t kIds = 10000;
+  OccurrenceFilter source(kIds, 1);
+  for (int64_t id = 0; id < kIds; ++id) Occur(source, id, 100);
+  OccurrenceFilter target(kIds, 1);
+  ASSERT_TRUE(target.ImportTrials(TrialsOf(source)).ok());
+  // There is room for 1.5 times the capacity, so the oldest third goes.
+  for (int64_t i = 0; i < kIds * 4 / 5; ++i) Occur(target, kIds + i, 1);
+  constexpr int64_t kSome = kIds / 5;
+  int64_t young = 0, old = 0;
+  for (int64_t i = 0; i < kSome; ++i) {
+    young += *target.Admit(HashId(kIds - 1 - i), 1, 101);
+  }
+  for (int64_t id = 0; id < kSome; ++id) {
+    old += *target.Admit(HashId(id), 1, 101);
+  }
+  EXPECT_GT(young, kSome * 99 / 100);
+  EXPECT_LT(old, kSome / 10);
+}
+
+TEST(OccurrenceFilterTest, OfTrialsThatMeetTheHigherCountStays) {
+  OccurrenceFilter few(1000, 1), many(1000, 1);
+  for (int64_t id = 0; id < 100; ++id) {
+    Occur(few, id, 3);
+    Occur(many, id, 7);
+  }
+  for (const bool few_first : {true, false}) {
+    OccurrenceFilter target(1000, 1);
+    for (const bool is_few : {few_first, !few_first}) {
+      ASSERT_TRUE(target.ImportTrials(TrialsOf(is_few ? few : many)).ok());
+    }
+    EXPECT_EQ(TrialsOf(target).size(), 100u);
+    for (int64_t id = 0; id < 100; ++id) {
+      EXPECT_TRUE(*target.Admit(HashId(id), 1, 8)) << id;
+    }
+  }
+}
+
+// As when a table goes from three servers to one.
+TEST(OccurrenceFilterTest, OfTooManyImportedTrialsTheLatestStay) {
+  constexpr int64_t kIds = 10000;
+  OccurrenceFilter target(kIds, 1);
+  int64_t bytes = 0;
+  for (int64_t server = 0; server < 3; ++server) {
+    OccurrenceFilter source(kIds, 1);
+    for (int64_t i = 0; i < kIds; ++i) Occur(source, i * 3 + server, 1);
+    ASSERT_TRUE(target.ImportTrials(TrialsOf(source)).ok());
+    if (server == 0) bytes = target.memory_bytes();
+  }
+  EXPECT_EQ(target.memory_bytes(), bytes);
+  int64_t latest = 0;
+  for (int64_t id = 27 * kIds / 10; id < 3 * kIds; ++id) {
+    latest += *target.Admit(HashId(id), 1, 2);
+  }
+  EXPECT_GT(latest, 3 * kIds / 10 * 95 / 100);
+  // It goes on as ever.
+  for (int64_t id = 3 * kIds; id < 4 * kIds; ++id) Occur(target, id, 1);
+  for (int64_t id = 3 * kIds; id < 4 * kIds; ++id) {
+    EXPECT_TRUE(*target.Admit(HashId(id), 1, 2)) << id;
+  }
+}
+
 TEST(OccurrenceFilterTest, RefusesTrialsThatDoNotFit) {
   OccurrenceFilter filter(1000, 1);
-  EXPECT_FALSE(filter.ImportTrials({{1u << 31, 0, 1, 0}}).ok());
+  EXPECT_FALSE(filter.ImportTrials({{filter.num_buckets(), 0, 1, 0}}).ok());
   EXPECT_FALSE(filter.ImportTrials({{0, 1u << 20, 1, 0}}).ok());
   EXPECT_FALSE(filter.ImportTrials({{0, 0, 1, 15}}).ok());
   EXPECT_EQ(filter.memory_bytes(), 0);

@@ -1,10 +1,11 @@
-// Writing given values to rows: Assign, AssignAdd and ImportRows.
+// Writing what is given: Assign, AssignAdd, ImportRows and ImportTrials.
 
 #include <algorithm>
 #include <cstring>
 #include <shared_mutex>
 
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 #include "monolith/native_training/runtime/hash_table/clamped_sum.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/finite_check.h"
@@ -155,6 +156,24 @@ absl::Status EmbeddingHashTable::ImportRows(
                                   state_dim, row + dim);
                       *arena_->UpdateTime(slot.row) = update_times[position];
                     });
+}
+
+absl::StatusOr<bool> EmbeddingHashTable::ImportTrials(
+    int stripe, const TrialBatch& trials) {
+  absl::Status status = CheckStripe(stripe);
+  if (!status.ok()) return status;
+  if (filters_.empty() ||
+      trials.num_buckets != filters_[stripe]->num_buckets()) {
+    return false;
+  }
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
+  status = filters_[stripe]->ImportTrials(trials.trials);
+  if (!status.ok()) {
+    return absl::Status(status.code(), absl::StrCat("table '", config_.name,
+                                                    "': ", status.message()));
+  }
+  return true;
 }
 
 }  // namespace monolith
