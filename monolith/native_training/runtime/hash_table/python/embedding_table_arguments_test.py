@@ -145,6 +145,11 @@ class EmbeddingTableArgumentsTest(unittest.TestCase):
       self.assertEqual(table.size(), 0)
     table.import_rows(rows)
 
+  def test_admission_capacities(self):
+    for capacity in (0, -1, 2**30 + 1, 1.5, True):
+      with self.assertRaisesRegex(ValueError, "admission_capacity: got .*, wanted a"):
+        EmbeddingTable.create("a", 2, admission_capacity=capacity)
+
   def test_configs(self):
     for config, error, pattern in (
       ("{", ValueError, "not valid JSON"),
