@@ -100,7 +100,8 @@ class Table:
 
   Attributes:
     admission_capacity: ids without a row whose occurrences are counted at a time, on
-      each server; only matters where there is an `occurrence_threshold`.
+      each server, see `RunnerConfig`; only matters where there is an
+      `occurrence_threshold`.
   """
 
   name: str

@@ -64,10 +64,10 @@ class RunnerConfig:
       step or a checkpoint takes does not matter.
     admission_capacity: of a table with an `occurrence_threshold`: how many ids that
       have no row yet each server counts at a time. An id keeps its count as long as
-      fewer others than that occur between two of its occurrences, but for 1 id in
-      5,000; where there are more, those that have not occurred for longest begin at 0
-      again. With its first such id a table takes 8 bytes for each that it may count
-      on a server; with a capacity below 100,000, 20 KiB more. Counts are part of
+      fewer others than that occur between two of its occurrences, but for 1 in 5,000
+      each time; where there are more, those that have not occurred for longest begin
+      at 0 again. With its first such id a table takes 8 bytes for each that it may
+      count on a server; with a capacity below 100,000, 20 KiB more. Counts are part of
       checkpoints; with another capacity they begin at 0 again.
     evict_every_hours: rows that were not updated for their table's `expire_time` are
       removed before every checkpoint, and beside training after so many hours of it; 0

@@ -11,9 +11,10 @@ namespace monolith {
 // A generation is a set of trials that carry one label; generations are ordered
 // by age. Trials join the newest one. When that is full a new one begins, and
 // if no label is left for it, the two neighbours that are the smallest together
-// become one. So no generation ever holds more than a seventh of all
-// trials, however often these occur again, and of two trials of different
-// generations it is known for sure which one has occurred later.
+// become one. So of two trials of different generations it is known for sure
+// which one has occurred later, and if there are never more trials than fill
+// kMax generations, none ever holds more than a seventh of them, however often
+// these occur again.
 //
 // Thread safety: none.
 //

@@ -29,17 +29,18 @@ namespace monolith {
 // Guarantees, for a table's filters together (a table has one a stripe):
 //   memory   at most 8 bytes per id of the capacity, for less than 100,000 ids
 //            and 20 KiB more. None before the first trial.
-//   late     an id is admitted late only if its trial was forgotten. What
-//            matters is how many different other ids occur on trial between
-//            two of its occurrences; how often each does is all the same.
-//            Where it is always fewer than `capacity`, less than 1 id in 5,000
-//            is late, and where it is fewer than 3/4 of that, 1 in 50,000; of a
-//            capacity below 100,000, 1 in 300. Where it is more than 1.5 times
-//            the capacity, nearly all begin at 0 again.
+//   late     an id is admitted late only if its trial was forgotten, or ended
+//            with that of another id (see below). What matters is how many
+//            different other ids occur on trial between two of its occurrences;
+//            how often each of them does is all the same. Each time that they
+//            are fewer than `capacity` less than 1 trial in 5,000 is lost, and
+//            less than 1 in 50,000 where they are fewer than 3/4 of it; of a
+//            capacity below 100,000, 1 in 300. Where they are more than 1.5
+//            times the capacity nearly all are, and begin at 0 again.
 //   early    an id is admitted early only by being taken for another, which
 //            happens to less than 1 in 20,000 ids that are new to a full
-//            filter. The two are counted as one; once that is admitted, the
-//            next occurrence begins at 0.
+//            filter. The two are counted as one, and the count ends when it
+//            admits the first of them.
 // occurrence_filter_benchmark prints the rates.
 //
 // Thread safety: guard Admit, Clear, ImportTrials and ExportTrials like the
