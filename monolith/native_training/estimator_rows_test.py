@@ -77,6 +77,15 @@ class AdmissionTest(absltest.TestCase):
     often = 1 + 0.1 * (_STEPS - _THRESHOLD + 1)
     np.testing.assert_allclose(_rows(trained), [often, 0, 1.2, 0], rtol=1e-6)
 
+  def test_occurrences_count_on_from_a_checkpoint(self):
+    folder = self.create_tempdir().full_path
+    for _ in range(2):
+      trained = _estimator(folder, default_occurrence_threshold=_THRESHOLD).train()
+    # The first occurrence of the second time is the fifth of _SELDOM.
+    often = 1 + 0.1 * (2 * _STEPS - _THRESHOLD + 1)
+    seldom = 1 + 0.1 * (_THRESHOLD - 1)
+    np.testing.assert_allclose(_rows(trained), [often, seldom, 1.8, 0], rtol=1e-6)
+
   def test_without_a_threshold_all_learn(self):
     trained = _estimator(self.create_tempdir().full_path).train()
     np.testing.assert_allclose(

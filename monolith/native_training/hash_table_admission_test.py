@@ -70,6 +70,16 @@ class AdmissionTest(parameterized.TestCase):
     _train(table, 7)
     self.assertEqual(table.lookup([7]).numpy(), 0.0)
 
+  def test_saved_occurrences_count_on(self):
+    table, other = _table(5), _table(5)
+    _train(table, 7, 7, 7, 7, 8, 8, 8)
+    file = self.create_tempfile().full_path
+    self.assertEqual(table.save(file), 0)
+    _train(other, 9, 9, 9, 9)
+    other.restore(file)
+    _train(other, 7, 8, 9)
+    np.testing.assert_array_equal(other.lookup([7, 8, 9]), [[0.75], [0.0], [0.0]])
+
   def test_works_in_a_graph(self):
     with tf.Graph().as_default():
       table = _table(2)

@@ -1,4 +1,5 @@
 import os
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -41,11 +42,29 @@ class SaveAndRestoreTest(absltest.TestCase):
     table = HashTable("t", 1, expire_time=1)
     table.apply_gradients([1], [[1.0]], update_time=1000)
     table.apply_gradients([2], [[1.0]], update_time=1000 + _DAY)
-    table.save(self._file)
+    table.save(self._file, now=1000 + _DAY)
     other = HashTable("t", 1, expire_time=1)
     other.restore(self._file)
     self.assertEqual(other.evict(1000 + _DAY + 10), 1)
     self.assertEqual(other.erase([2]), 1)
+
+  def test_expired_rows_go_before_they_are_saved(self):
+    table = HashTable("t", 1, expire_time=1)
+    table.assign([1], [[1.0]])
+    for i, days_ago in ((2, 0.5), (3, 1.5), (4, 100)):
+      moment = int(time.time() - days_ago * _DAY)
+      table.apply_gradients([i], [[1.0]], update_time=moment)
+    self.assertEqual(table.save(self._file, now=time.time() - 0.9 * _DAY), 3)
+    self.assertEqual(table.save(self._file), 2)
+    self.assertEqual(table.size(), 2)
+    other = HashTable("t", 1)
+    self.assertEqual(other.restore(self._file), 2)
+    self.assertEqual(other.erase([1, 2]), 2)
+
+  def test_rows_that_do_not_expire_are_saved_however_old(self):
+    table = HashTable("t", 1)
+    table.apply_gradients([1], [[1.0]], update_time=0)
+    self.assertEqual(table.save(self._file), 1)
 
   def test_an_empty_table(self):
     self.assertEqual(HashTable("t", 4).save(self._file), 0)

@@ -180,7 +180,8 @@ class GraphTest(absltest.TestCase):
       assign, add = table.assign(ids, values), table.assign_add(ids, values)
       update = table.apply_gradients(ids, values, update_time=1000)
       erase, evict = table.erase(ids), table.evict(1001 + _DAY)
-      save, restore = table.save(folder + "/rows"), table.restore(folder + "/rows")
+      file = folder + "/rows"
+      save, restore = table.save(file, now=1001), table.restore(file)
       memory = table.memory_bytes()
       self.assertEqual(rows.shape.as_list(), [None, 2])
       with tf.compat.v1.Session() as session:

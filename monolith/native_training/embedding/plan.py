@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # It imports TensorFlow.
 _MAX_TABLE_DIM = 65536  # TableConfig::kMaxTableDim of the C++ core.
 _MAX_ADMISSION_CAPACITY = 1 << 30  # TableConfig::kMaxAdmissionCapacity.
 
-# Ids on trial of a table and server: up to 32 MiB.
+# Ids on trial of a table and server: 32 MiB.
 DEFAULT_ADMISSION_CAPACITY = 1 << 22
 
 LearningRate = float | Callable[[Any], Any]
@@ -100,7 +100,8 @@ class Table:
 
   Attributes:
     admission_capacity: ids without a row whose occurrences are counted at a time, on
-      each server; only matters where there is an `occurrence_threshold`.
+      each server, see `RunnerConfig`; only matters where there is an
+      `occurrence_threshold`.
   """
 
   name: str

@@ -124,7 +124,7 @@ def _restore_tables_on_load(graph: model_graph.ModelGraph) -> tf.Operation:
   files = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS)
   restores = [
     loader.ops().monolith_restore_tables(
-      handle, tf.stack(files), shard_index=0, num_shards=1
+      handle, tf.stack(files), shard_index=0, num_shards=1, with_trials=False
     )
     for _, handle in graph.embedding.table_sets()
   ]

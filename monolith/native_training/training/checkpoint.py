@@ -7,6 +7,12 @@
 The manifest is written last and renamed into place: a checkpoint without one does not
 exist. Rows find their server again by id, so a checkpoint saved by any number of
 servers is restored by any other.
+
+A file of rows also has how often ids without a row have occurred, where a table has an
+`occurrence_threshold`. They go on from there when as many servers restore it; any other
+number of servers takes as many of these counts as each has room for, the latest before
+others, because what is kept of an id on trial does not tell its server. With another
+`admission_capacity` they begin at 0 again, which the log says.
 """
 
 import json

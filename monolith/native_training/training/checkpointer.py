@@ -20,9 +20,16 @@ class Checkpointer:
   Args:
     embedding: the tables.
     max_to_keep: older checkpoints are removed when a new one is complete.
+    with_trials: whether `restore` and `warm_start` take how often ids without a row
+      have occurred, which only training needs.
   """
 
-  def __init__(self, embedding: ShardedEmbedding, max_to_keep: int = 10):
+  def __init__(
+    self,
+    embedding: ShardedEmbedding,
+    max_to_keep: int = 10,
+    with_trials: bool = True,
+  ):
     self._max_to_keep = max_to_keep
     self._dense = DenseVariables()
     self._tables = embedding.plan.tables
@@ -34,10 +41,11 @@ class Checkpointer:
     for i, (server, handle) in enumerate(sets):
       with tf.device(server):
         name = tf.strings.join([self._file, f"part-{i:05d}-of-{len(sets):05d}"])
-        self._save.append(ops.monolith_save_tables(handle, name))
+        shard = {"shard_index": i, "num_shards": len(sets)}
+        self._save.append(ops.monolith_save_tables(handle, name, **shard))
         self._restore.append(
           ops.monolith_restore_tables(
-            handle, self._files, shard_index=i, num_shards=len(sets)
+            handle, self._files, **shard, with_trials=with_trials
           )
         )
         self._clear.append(ops.monolith_table_clear(handle))

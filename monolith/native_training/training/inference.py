@@ -24,7 +24,7 @@ class _RestoredModel:
     tf.compat.v1.train.get_or_create_global_step()
     features = model_graph.read_batch(model, mode, alone())
     self.graph = model_graph.build(model, features, mode)
-    self._checkpointer = Checkpointer(self.graph.embedding)
+    self._checkpointer = Checkpointer(self.graph.embedding, with_trials=False)
 
   def session(self, hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None):
     creator = ReadySessionCreator(

@@ -33,7 +33,7 @@ _HELP = {
   "finishes without a worker that is, servers that miss the chief leave with an error, "
   "and so do workers that miss a server.",
   "admission_capacity": "Of a table with an occurrence threshold: how many ids without "
-  "a row each server counts at a time, 8 bytes each.",
+  "a row each server counts at a time, 8 bytes each (below 100,000: and 20 KiB more).",
   "evict_every_hours": "Remove expired rows after so many hours of training, beside "
   "it; they also go before every checkpoint. 0: only then.",
   "progress_file": "Write this process's progress here as JSON, about once a second.",
@@ -63,8 +63,12 @@ class RunnerConfig:
       the chief leave with an error, and so do workers that miss a server. How long a
       step or a checkpoint takes does not matter.
     admission_capacity: of a table with an `occurrence_threshold`: how many ids that
-      have no row yet each server counts at a time. They take 8 bytes each; where there
-      are more, those that have not occurred for longest are forgotten.
+      have no row yet each server counts at a time. An id keeps its count as long as
+      fewer others than that occur between two of its occurrences, but for 1 in 5,000
+      each time; where there are more, those that have not occurred for longest begin
+      at 0 again. With its first such id a table takes 8 bytes for each that it may
+      count on a server; with a capacity below 100,000, 20 KiB more. Counts are part of
+      checkpoints; with another capacity they begin at 0 again.
     evict_every_hours: rows that were not updated for their table's `expire_time` are
       removed before every checkpoint, and beside training after so many hours of it; 0
       is only before checkpoints.

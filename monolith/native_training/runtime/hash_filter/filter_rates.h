@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <vector>
 
 #include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
+#include "monolith/native_training/runtime/hash_filter/occurrence_streams.h"
 
 namespace monolith {
 
@@ -23,15 +25,21 @@ class TestFilters {
 };
 
 struct FilterRates {
-  double early;         // of ids that are new to a full filter
-  double late;          // of ids that occur again after `capacity` others
-  double bytes_per_id;  // memory over capacity
+  int64_t ids = 0;          // that went on trial
+  int64_t early = 0;        // of them, admitted before their time
+  int64_t remembered = 0;   // that occurred `threshold` times, and between two
+                            // of them always less than `capacity` others
+  int64_t late = 0;         // of those, not admitted then
+  double bytes_per_id = 0;  // memory over capacity
+
+  double early_rate() const;
+  double late_rate() const;
 };
 
-// Puts 3 * `capacity` ids of a stream on trial, so that the filters are as full
-// as they ever get, and then lets the last `capacity` of them occur a second
-// time, in turn with new ones; 2 occurrences admit.
-FilterRates MeasureFilterRates(int64_t capacity);
+// Sends a stream through the filters of a table and compares what they admit
+// with exact counts. An id that is admitted, by either, occurs no more.
+FilterRates MeasureFilterRates(int64_t capacity, uint32_t threshold,
+                               const std::vector<Occurrence>& stream);
 
 }  // namespace monolith
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,8 +12,8 @@
 namespace monolith {
 namespace {
 
-constexpr int kFingerprintBits = 20;
-constexpr int kHighBits = kFingerprintBits - 16;
+constexpr int kHighBits = Trial::kFingerprintBits - 16;
+static_assert(Trial::kMaxAge == Generations::kMax - 1);
 
 // Bytes of memory per id of the capacity.
 constexpr int64_t kBytesPerId = 8;
@@ -24,7 +25,7 @@ constexpr double kDeviations = 4;
 constexpr double kSmallPartLoad = 0.75;
 
 uint32_t NumBuckets(int64_t capacity, int num_parts, int slots) {
-  const double ids = std::ceil(static_cast<double>(capacity) / num_parts);
+  const double ids = static_cast<double>(capacity) / num_parts;
   const double most_ids = ids + kDeviations * std::sqrt(ids);
   const double needed = std::ceil(most_ids / (kSmallPartLoad * slots));
   double affordable = std::floor(ids * kBytesPerId / kBucketBytes);
@@ -36,7 +37,14 @@ uint32_t NumBuckets(int64_t capacity, int num_parts, int slots) {
 
 // The bits that choose neither the stripe nor the first bucket.
 uint32_t Fingerprint(uint64_t hash) {
-  return static_cast<uint32_t>(hash) & ((1u << kFingerprintBits) - 1);
+  return static_cast<uint32_t>(hash) & ((1u << Trial::kFingerprintBits) - 1);
+}
+
+// The higher, the less is lost with a trial: of two of an age it is the one
+// with the fewer occurrences.
+int Expendability(int age, uint16_t occurrences) {
+  constexpr int kMostOccurrences = 65535;
+  return age * (kMostOccurrences + 1) + kMostOccurrences - occurrences;
 }
 
 uint32_t ScaleToRange(uint64_t word, uint32_t n) {
@@ -68,7 +76,11 @@ uint32_t OccurrenceFilter::Bucket::FreeSlots() const {
 
 OccurrenceFilter::OccurrenceFilter(int64_t capacity, int num_parts)
     : num_buckets_(NumBuckets(capacity, num_parts, kSlots)),
-      generation_trials_(num_buckets_ * kSlots / kGenerations + 1) {}
+      generations_(GenerationSize(num_buckets_)) {}
+
+uint32_t OccurrenceFilter::GenerationSize(uint32_t num_buckets) {
+  return num_buckets * kSlots / Generations::kMax + 1;
+}
 
 uint32_t OccurrenceFilter::FirstBucket(uint64_t hash) const {
   return ScaleToRange(HashInStripe(hash), num_buckets_);
@@ -88,6 +100,7 @@ void OccurrenceFilter::Prefetch(uint64_t hash) const {
 absl::StatusOr<bool> OccurrenceFilter::Admit(uint64_t hash,
                                              uint32_t occurrences,
                                              uint32_t threshold) {
+  if (occurrences == 0) return false;
   const bool enough = occurrences >= threshold;
   Bucket* all = buckets_.load(std::memory_order_relaxed);
   if (!all) {
@@ -101,23 +114,23 @@ absl::StatusOr<bool> OccurrenceFilter::Admit(uint64_t hash,
   const uint32_t fingerprint = Fingerprint(hash);
   Slot slot;
   if (Find(first, second, fingerprint, &slot)) {
-    uint8_t& mark = slot.bucket->marks[slot.index];
     uint16_t& count = slot.bucket->occurrences[slot.index];
     if (enough || occurrences + count >= threshold) {
-      mark = 0;
+      End(slot);
       return true;
     }
     count = static_cast<uint16_t>(count + occurrences);
-    mark = static_cast<uint8_t>((mark & ~kGenerationMask) | generation_);
+    JoinNewest(slot);
     return false;
   }
-  if (enough || occurrences == 0) return enough;
-  slot = MakeRoom(first, second);
-  slot.bucket->fingerprints[slot.index] = static_cast<uint16_t>(fingerprint);
+  if (enough) return true;
+  if (!FindFree(first, second, &slot)) {
+    slot = FindExpendable(first, second);
+    End(slot);
+  }
+  Begin(slot, fingerprint);
   slot.bucket->occurrences[slot.index] = static_cast<uint16_t>(occurrences);
-  slot.bucket->marks[slot.index] =
-      static_cast<uint8_t>(fingerprint >> 16 << kHighBits | generation_);
-  CountInGeneration();
+  JoinNewest(slot);
   return false;
 }
 
@@ -132,40 +145,70 @@ bool OccurrenceFilter::Find(Bucket* first, Bucket* second, uint32_t fingerprint,
   return false;
 }
 
-OccurrenceFilter::Slot OccurrenceFilter::MakeRoom(Bucket* first,
-                                                  Bucket* second) const {
+bool OccurrenceFilter::FindFree(Bucket* first, Bucket* second, Slot* slot) {
   const uint32_t free_first = first->FreeSlots();
   const uint32_t free_second = second->FreeSlots();
-  if (free_first | free_second) {
-    return __builtin_popcount(free_first) >= __builtin_popcount(free_second)
-               ? Slot{first, __builtin_ctz(free_first)}
-               : Slot{second, __builtin_ctz(free_second)};
-  }
-  Slot oldest = {first, 0};
-  int oldest_age = -1;
+  if ((free_first | free_second) == 0) return false;
+  *slot = __builtin_popcount(free_first) >= __builtin_popcount(free_second)
+              ? Slot{first, __builtin_ctz(free_first)}
+              : Slot{second, __builtin_ctz(free_second)};
+  return true;
+}
+
+OccurrenceFilter::Slot OccurrenceFilter::FindExpendable(Bucket* first,
+                                                        Bucket* second) const {
+  Slot slot = {first, 0};
+  int most = -1;
   for (Bucket* const bucket : {first, second}) {
     for (int i = 0; i < kSlots; ++i) {
-      const int age = Age(bucket->marks[i]);
-      if (age <= oldest_age) continue;
-      oldest = {bucket, i};
-      oldest_age = age;
+      const int expendability =
+          Expendability(generations_.Age(bucket->marks[i] & kGenerationMask),
+                        bucket->occurrences[i]);
+      if (expendability <= most) continue;
+      slot = {bucket, i};
+      most = expendability;
     }
   }
-  return oldest;
+  return slot;
 }
 
-int OccurrenceFilter::Age(uint8_t mark) const {
-  return (generation_ + kGenerations - (mark & kGenerationMask)) % kGenerations;
+void OccurrenceFilter::Begin(Slot slot, uint32_t fingerprint) {
+  slot.bucket->fingerprints[slot.index] = static_cast<uint16_t>(fingerprint);
+  slot.bucket->occurrences[slot.index] = 0;
+  slot.bucket->marks[slot.index] =
+      static_cast<uint8_t>(fingerprint >> 16 << kHighBits);
 }
 
-void OccurrenceFilter::CountInGeneration() {
-  if (++trials_in_generation_ < generation_trials_) return;
-  trials_in_generation_ = 0;
-  generation_ = static_cast<uint8_t>(generation_ % kGenerations + 1);
+void OccurrenceFilter::End(Slot slot) {
+  uint8_t& mark = slot.bucket->marks[slot.index];
+  generations_.Remove(mark & kGenerationMask);
+  mark = 0;
+}
+
+void OccurrenceFilter::Join(Slot slot, uint8_t generation) {
+  uint8_t& mark = slot.bucket->marks[slot.index];
+  const uint8_t before = mark & kGenerationMask;
+  if (before != Generations::kNone) generations_.Remove(before);
+  mark = static_cast<uint8_t>((mark & ~kGenerationMask) | generation);
+  generations_.Add(generation);
+}
+
+void OccurrenceFilter::JoinNewest(Slot slot) {
+  const uint8_t mark = slot.bucket->marks[slot.index];
+  if ((mark & kGenerationMask) == generations_.newest()) return;
+  Join(slot, generations_.newest());
+  const auto merger = generations_.BeginNextIfFull();
+  if (merger.has_value()) Merge(*merger);
+}
+
+void OccurrenceFilter::Merge(Generations::Merger merger) {
   Bucket* const all = buckets_.load(std::memory_order_relaxed);
+  // The labels differ in these bits.
+  const auto change = static_cast<uint8_t>(merger.from ^ merger.into);
   for (uint32_t b = 0; b < num_buckets_; ++b) {
     for (uint8_t& mark : all[b].marks) {
-      mark = (mark & kGenerationMask) == generation_ ? uint8_t{0} : mark;
+      const bool merged = (mark & kGenerationMask) == merger.from;
+      mark = static_cast<uint8_t>(mark ^ (merged ? change : 0));
     }
   }
 }
@@ -186,30 +229,28 @@ void OccurrenceFilter::Clear() {
   buckets_.store(nullptr, std::memory_order_relaxed);
   memory_bytes_.store(0, std::memory_order_relaxed);
   memory_ = ZeroedMemory();
-  generation_ = 1;
-  trials_in_generation_ = 0;
+  generations_ = Generations(GenerationSize(num_buckets_));
 }
 
-std::vector<OccurrenceFilter::Trial> OccurrenceFilter::ExportTrials() const {
-  std::vector<Trial> trials;
+void OccurrenceFilter::ExportTrials(std::vector<Trial>* trials) const {
   const Bucket* const all = buckets_.load(std::memory_order_relaxed);
   for (uint32_t b = 0; all && b < num_buckets_; ++b) {
     for (int i = 0; i < kSlots; ++i) {
       const uint8_t mark = all[b].marks[i];
-      if ((mark & kGenerationMask) == 0) continue;
+      const uint8_t generation = mark & kGenerationMask;
+      if (generation == Generations::kNone) continue;
       const uint32_t high = mark >> kHighBits;
-      trials.push_back({b, high << 16 | all[b].fingerprints[i],
-                        all[b].occurrences[i],
-                        static_cast<uint8_t>(Age(mark))});
+      trials->push_back({b, high << 16 | all[b].fingerprints[i],
+                         all[b].occurrences[i],
+                         static_cast<uint8_t>(generations_.Age(generation))});
     }
   }
-  return trials;
 }
 
 absl::Status OccurrenceFilter::ImportTrials(absl::Span<const Trial> trials) {
   for (const Trial& trial : trials) {
-    if (trial.bucket < num_buckets_ && trial.age < kGenerations &&
-        trial.fingerprint >> kFingerprintBits == 0) {
+    if (trial.bucket < num_buckets_ && trial.age <= Trial::kMaxAge &&
+        trial.fingerprint >> Trial::kFingerprintBits == 0) {
       continue;
     }
     return absl::InvalidArgumentError(
@@ -222,19 +263,35 @@ absl::Status OccurrenceFilter::ImportTrials(absl::Span<const Trial> trials) {
     absl::Status status = Allocate();
     if (!status.ok()) return status;
   }
-  for (const Trial& trial : trials) {
-    Bucket* const bucket =
-        buckets_.load(std::memory_order_relaxed) + trial.bucket;
-    const Slot slot = MakeRoom(bucket, bucket);
-    const int generation =
-        (generation_ - 1 + kGenerations - trial.age) % kGenerations + 1;
-    bucket->fingerprints[slot.index] = static_cast<uint16_t>(trial.fingerprint);
-    bucket->occurrences[slot.index] = trial.occurrences;
-    bucket->marks[slot.index] =
-        static_cast<uint8_t>(trial.fingerprint >> 16 << kHighBits |
-                             static_cast<uint32_t>(generation));
-  }
+  for (const Trial& trial : trials) Import(trial);
+  const auto merger = generations_.BeginNextIfFull();
+  if (merger.has_value()) Merge(*merger);
   return absl::OkStatus();
+}
+
+void OccurrenceFilter::Import(const Trial& trial) {
+  Bucket* const bucket =
+      buckets_.load(std::memory_order_relaxed) + trial.bucket;
+  Slot slot;
+  if (!Find(bucket, bucket, trial.fingerprint, &slot)) {
+    if (!FindFree(bucket, bucket, &slot)) {
+      slot = FindExpendable(bucket, bucket);
+      const int age =
+          generations_.Age(bucket->marks[slot.index] & kGenerationMask);
+      if (Expendability(age, bucket->occurrences[slot.index]) <=
+          Expendability(trial.age, trial.occurrences)) {
+        return;
+      }
+      End(slot);
+    }
+    Begin(slot, trial.fingerprint);
+  }
+  uint16_t& occurrences = bucket->occurrences[slot.index];
+  occurrences = std::max(occurrences, trial.occurrences);
+  const uint8_t before = bucket->marks[slot.index] & kGenerationMask;
+  if (before == Generations::kNone || trial.age < generations_.Age(before)) {
+    Join(slot, generations_.LabelOfAge(trial.age));
+  }
 }
 
 }  // namespace monolith

@@ -9,6 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "monolith/native_training/runtime/hash_filter/generations.h"
+#include "monolith/native_training/runtime/hash_filter/trial.h"
 #include "monolith/native_training/runtime/hash_table/zeroed_memory.h"
 
 namespace monolith {
@@ -19,23 +21,27 @@ namespace monolith {
 // How: a trial is a slot of 5 bytes, 20 bits of the id's hash, a count of 16
 // bits, and the generation in which the id last occurred. A bucket is a cache
 // line with 12 slots; an id may lie in either of two, and a new one goes to
-// the emptier. A new generation begins after as many new trials as a 15th of
-// the slots, and the trials that are left in the oldest of 15 are forgotten.
-// Where both buckets of a new id are full, it takes the place of the trial that
-// has not occurred for longest.
+// the emptier. Where both are full, it takes the place of a trial of the oldest
+// generation there, that with the fewest occurrences. See generations.h for how
+// these stay small, so that they tell well enough who has not occurred for
+// longest.
 //
 // Guarantees, for a table's filters together (a table has one a stripe):
-//   memory   8 bytes per id of the capacity, from 100,000 ids on, whatever
-//            happens. None before the first trial.
-//   early    an id is admitted too early only by being taken for another: less
-//            than 1 in 20,000 ids at full capacity.
-//   late     an id is admitted late only if its trial was forgotten: when about
-//            1.4 times the capacity of other ids have gone on trial since it
-//            last occurred. Before `capacity` other ids have occurred once
-//            each, about 1 trial in 2,500 is forgotten. Where they occur again
-//            and again it is up to 1 in 4, since generations count new trials
-//            only, and so cannot tell those trials apart.
-// occurrence_filter_benchmark prints both rates.
+//   memory   at most 8 bytes per id of the capacity, for less than 100,000 ids
+//            and 20 KiB more. None before the first trial.
+//   late     an id is admitted late only if its trial was forgotten, or ended
+//            with that of another id (see below). What matters is how many
+//            different other ids occur on trial between two of its occurrences;
+//            how often each of them does is all the same. Each time that they
+//            are fewer than `capacity` less than 1 trial in 5,000 is lost, and
+//            less than 1 in 50,000 where they are fewer than 3/4 of it; of a
+//            capacity below 100,000, 1 in 300. Where they are more than 1.5
+//            times the capacity nearly all are, and begin at 0 again.
+//   early    an id is admitted early only by being taken for another, which
+//            happens to less than 1 in 20,000 ids that are new to a full
+//            filter. The two are counted as one, and the count ends when it
+//            admits the first of them.
+// occurrence_filter_benchmark prints the rates.
 //
 // Thread safety: guard Admit, Clear, ImportTrials and ExportTrials like the
 // stripe whose ids these are. Prefetch and memory_bytes may be called at any
@@ -48,15 +54,6 @@ namespace monolith {
 //   if (admitted.ok() && *admitted) Insert(id);
 class OccurrenceFilter {
  public:
-  // A trial as it is stored: of meaning only to a filter of the same capacity
-  // and number of parts, for the same part of the ids.
-  struct Trial {
-    uint32_t bucket;
-    uint32_t fingerprint;  // 20 bits
-    uint16_t occurrences;
-    uint8_t age;  // generations since the last occurrence, 0 .. 14
-  };
-
   // A filter for one of `num_parts` parts, equal by hash, of `capacity` ids on
   // trial. Both at least 1.
   OccurrenceFilter(int64_t capacity, int num_parts);
@@ -76,11 +73,17 @@ class OccurrenceFilter {
   // Forgets all trials and frees the memory.
   void Clear();
 
-  // All trials, in no particular order.
-  std::vector<Trial> ExportTrials() const;
+  // How many buckets its trials lie in.
+  uint32_t num_buckets() const { return num_buckets_; }
 
-  // Adds trials that ExportTrials gave; each is expected not to be there yet.
-  // InvalidArgument where one does not fit into this filter.
+  // Appends all trials, bucket by bucket.
+  void ExportTrials(std::vector<Trial>* trials) const;
+
+  // Adds trials that a filter with as many buckets has exported, from the same
+  // part of the ids, several times if there were several such filters. Of a
+  // trial that is there already the higher count and the later occurrence
+  // count. Where a bucket is full, a trial takes the place of an older one or
+  // is left out. InvalidArgument, and nothing is added, if one cannot be.
   absl::Status ImportTrials(absl::Span<const Trial> trials);
 
   int64_t memory_bytes() const {
@@ -89,7 +92,6 @@ class OccurrenceFilter {
 
  private:
   static constexpr int kSlots = 12;
-  static constexpr uint8_t kGenerations = 15;  // numbered from 1
   static constexpr uint8_t kGenerationMask = 15;
 
   struct alignas(64) Bucket {
@@ -99,7 +101,8 @@ class OccurrenceFilter {
 
     uint16_t fingerprints[kSlots];  // their low 16 bits
     uint16_t occurrences[kSlots];
-    // High 4 bits: of the fingerprint. Low 4: generation; 0: the slot is free.
+    // High 4 bits: of the fingerprint. Low 4: label of the generation, kNone
+    // where the slot is free.
     uint8_t marks[kSlots];
   };
   static_assert(sizeof(Bucket) == 64, "a bucket is one cache line");
@@ -114,20 +117,28 @@ class OccurrenceFilter {
   // False if there is no such trial.
   static bool Find(Bucket* first, Bucket* second, uint32_t fingerprint,
                    Slot* slot);
-  // A free slot, or that of the oldest trial.
-  Slot MakeRoom(Bucket* first, Bucket* second) const;
-  int Age(uint8_t mark) const;
-  // A trial has begun.
-  void CountInGeneration();
+  // False if no slot is free; else one of the emptier bucket.
+  static bool FindFree(Bucket* first, Bucket* second, Slot* slot);
+  // Of two full buckets, the trial that is to be forgotten first.
+  Slot FindExpendable(Bucket* first, Bucket* second) const;
+  // Begins a trial in a free slot, without an occurrence yet.
+  static void Begin(Slot slot, uint32_t fingerprint);
+  void End(Slot slot);
+  // Makes the trial of a slot one of a generation.
+  void Join(Slot slot, uint8_t generation);
+  // Its id has occurred.
+  void JoinNewest(Slot slot);
+  void Import(const Trial& trial);
+  void Merge(Generations::Merger merger);
   absl::Status Allocate();
+  // How many trials fill one.
+  static uint32_t GenerationSize(uint32_t num_buckets);
 
   const uint32_t num_buckets_;
-  const uint32_t generation_trials_;
+  Generations generations_;
   ZeroedMemory memory_;
   std::atomic<Bucket*> buckets_{nullptr};
   std::atomic<int64_t> memory_bytes_{0};
-  uint8_t generation_ = 1;
-  uint32_t trials_in_generation_ = 0;
 };
 
 }  // namespace monolith

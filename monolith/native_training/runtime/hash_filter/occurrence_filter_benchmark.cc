@@ -9,6 +9,7 @@
 #include "benchmark/benchmark.h"
 #include "monolith/native_training/runtime/hash_filter/filter_rates.h"
 #include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
+#include "monolith/native_training/runtime/hash_filter/occurrence_streams.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 
 namespace monolith {
@@ -37,18 +38,55 @@ BENCHMARK(BM_Admit)
     ->ArgNames({"capacity", "repeats"})
     ->ArgsProduct({{1 << 17, 1 << 22}, {1, 4}});
 
-void BM_Rates(benchmark::State& state) {
-  FilterRates rates{};
-  for (auto unused : state) rates = MeasureFilterRates(state.range(0));
-  state.counters["early"] = rates.early;
-  state.counters["late"] = rates.late;
+void ReportRates(benchmark::State& state, uint32_t threshold,
+                 const std::vector<Occurrence>& stream) {
+  FilterRates rates;
+  for (auto unused : state) {
+    rates = MeasureFilterRates(state.range(0), threshold, stream);
+  }
+  state.counters["early"] = rates.early_rate();
+  state.counters["late"] = rates.late_rate();
+  state.counters["remembered"] = static_cast<double>(rates.remembered);
   state.counters["bytes_per_id"] = rates.bytes_per_id;
 }
-BENCHMARK(BM_Rates)
-    ->ArgName("capacity")
-    ->Arg(1 << 17)
-    ->Arg(1 << 20)
-    ->Arg(1 << 22)
+
+constexpr int64_t kLength = 20;  // times the capacity
+
+void BM_RepeatingBlocks(benchmark::State& state) {
+  const auto threshold = static_cast<uint32_t>(state.range(3));
+  ReportRates(state, threshold,
+              RepeatingBlocks(state.range(0) * state.range(1) / 100,
+                              static_cast<int>(state.range(2)), threshold,
+                              kLength * state.range(0)));
+}
+BENCHMARK(BM_RepeatingBlocks)
+    ->ArgNames({"capacity", "block_percent", "repeats", "threshold"})
+    ->ArgsProduct({{1 << 17, 1 << 20}, {75, 100}, {1, 2, 3}, {2, 5, 1000}})
+    ->Iterations(1)
+    ->Unit(benchmark::kMillisecond);
+
+void BM_RegularsAndStrangers(benchmark::State& state) {
+  constexpr uint32_t kThreshold = 1000;
+  const int64_t half = state.range(0) * state.range(1) / 200;
+  ReportRates(state, kThreshold,
+              RegularsAndStrangers(half, half, kThreshold / 2,
+                                   2 * kLength * state.range(0)));
+}
+BENCHMARK(BM_RegularsAndStrangers)
+    ->ArgNames({"capacity", "percent"})
+    ->ArgsProduct({{1 << 17, 1 << 20}, {75, 100}})
+    ->Iterations(1)
+    ->Unit(benchmark::kMillisecond);
+
+void BM_ZipfAndStrangers(benchmark::State& state) {
+  const auto threshold = static_cast<uint32_t>(state.range(1));
+  ReportRates(state, threshold,
+              ZipfAndStrangers(2 * state.range(0), 1.05, (threshold + 4) / 5,
+                               kLength * state.range(0)));
+}
+BENCHMARK(BM_ZipfAndStrangers)
+    ->ArgNames({"capacity", "threshold"})
+    ->ArgsProduct({{1 << 17, 1 << 20}, {2, 5, 1000}})
     ->Iterations(1)
     ->Unit(benchmark::kMillisecond);
 

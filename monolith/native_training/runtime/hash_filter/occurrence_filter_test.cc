@@ -7,6 +7,7 @@
 
 #include "gtest/gtest.h"
 #include "monolith/native_training/runtime/hash_filter/filter_rates.h"
+#include "monolith/native_training/runtime/hash_filter/occurrence_streams.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 
 namespace monolith {
@@ -68,24 +69,85 @@ TEST(OccurrenceFilterTest, AgreesWithExactCountsWithinItsCapacity) {
   }
 }
 
-class FilterRatesTest : public testing::TestWithParam<int64_t> {};
+constexpr uint32_t kThresholds[] = {2, 5, 1000};
 
-TEST_P(FilterRatesTest, AreAsPromisedAtFullCapacity) {
-  const FilterRates rates = MeasureFilterRates(GetParam());
-  EXPECT_LT(rates.early, 1e-4);
-  EXPECT_LT(rates.late, 2e-4);
+void ExpectAsPromised(const FilterRates& rates, double late) {
+  EXPECT_GT(rates.remembered, 4000) << "too few to tell";
+  EXPECT_LT(rates.early_rate(), 5e-5) << rates.early << " of " << rates.ids;
+  EXPECT_LT(rates.late_rate(), late)
+      << rates.late << " of " << rates.remembered;
   EXPECT_LE(rates.bytes_per_id, 8.0);
 }
 
-INSTANTIATE_TEST_SUITE_P(Capacities, FilterRatesTest,
-                         testing::Values(1 << 17, 1000000, 1 << 22));
+class FilterRatesTest : public testing::TestWithParam<int64_t> {
+ protected:
+  int64_t capacity() const { return GetParam(); }
+};
+
+TEST_P(FilterRatesTest, RepeatingBlocks) {
+  for (const uint32_t threshold : kThresholds) {
+    for (const int repeats : {1, 2, 3}) {
+      SCOPED_TRACE(testing::Message()
+                   << "threshold " << threshold << ", repeats " << repeats);
+      const auto rates = [&](int64_t block) {
+        return MeasureFilterRates(
+            capacity(), threshold,
+            RepeatingBlocks(block, repeats, threshold, 8 * capacity()));
+      };
+      ExpectAsPromised(rates(capacity()), 2e-4);
+      ExpectAsPromised(rates(capacity() * 3 / 4), 2e-5);
+    }
+  }
+}
+
+// The strangers of a while are on trial beside ids that occur many times in
+// that while.
+TEST_P(FilterRatesTest, RegularsAndStrangers) {
+  constexpr uint32_t kThreshold = 1000;
+  const auto rates = [&](double share) {
+    const auto half =
+        static_cast<int64_t>(share * static_cast<double>(capacity() / 2));
+    return MeasureFilterRates(
+        capacity(), kThreshold,
+        RegularsAndStrangers(half, half, kThreshold / 2, 24 * capacity()));
+  };
+  ExpectAsPromised(rates(1), 2e-4);
+  ExpectAsPromised(rates(0.75), 2e-5);
+}
+
+TEST_P(FilterRatesTest, ZipfAndStrangers) {
+  for (const uint32_t threshold : kThresholds) {
+    SCOPED_TRACE(threshold);
+    ExpectAsPromised(MeasureFilterRates(capacity(), threshold,
+                                        ZipfAndStrangers(2 * capacity(), 1.05,
+                                                         (threshold + 4) / 5,
+                                                         20 * capacity())),
+                     2e-4);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Capacities, FilterRatesTest, testing::Values(1 << 17));
 
 TEST(OccurrenceFilterTest, SmallFiltersKeepTheirCapacityToo) {
   for (const int64_t capacity : {64, 1000, 5000, 30000}) {
-    const FilterRates rates = MeasureFilterRates(capacity);
-    EXPECT_LT(rates.late, 2e-3) << capacity;
-    EXPECT_LT(rates.bytes_per_id * static_cast<double>(capacity),
-              static_cast<double>(8 * capacity + (64 << 10)));
+    const FilterRates rates = MeasureFilterRates(
+        capacity, 2, RepeatingBlocks(capacity, 2, 2, 20 * capacity));
+    EXPECT_LT(rates.late_rate(), 1.0 / 300) << capacity;
+  }
+}
+
+TEST(OccurrenceFilterTest, TakesNoMoreMemoryThanPromised) {
+  const auto bytes = [](int64_t capacity) {
+    TestFilters filters(capacity);
+    for (int64_t id = 0; id < 1000; ++id) filters.Admit(id, 1, 2);
+    return filters.memory_bytes();
+  };
+  for (int64_t capacity = 1; capacity < 100000; capacity += 1 + capacity / 20) {
+    EXPECT_LE(bytes(capacity), 8 * capacity + (20 << 10)) << capacity;
+  }
+  for (int64_t capacity = 100000; capacity <= 1 << 26;
+       capacity += capacity / 30) {
+    EXPECT_LE(bytes(capacity), 8 * capacity) << capacity;
   }
 }
 
@@ -125,16 +187,27 @@ TEST(OccurrenceFilterTest, ClearForgets) {
   EXPECT_FALSE(*filter.Admit(HashId(1), 2, 3));
 }
 
+std::vector<Trial> TrialsOf(const OccurrenceFilter& filter) {
+  std::vector<Trial> trials;
+  filter.ExportTrials(&trials);
+  return trials;
+}
+
+void Occur(OccurrenceFilter& filter, int64_t id, uint32_t occurrences) {
+  ASSERT_FALSE(*filter.Admit(HashId(id), occurrences, 65535));
+}
+
 TEST(OccurrenceFilterTest, ExportedTrialsGoOnElsewhere) {
   constexpr int kIds = 500;
   OccurrenceFilter source(1000, 1);
   for (int64_t id = 0; id < kIds; ++id) {
     ASSERT_FALSE(*source.Admit(HashId(id), static_cast<uint32_t>(id % 9), 10));
   }
-  const auto trials = source.ExportTrials();
+  const auto trials = TrialsOf(source);
   EXPECT_EQ(trials.size(), kIds - (kIds + 8) / 9);
   OccurrenceFilter target(1000, 1);
   ASSERT_TRUE(target.ImportTrials(trials).ok());
+  EXPECT_EQ(TrialsOf(target), trials);
   for (int64_t id = 0; id < kIds; ++id) {
     const auto left = static_cast<uint32_t>(10 - id % 9);
     EXPECT_FALSE(*target.Admit(HashId(id), left - 1, 10)) << id;
@@ -142,9 +215,71 @@ TEST(OccurrenceFilterTest, ExportedTrialsGoOnElsewhere) {
   }
 }
 
+TEST(OccurrenceFilterTest, ImportedTrialsFadeInTheirOrder) {
+  constexpr int64_t kIds = 10000;
+  OccurrenceFilter source(kIds, 1);
+  for (int64_t id = 0; id < kIds; ++id) Occur(source, id, 100);
+  OccurrenceFilter target(kIds, 1);
+  ASSERT_TRUE(target.ImportTrials(TrialsOf(source)).ok());
+  // There is room for 1.5 times the capacity, so the oldest third goes.
+  for (int64_t i = 0; i < kIds * 4 / 5; ++i) Occur(target, kIds + i, 1);
+  constexpr int64_t kSome = kIds / 5;
+  int64_t young = 0, old = 0;
+  for (int64_t i = 0; i < kSome; ++i) {
+    young += *target.Admit(HashId(kIds - 1 - i), 1, 101);
+  }
+  for (int64_t id = 0; id < kSome; ++id) {
+    old += *target.Admit(HashId(id), 1, 101);
+  }
+  EXPECT_GT(young, kSome * 99 / 100);
+  EXPECT_LT(old, kSome / 10);
+}
+
+TEST(OccurrenceFilterTest, OfTrialsThatMeetTheHigherCountStays) {
+  OccurrenceFilter few(1000, 1), many(1000, 1);
+  for (int64_t id = 0; id < 100; ++id) {
+    Occur(few, id, 3);
+    Occur(many, id, 7);
+  }
+  for (const bool few_first : {true, false}) {
+    OccurrenceFilter target(1000, 1);
+    for (const bool is_few : {few_first, !few_first}) {
+      ASSERT_TRUE(target.ImportTrials(TrialsOf(is_few ? few : many)).ok());
+    }
+    EXPECT_EQ(TrialsOf(target).size(), 100u);
+    for (int64_t id = 0; id < 100; ++id) {
+      EXPECT_TRUE(*target.Admit(HashId(id), 1, 8)) << id;
+    }
+  }
+}
+
+// As when a table goes from three servers to one.
+TEST(OccurrenceFilterTest, OfTooManyImportedTrialsTheLatestStay) {
+  constexpr int64_t kIds = 10000;
+  OccurrenceFilter target(kIds, 1);
+  int64_t bytes = 0;
+  for (int64_t server = 0; server < 3; ++server) {
+    OccurrenceFilter source(kIds, 1);
+    for (int64_t i = 0; i < kIds; ++i) Occur(source, i * 3 + server, 1);
+    ASSERT_TRUE(target.ImportTrials(TrialsOf(source)).ok());
+    if (server == 0) bytes = target.memory_bytes();
+  }
+  EXPECT_EQ(target.memory_bytes(), bytes);
+  int64_t latest = 0;
+  for (int64_t id = 27 * kIds / 10; id < 3 * kIds; ++id) {
+    latest += *target.Admit(HashId(id), 1, 2);
+  }
+  EXPECT_GT(latest, 3 * kIds / 10 * 95 / 100);
+  // It goes on as ever.
+  for (int64_t id = 3 * kIds; id < 4 * kIds; ++id) Occur(target, id, 1);
+  for (int64_t id = 3 * kIds; id < 4 * kIds; ++id) {
+    EXPECT_TRUE(*target.Admit(HashId(id), 1, 2)) << id;
+  }
+}
+
 TEST(OccurrenceFilterTest, RefusesTrialsThatDoNotFit) {
   OccurrenceFilter filter(1000, 1);
-  EXPECT_FALSE(filter.ImportTrials({{1u << 31, 0, 1, 0}}).ok());
+  EXPECT_FALSE(filter.ImportTrials({{filter.num_buckets(), 0, 1, 0}}).ok());
   EXPECT_FALSE(filter.ImportTrials({{0, 1u << 20, 1, 0}}).ok());
   EXPECT_FALSE(filter.ImportTrials({{0, 0, 1, 15}}).ok());
   EXPECT_EQ(filter.memory_bytes(), 0);

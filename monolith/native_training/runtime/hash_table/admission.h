@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/hash_table/prefetch.h"
 #include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
@@ -57,7 +58,7 @@ absl::Status WriteAdmittedRows(size_t n, RowArena& arena, Stripe* stripes,
       [&](size_t i) {
         const uint64_t hash = HashId(id_at(i));
         hashes[i % kPipelineRing] = hash;
-        __builtin_prefetch(stripes[StripeOfHash(hash)].Home(hash));
+        PrefetchLine(stripes[StripeOfHash(hash)].Home(hash));
       },
       [&](size_t i) {
         const uint64_t hash = hashes[i % kPipelineRing];

@@ -78,6 +78,13 @@ absl::Status EmbeddingHashTable::CheckMatrix(const char* what, size_t num_ids,
                    " entries for ", num_ids, " ids, got ", got));
 }
 
+absl::Status EmbeddingHashTable::CheckStripe(int stripe) const {
+  if (stripe >= 0 && stripe < kNumStripes) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("table '", config_.name, "': stripe must be from 0 to ",
+                   kNumStripes - 1, ", got ", stripe));
+}
+
 absl::StatusOr<int64_t> EmbeddingHashTable::Erase(absl::Span<const int64_t> ids,
                                                   Executor& executor) {
   absl::Status status = CheckMatrix("ids", ids.size(), ids.size(), 1);

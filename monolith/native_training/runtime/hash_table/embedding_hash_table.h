@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/concurrency/executor.h"
+#include "monolith/native_training/runtime/hash_filter/trial.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
 
 namespace monolith {
@@ -181,20 +182,42 @@ class EmbeddingHashTable {
   int num_stripes() const;
 
   // Appends all rows of one stripe, in [0, num_stripes()), as they are at one
-  // moment. The stripes together are the table.
-  absl::Status ExportStripe(int stripe, RowBatch* out) const;
+  // moment. The stripes together are the table. With `trials`, sets these to
+  // those of the stripe's ids at that moment; no buckets if there cannot be
+  // any.
+  absl::Status ExportStripe(int stripe, RowBatch* out,
+                            TrialBatch* trials = nullptr) const;
 
-  // Inserts or overwrites whole rows, as ExportStripe gave them. Of a repeated
-  // id the last row wins.
+  // Inserts or overwrites whole rows, as ExportStripe gave them, if
+  // ValidateRows accepts them. Of a repeated id the last row wins.
   absl::Status ImportRows(absl::Span<const int64_t> ids,       // (n)
                           absl::Span<const float> embeddings,  // (n, dim)
                           absl::Span<const float> states,      // (n, state_dim)
                           absl::Span<const uint32_t> update_times,  // (n)
                           Executor& executor = InlineExecutor::Get());
 
+  // Adds trials that ExportStripe gave for this stripe, here or in tables that
+  // the ids are spread over, as many as there is room for: see
+  // OccurrenceFilter. False if the trials are of another number of buckets, as
+  // those of another admission_capacity are; nothing is added then.
+  // InvalidArgument if one cannot be.
+  absl::StatusOr<bool> ImportTrials(int stripe, const TrialBatch& trials);
+
+  // Whether ImportRows would accept these: sizes, that every embedding is
+  // finite, and that every state is one that its optimizer can have. The error
+  // names the table, the id, the row and the segment of a state. For rows of
+  // several batches that must all be good before the first is changed.
+  absl::Status ValidateRows(absl::Span<const int64_t> ids,
+                            absl::Span<const float> embeddings,
+                            absl::Span<const float> states,
+                            Executor& executor = InlineExecutor::Get()) const;
+
  private:
   EmbeddingHashTable(TableConfig config, std::unique_ptr<RowSchema> schema,
                      std::unique_ptr<RowArena> arena);
+
+  // InvalidArgument unless there is such a stripe.
+  absl::Status CheckStripe(int stripe) const;
 
   // InvalidArgument unless `got` is num_ids * width; `what` names the matrix.
   absl::Status CheckMatrix(const char* what, size_t num_ids, size_t got,

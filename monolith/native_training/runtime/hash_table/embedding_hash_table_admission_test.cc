@@ -134,6 +134,50 @@ TEST(AdmissionTest, ARejectedBatchCountsNothing) {
   EXPECT_EQ(table->size(), 0);
 }
 
+TEST(AdmissionTest, ExportedTrialsCountOn) {
+  TableConfig config = CountingTable(5);
+  config.admission_capacity = 10000;
+  auto table = MakeTable(config);
+  std::vector<int64_t> ids(3000);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int64_t>(i);
+  for (int i = 0; i < 4; ++i) Train(*table, ids, 0);
+  Train(*table, {0, 1, 2}, 0);
+
+  auto copy = MakeTable(config);
+  config.admission_capacity *= 2;
+  auto larger = MakeTable(config);
+  auto without = MakeTable(CountingTable(0));
+  size_t num_trials = 0;
+  for (int stripe = 0; stripe < table->num_stripes(); ++stripe) {
+    EmbeddingHashTable::RowBatch rows;
+    TrialBatch trials;
+    ASSERT_TRUE(table->ExportStripe(stripe, &rows, &trials).ok());
+    num_trials += trials.trials.size();
+    EXPECT_TRUE(*copy->ImportTrials(stripe, trials));
+    EXPECT_FALSE(*larger->ImportTrials(stripe, trials));
+    EXPECT_FALSE(*without->ImportTrials(stripe, trials));
+    ASSERT_TRUE(without->ExportStripe(stripe, &rows, &trials).ok());
+    EXPECT_EQ(trials.num_buckets, 0u);
+    EXPECT_TRUE(trials.trials.empty());
+  }
+  EXPECT_EQ(num_trials, ids.size() - 3) << "an id with a row is not on trial";
+  EXPECT_EQ(copy->size(), 0);
+  Train(*copy, ids, 0);
+  EXPECT_EQ(copy->size(), static_cast<int64_t>(ids.size()) - 3);
+}
+
+TEST(AdmissionTest, ImpossibleTrialsAreRefused) {
+  auto table = MakeTable(CountingTable(5));
+  EmbeddingHashTable::RowBatch rows;
+  TrialBatch trials;
+  ASSERT_TRUE(table->ExportStripe(0, &rows, &trials).ok());
+  trials.trials = {{trials.num_buckets, 0, 1, 0}};
+  EXPECT_THAT(std::string(table->ImportTrials(0, trials).status().message()),
+              HasSubstr("table 'test': a trial does not fit into the filter"));
+  EXPECT_THAT(std::string(table->ImportTrials(64, trials).status().message()),
+              HasSubstr("stripe must be from 0 to 63, got 64"));
+}
+
 // A broken promise of unique ids may count and train one after the other, but
 // never gives an id two rows.
 TEST(AdmissionTest, IdsThatAreNotUniqueAsPromisedGetOneRow) {

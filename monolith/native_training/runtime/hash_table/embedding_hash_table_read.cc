@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <mutex>
 
-#include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/row_schema.h"
@@ -57,12 +57,10 @@ absl::Status EmbeddingHashTable::Lookup(absl::Span<const int64_t> ids,
   return absl::OkStatus();
 }
 
-absl::Status EmbeddingHashTable::ExportStripe(int stripe, RowBatch* out) const {
-  if (stripe < 0 || stripe >= kNumStripes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("table '", config_.name, "': stripe must be from 0 to ",
-                     kNumStripes - 1, ", got ", stripe));
-  }
+absl::Status EmbeddingHashTable::ExportStripe(int stripe, RowBatch* out,
+                                              TrialBatch* trials) const {
+  absl::Status status = CheckStripe(stripe);
+  if (!status.ok()) return status;
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
   const Stripe& source = stripes_[stripe];
   std::shared_lock<std::shared_mutex> lock(source.mutex());
@@ -79,6 +77,12 @@ absl::Status EmbeddingHashTable::ExportStripe(int stripe, RowBatch* out) const {
     out->states.insert(out->states.end(), states, states + state_dim_);
     out->update_times.push_back(*arena_->UpdateTime(row));
   });
+  if (trials == nullptr) return absl::OkStatus();
+  *trials = TrialBatch();
+  if (!filters_.empty()) {
+    trials->num_buckets = filters_[stripe]->num_buckets();
+    filters_[stripe]->ExportTrials(&trials->trials);
+  }
   return absl::OkStatus();
 }
 

@@ -265,6 +265,45 @@ TEST(EmbeddingHashTableTest, WrongSizesAreRefused) {
   EXPECT_EQ(table->size(), 0);
 }
 
+TEST(EmbeddingHashTableTest, ImpossibleRowsAreNotImported) {
+  TableConfig config = OneSegment(1, {"adam", {}});
+  config.segments.push_back(TestSegment(2, {"adagrad", {}}));
+  auto table = MakeTable(config);
+  // Embeddings of 3; m, v, two sums of betas; accumulators of 2.
+  ASSERT_EQ(table->state_dim(), 6);
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const struct {
+    size_t column;  // of all 9
+    float value;
+    const char* error;
+  } cases[] = {
+      {1, kNan, "the embedding of id 8 (row 1, column 1) is nan, wanted a"},
+      {2, -kInfinity, "the embedding of id 8 (row 1, column 2) is -inf"},
+      {3, kInfinity, "(row 1, column 0, of segment 's1') is inf, wanted -3.4"},
+      {3, kNan, "the optimizer state of id 8 (row 1, column 0, of segment "},
+      {4, -1e-30f, "column 1, of segment 's1') is -1e-30, wanted 0 to 3.402"},
+      {5, 1.5f, "(row 1, column 2, of segment 's1') is 1.5, wanted 0 to 1;"},
+      {7, 0, "column 4, of segment 's2') is 0, wanted 1.17549e-38 to 3.40"},
+      {8, -1, "column 5, of segment 's2') is -1, wanted 1.17549e-38 to"},
+  };
+  for (const auto& c : cases) {
+    std::vector<float> embeddings(6, 1), states(12, 0.5f);
+    float& bad = c.column < 3 ? embeddings[3 + c.column] : states[3 + c.column];
+    bad = c.value;
+    const absl::Status status =
+        table->ImportRows({7, 8}, embeddings, states, {1, 1});
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_THAT(std::string(status.message()),
+                testing::AllOf(HasSubstr("table 'test': "), HasSubstr(c.error),
+                               HasSubstr("no row was changed")));
+    EXPECT_EQ(table->size(), 0) << c.error;
+    bad = c.column == 3 ? -5 : 1;
+    EXPECT_TRUE(table->ImportRows({7, 8}, embeddings, states, {1, 1}).ok());
+    table->Clear();
+  }
+}
+
 TEST(EmbeddingHashTableTest, NonFiniteGradientsChangeNothing) {
   auto table = MakeTable(OneSegment(2, kSgd));
   ASSERT_TRUE(table->Assign({1, 2}, {1, 2, 3, 4}, 7).ok());

@@ -1,10 +1,11 @@
-// Writing given values to rows: Assign, AssignAdd and ImportRows.
+// Writing what is given: Assign, AssignAdd, ImportRows and ImportTrials.
 
 #include <algorithm>
 #include <cstring>
 #include <shared_mutex>
 
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 #include "monolith/native_training/runtime/hash_table/clamped_sum.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/finite_check.h"
@@ -35,6 +36,20 @@ absl::Status WriteBatch(absl::Span<const int64_t> ids, RowArena& arena,
         [&](size_t i) { return ids[positions[i]]; },
         [&](size_t i, Stripe::Slot slot) { write(positions[i], slot); });
   });
+}
+
+// The first float of a row's state that is not in its range, NaN among them;
+// the number of ranges if there is none.
+size_t FindOutside(const float* state, absl::Span<const StateRange> ranges) {
+  const auto is_inside = [&](size_t i) {
+    return (state[i] >= ranges[i].least) & (state[i] <= ranges[i].most);
+  };
+  bool all = true;
+  for (size_t i = 0; i < ranges.size(); ++i) all &= is_inside(i);
+  if (all) return ranges.size();
+  size_t i = 0;
+  while (is_inside(i)) ++i;
+  return i;
 }
 
 }  // namespace
@@ -91,14 +106,44 @@ absl::Status EmbeddingHashTable::AssignAdd(absl::Span<const int64_t> ids,
                     });
 }
 
+absl::Status EmbeddingHashTable::ValidateRows(
+    absl::Span<const int64_t> ids, absl::Span<const float> embeddings,
+    absl::Span<const float> states, Executor& executor) const {
+  const size_t n = ids.size();
+  absl::Status status = CheckMatrix("embeddings", n, embeddings.size(), dim_);
+  status.Update(CheckMatrix("states", n, states.size(), state_dim_));
+  if (!status.ok()) return status;
+  const size_t bad = FindNonFinite(embeddings, executor);
+  if (bad != embeddings.size()) {
+    const size_t dim = static_cast<size_t>(dim_);
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table '", config_.name, "': the embedding of id ", ids[bad / dim],
+        " (row ", bad / dim, ", column ", bad % dim, ") is ", embeddings[bad],
+        ", wanted a finite number; no row was changed"));
+  }
+  const size_t state_dim = static_cast<size_t>(state_dim_);
+  for (size_t row = 0; state_dim > 0 && row < n; ++row) {
+    const float* const state = states.data() + row * state_dim;
+    const size_t column = FindOutside(state, schema_->state_ranges());
+    if (column == state_dim) continue;
+    const StateRange wanted = schema_->state_ranges()[column];
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table '", config_.name, "': the optimizer state of id ", ids[row],
+        " (row ", row, ", column ", column, ", of segment '",
+        config_.segments[schema_->SegmentOfState(column)].name, "') is ",
+        state[column], ", wanted ", wanted.least, " to ", wanted.most,
+        "; no row was changed"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status EmbeddingHashTable::ImportRows(
     absl::Span<const int64_t> ids, absl::Span<const float> embeddings,
     absl::Span<const float> states, absl::Span<const uint32_t> update_times,
     Executor& executor) {
-  const size_t n = ids.size();
-  absl::Status status = CheckMatrix("embeddings", n, embeddings.size(), dim_);
-  status.Update(CheckMatrix("states", n, states.size(), state_dim_));
-  status.Update(CheckMatrix("update_times", n, update_times.size(), 1));
+  absl::Status status =
+      CheckMatrix("update_times", ids.size(), update_times.size(), 1);
+  status.Update(ValidateRows(ids, embeddings, states, executor));
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
   const size_t state_dim = static_cast<size_t>(state_dim_);
@@ -111,6 +156,24 @@ absl::Status EmbeddingHashTable::ImportRows(
                                   state_dim, row + dim);
                       *arena_->UpdateTime(slot.row) = update_times[position];
                     });
+}
+
+absl::StatusOr<bool> EmbeddingHashTable::ImportTrials(
+    int stripe, const TrialBatch& trials) {
+  absl::Status status = CheckStripe(stripe);
+  if (!status.ok()) return status;
+  if (filters_.empty() ||
+      trials.num_buckets != filters_[stripe]->num_buckets()) {
+    return false;
+  }
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
+  status = filters_[stripe]->ImportTrials(trials.trials);
+  if (!status.ok()) {
+    return absl::Status(status.code(), absl::StrCat("table '", config_.name,
+                                                    "': ", status.message()));
+  }
+  return true;
 }
 
 }  // namespace monolith

@@ -35,9 +35,13 @@ absl::StatusOr<std::unique_ptr<RowSchema>> RowSchema::Create(
     schema->dim_ += segment.dim;
     schema->initial_state_.resize(schema->initial_state_.size() + state_dim);
   }
+  schema->state_ranges_.resize(schema->initial_state_.size());
   for (Segment& segment : schema->segments_) {
     segment.optimizer->InitState(
         absl::MakeSpan(schema->initial_state_)
+            .subspan(segment.state_begin, segment.state_dim));
+    segment.optimizer->LimitState(
+        absl::MakeSpan(schema->state_ranges_)
             .subspan(segment.state_begin, segment.state_dim));
     segment.state_begin += schema->dim_;
   }
@@ -54,6 +58,12 @@ void RowSchema::InitEmbedding(int64_t id, float* embedding) const {
 
 void RowSchema::InitState(float* row) const {
   std::copy(initial_state_.begin(), initial_state_.end(), row + dim_);
+}
+
+int RowSchema::SegmentOfState(size_t column) const {
+  size_t s = segments_.size() - 1;
+  while (segments_[s].state_begin > dim_ + column) --s;
+  return static_cast<int>(s);
 }
 
 std::vector<UpdateContext> RowSchema::MakeContexts(

@@ -44,6 +44,12 @@ class RowSchema {
   // Writes the optimizers' initial state behind the embedding.
   void InitState(float* row) const;
 
+  // What each float of the state can be: state_dim() ranges.
+  absl::Span<const StateRange> state_ranges() const { return state_ranges_; }
+
+  // The segment that a float of the state belongs to.
+  int SegmentOfState(size_t column) const;
+
   // The context of each segment. No `learning_rates` means the optimizers' own.
   std::vector<UpdateContext> MakeContexts(
       absl::Span<const float> learning_rates, int64_t global_step) const;
@@ -67,7 +73,8 @@ class RowSchema {
 
   int dim_ = 0;
   std::vector<Segment> segments_;
-  std::vector<float> initial_state_;  // of all segments
+  std::vector<float> initial_state_;      // of all segments
+  std::vector<StateRange> state_ranges_;  // the same
 };
 
 }  // namespace monolith

@@ -1,5 +1,6 @@
 #include "monolith/native_training/runtime/hash_table/row_schema.h"
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -51,6 +52,22 @@ TEST(RowSchemaTest, UpdatesEachSegmentWithItsOwnOptimizerAndRate) {
   row = {1, 1, 2, 3, 3, 8, 5};
   schema->Update(gradient.data(), schema->MakeContexts({}, 0), row.data());
   EXPECT_EQ(row[2], 2 - .5f * 10);
+}
+
+TEST(RowSchemaTest, KnowsWhatStatesCanBe) {
+  TableConfig config = ThreeSegments();
+  config.segments.push_back(Segment("d", 1, 4, "adam"));
+  auto schema = *RowSchema::Create(config);
+  std::vector<int> segments;
+  std::vector<float> least;
+  for (size_t i = 0; i < schema->state_ranges().size(); ++i) {
+    segments.push_back(schema->SegmentOfState(i));
+    least.push_back(schema->state_ranges()[i].least);
+  }
+  EXPECT_THAT(segments, ElementsAre(0, 0, 2, 3, 3, 3, 3));
+  constexpr float kMin = std::numeric_limits<float>::min();
+  EXPECT_THAT(least, ElementsAre(kMin, kMin, kMin,
+                                 -std::numeric_limits<float>::max(), 0, 0, 0));
 }
 
 TEST(RowSchemaTest, NamesTheSegmentThatIsWrong) {

@@ -10,6 +10,8 @@ using ::tensorflow::shape_inference::ShapeHandle;
 REGISTER_OP("MonolithSaveTables")
     .Input("handle: resource")
     .Input("file: string")
+    .Input("shard_index: int64")
+    .Input("num_shards: int64")
     .Output("rows: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -24,10 +26,13 @@ REGISTER_OP("MonolithSaveTables")
 Writes all tables to one file, on any filesystem that TensorFlow can write to.
 
 The file appears under its name once it is whole. Training goes on meanwhile;
-weights, optimizer state and time of a row are from one moment.
+weights, optimizer state and time of a row are from one moment, and so is how
+often an id without a row has occurred.
 
 handle: scalar. From MonolithTableSet.
 file: scalar. Its folder is made if needed.
+shard_index: scalar. Which server this is, from 0.
+num_shards: scalar. How many servers there are.
 rows: scalar. How many rows were written.
 )doc");
 
@@ -36,6 +41,7 @@ REGISTER_OP("MonolithRestoreTables")
     .Input("files: string")
     .Input("shard_index: int64")
     .Input("num_shards: int64")
+    .Attr("with_trials: bool = true")
     .Output("rows: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -60,6 +66,9 @@ handle: scalar. From MonolithTableSet.
 files: [num_files]. From MonolithSaveTables: those of all servers.
 shard_index: scalar. Which server this is, from 0.
 num_shards: scalar. How many servers there are now.
+with_trials: Whether ids that have no row yet count on where they were. Those of
+  files from as many servers do; of others as many as there is room for, the
+  latest before others. With another admission capacity they begin at 0 again.
 rows: scalar. How many rows were read.
 )doc");
 

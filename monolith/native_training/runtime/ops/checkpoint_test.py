@@ -73,7 +73,9 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     files = []
     for i, handle in enumerate(handles):
       files.append(os.path.join(self.folder, "new", f"tables-{i}"))
-      rows = ops.monolith_save_tables(handle, files[-1])
+      rows = ops.monolith_save_tables(
+        handle, files[-1], shard_index=i, num_shards=len(handles)
+      )
       self.assertAllEqual(rows, sum(ops.monolith_table_stats(handle).sizes.numpy()))
     return files
 
@@ -140,7 +142,9 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     os.mkdir(folder)
     os.mkdir(os.path.join(folder, "tables"))
     with self.assertRaisesRegex(tf.errors.OpError, "writing table file .*taken/tables"):
-      ops.monolith_save_tables(handle, os.path.join(folder, "tables"))
+      ops.monolith_save_tables(
+        handle, os.path.join(folder, "tables"), shard_index=0, num_shards=1
+      )
     self.assertEqual(os.listdir(folder), ["tables"])
 
   def test_tables_and_segments_are_matched_by_name(self):
@@ -234,7 +238,14 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     (lambda r: r + r[-1:], "something follows its footer"),
     (lambda r: r[:1] + r, "not a block of rows"),
     (lambda r: [b"MTH1{"] + r[1:], "header is not readable"),
-    (lambda r: [b'MTH1{"version":2}'] + r[1:], "format version is 2"),
+    (
+      lambda r: [b'MTH1{"version":3}'] + r[1:],
+      "format version is 3, this program reads versions 1 to 2",
+    ),
+    (
+      lambda r: [b'MTH1{"version":2,"tables":[],"shard":[1,1]}'] + r[1:],
+      "header does not tell its shard",
+    ),
     (lambda r: r[:1] + [r[1][:-4]] + r[2:], "bytes of rows, wanted"),
     (lambda r: r[:1] + [r[1][:10]] + r[2:], "not a block of rows"),
     (
@@ -255,6 +266,27 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
       content = f.read()
     self.assertRefused(file, [content], message)
 
+  @parameterized.parameters(
+    ("embedding", np.nan, "the embedding of id .* is nan, wanted a finite number"),
+    ("embedding", -np.inf, "the embedding of id .* is -inf"),
+    ("state", np.inf, "the optimizer state of id .* of segment 'vec'.* is inf"),
+    ("state", -1.0, "the optimizer state of id .* is -1, wanted 1.17549e-38 to"),
+  )
+  def test_rows_that_cannot_be_are_refused(self, column, value, message):
+    file = self.save_one(40)
+    records = [r.numpy() for r in tf.data.TFRecordDataset(file)]
+    block = bytearray(records[-2])  # of uid: 2 floats of embedding, 2 of state
+    _, table, dim, state_dim, n = struct.unpack_from("<4sIIIQ", block)
+    self.assertEqual((table, dim, state_dim), (1, 2, 2))
+    last = 24 + 8 * n + 4 * n * {"embedding": 2, "state": 4}[column] - 4
+    struct.pack_into("<f", block, last, value)
+    with tf.io.TFRecordWriter(file) as writer:
+      for record in [*records[:-2], bytes(block), records[-1]]:
+        writer.write(record)
+    with open(file, "rb") as f:
+      content = f.read()
+    self.assertRefused(file, [content], f"table 'uid': {message}")
+
   def test_missing_file_is_named(self):
     good = self.save_one()
     missing = os.path.join(self.folder, "nothing")
@@ -265,7 +297,15 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     handle = testing.table_set(CONFIG)
     for file, message in ((["a"], "file has the wrong shape"), ("", "must be a name")):
       with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
-        ops.monolith_save_tables(handle, file)
+        ops.monolith_save_tables(handle, file, shard_index=0, num_shards=1)
+    for shard_index, num_shards, message in (
+      (0, 0, "num_shards must be in 1 .. 32768, got 0"),
+      (2, 2, "shard_index must be in 0 .. 1, got 2"),
+    ):
+      with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
+        ops.monolith_save_tables(
+          handle, "a", shard_index=shard_index, num_shards=num_shards
+        )
     for arguments, message in (
       (("a", 0, 1), "files has the wrong shape"),
       ((["a"], 0, 0), "num_shards must be in 1 .. 32768, got 0"),

@@ -30,10 +30,15 @@ def segment(dim: int, name: str = "vec", optimizer=None, value=None, seed=7):
   }
 
 
-def config(**tables: Any) -> str:
-  """The JSON of tables, given as name=[segments]."""
+def config(settings: dict[str, Any] | None = None, **tables: Any) -> str:
+  """The JSON of tables, given as name=[segments]; all have the same settings."""
   return json.dumps(
-    {"tables": [{"name": n, "segments": segments} for n, segments in tables.items()]}
+    {
+      "tables": [
+        {"name": n, "segments": segments, **(settings or {})}
+        for n, segments in tables.items()
+      ]
+    }
   )
 
 

@@ -29,6 +29,10 @@ void AdadeltaOptimizer::InitState(absl::Span<float> state) const {
   std::fill(state.begin(), state.end(), 0.0f);
 }
 
+void AdadeltaOptimizer::LimitState(absl::Span<StateRange> ranges) const {
+  std::fill(ranges.begin(), ranges.end(), kNotNegative);
+}
+
 void AdadeltaOptimizer::Update(absl::Span<const float> gradient,
                                const UpdateContext& context,
                                absl::Span<float> embedding,

@@ -41,6 +41,13 @@ void AdagradOptimizer::InitState(absl::Span<float> state) const {
   std::fill(state.begin(), state.end(), params_.initial_accumulator_value);
 }
 
+void AdagradOptimizer::LimitState(absl::Span<StateRange> ranges) const {
+  // A step divides by its root.
+  constexpr StateRange kPositive = {std::numeric_limits<float>::min(),
+                                    std::numeric_limits<float>::max()};
+  std::fill(ranges.begin(), ranges.end(), kPositive);
+}
+
 void AdagradOptimizer::Update(absl::Span<const float> gradient,
                               const UpdateContext& context,
                               absl::Span<float> embedding,

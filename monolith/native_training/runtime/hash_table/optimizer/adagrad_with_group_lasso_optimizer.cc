@@ -32,6 +32,11 @@ void AdagradWithGroupLassoOptimizer::InitState(absl::Span<float> state) const {
   adagrad_.InitState(state);
 }
 
+void AdagradWithGroupLassoOptimizer::LimitState(
+    absl::Span<StateRange> ranges) const {
+  adagrad_.LimitState(ranges);
+}
+
 void AdagradWithGroupLassoOptimizer::Update(absl::Span<const float> gradient,
                                             const UpdateContext& context,
                                             absl::Span<float> embedding,

@@ -44,6 +44,7 @@ class AdagradWithGroupLassoOptimizer final : public Optimizer {
     return params_.adagrad.learning_rate;
   }
   void InitState(absl::Span<float> state) const override;
+  void LimitState(absl::Span<StateRange> ranges) const override;
   void Update(absl::Span<const float> gradient, const UpdateContext& context,
               absl::Span<float> embedding,
               absl::Span<float> state) const override;

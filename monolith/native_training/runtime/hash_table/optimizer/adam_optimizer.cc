@@ -37,6 +37,12 @@ void AdamOptimizer::InitState(absl::Span<float> state) const {
   std::fill(state.begin(), state.end(), 0.0f);
 }
 
+void AdamOptimizer::LimitState(absl::Span<StateRange> ranges) const {
+  const size_t dim = (ranges.size() - BiasCorrection::kStateDim) / 2;
+  std::fill_n(ranges.begin() + dim, dim, kNotNegative);
+  BiasCorrection::LimitState(ranges.subspan(2 * dim));
+}
+
 void AdamOptimizer::Update(absl::Span<const float> gradient,
                            const UpdateContext& context,
                            absl::Span<float> embedding,

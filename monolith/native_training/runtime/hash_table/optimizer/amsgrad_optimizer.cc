@@ -36,6 +36,12 @@ void AmsgradOptimizer::InitState(absl::Span<float> state) const {
   std::fill(state.begin(), state.end(), 0.0f);
 }
 
+void AmsgradOptimizer::LimitState(absl::Span<StateRange> ranges) const {
+  const size_t dim = (ranges.size() - BiasCorrection::kStateDim) / 3;
+  std::fill_n(ranges.begin() + dim, 2 * dim, kNotNegative);
+  BiasCorrection::LimitState(ranges.subspan(3 * dim));
+}
+
 void AmsgradOptimizer::Update(absl::Span<const float> gradient,
                               const UpdateContext& context,
                               absl::Span<float> embedding,

@@ -1,9 +1,12 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_OPTIMIZER_BIAS_CORRECTION_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_OPTIMIZER_BIAS_CORRECTION_H_
 
+#include <algorithm>
 #include <cmath>
 
+#include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/optimizer/finite_float.h"
+#include "monolith/native_training/runtime/hash_table/optimizer/optimizer_interface.h"
 
 namespace monolith {
 
@@ -16,6 +19,10 @@ namespace monolith {
 struct BiasCorrection {
   // Floats of state: 1 - beta1^t and 1 - beta2^t, 0 in a new row.
   static constexpr int kStateDim = 2;
+
+  static void LimitState(absl::Span<StateRange> sums) {
+    std::fill(sums.begin(), sums.end(), StateRange{0, 1});
+  }
 
   // Goes on to the next step, and gives the learning rate of it:
   // learning_rate * sqrt(1 - beta2^t) / (1 - beta1^t).

@@ -35,6 +35,11 @@ void DynamicWdAdagradOptimizer::InitState(absl::Span<float> state) const {
   adagrad_.InitState(state);
 }
 
+void DynamicWdAdagradOptimizer::LimitState(
+    absl::Span<StateRange> ranges) const {
+  adagrad_.LimitState(ranges);
+}
+
 void DynamicWdAdagradOptimizer::Update(absl::Span<const float> gradient,
                                        const UpdateContext& context,
                                        absl::Span<float> embedding,

@@ -42,6 +42,10 @@ void FtrlOptimizer::InitState(absl::Span<float> state) const {
   std::fill(middle, state.end(), 0.0f);
 }
 
+void FtrlOptimizer::LimitState(absl::Span<StateRange> ranges) const {
+  std::fill_n(ranges.begin(), ranges.size() / 2, kNotNegative);
+}
+
 void FtrlOptimizer::Update(absl::Span<const float> gradient,
                            const UpdateContext& context,
                            absl::Span<float> embedding,

@@ -39,6 +39,11 @@ void FtrlWithGroupSparsityOptimizer::InitState(absl::Span<float> state) const {
   ftrl_.InitState(state);
 }
 
+void FtrlWithGroupSparsityOptimizer::LimitState(
+    absl::Span<StateRange> ranges) const {
+  ftrl_.LimitState(ranges);
+}
+
 void FtrlWithGroupSparsityOptimizer::Update(absl::Span<const float> gradient,
                                             const UpdateContext& context,
                                             absl::Span<float> embedding,

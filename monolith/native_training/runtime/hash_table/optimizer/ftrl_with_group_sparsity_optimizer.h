@@ -35,6 +35,7 @@ class FtrlWithGroupSparsityOptimizer final : public Optimizer {
   int StateDim(int dim) const override;
   float default_learning_rate() const override { return params_.learning_rate; }
   void InitState(absl::Span<float> state) const override;
+  void LimitState(absl::Span<StateRange> ranges) const override;
   void Update(absl::Span<const float> gradient, const UpdateContext& context,
               absl::Span<float> embedding,
               absl::Span<float> state) const override;

@@ -31,6 +31,7 @@ class MovingAverageOptimizer final : public Optimizer {
   int StateDim(int dim) const override;
   float default_learning_rate() const override { return 0; }
   void InitState(absl::Span<float> state) const override;
+  void LimitState(absl::Span<StateRange> /*ranges*/) const override {}
   void Update(absl::Span<const float> gradient, const UpdateContext& context,
               absl::Span<float> embedding,
               absl::Span<float> state) const override;

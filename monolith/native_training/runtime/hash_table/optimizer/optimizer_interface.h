@@ -2,6 +2,7 @@
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_TABLE_OPTIMIZER_OPTIMIZER_INTERFACE_H_
 
 #include <cstdint>
+#include <limits>
 
 #include "absl/types/span.h"
 
@@ -12,6 +13,15 @@ struct UpdateContext {
   float learning_rate = 0;  // before any warm-up
   int64_t global_step = 0;  // from 0
 };
+
+// What a float of an optimizer's state can be, both ends included.
+struct StateRange {
+  float least = -std::numeric_limits<float>::max();
+  float most = std::numeric_limits<float>::max();
+};
+
+inline constexpr StateRange kNotNegative = {0,
+                                            std::numeric_limits<float>::max()};
 
 // One step of gradient descent on one segment of one row.
 //
@@ -38,6 +48,10 @@ class Optimizer {
 
   // Overwrites `state`, of StateDim(dim) floats, with that of a new row.
   virtual void InitState(absl::Span<float> state) const = 0;
+
+  // Narrows ranges[i], of all finite floats, to what the float i of a state can
+  // be. There are StateDim(dim) ranges.
+  virtual void LimitState(absl::Span<StateRange> ranges) const = 0;
 
   // Moves `embedding` and `state` on by one step. No two spans overlap.
   virtual void Update(absl::Span<const float> gradient,  // (dim), finite

@@ -42,6 +42,18 @@ class Row {
   const std::vector<float>& embedding() const { return embedding_; }
   const std::vector<float>& state() const { return state_; }
 
+  // The first float of state that cannot be; state().size() if there is none.
+  size_t ImpossibleState() const {
+    std::vector<StateRange> ranges(state_.size());
+    optimizer_->LimitState(absl::MakeSpan(ranges));
+    size_t i = 0;
+    while (i < state_.size() && state_[i] >= ranges[i].least &&
+           state_[i] <= ranges[i].most) {
+      ++i;
+    }
+    return i;
+  }
+
  private:
   std::unique_ptr<Optimizer> optimizer_;
   std::vector<float> embedding_;
@@ -191,8 +203,16 @@ TEST_P(OptimizerTest, StaysFinite) {
         row.Update(gradient, rate, step);
         for (float w : row.embedding()) ASSERT_TRUE(std::isfinite(w)) << rate;
         for (float s : row.state()) ASSERT_TRUE(std::isfinite(s)) << rate;
+        ASSERT_EQ(row.ImpossibleState(), row.state().size()) << rate;
       }
     }
+  }
+}
+
+TEST_P(OptimizerTest, TheStateOfANewRowIsPossible) {
+  for (int dim : {1, 7, 64}) {
+    const Row row(FullConfig(GetParam()), std::vector<float>(dim, 1));
+    EXPECT_EQ(row.ImpossibleState(), row.state().size());
   }
 }
 

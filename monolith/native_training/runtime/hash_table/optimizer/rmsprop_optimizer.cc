@@ -29,6 +29,10 @@ void RmspropOptimizer::InitState(absl::Span<float> state) const {
   std::fill(state.begin(), state.end(), 0.0f);
 }
 
+void RmspropOptimizer::LimitState(absl::Span<StateRange> ranges) const {
+  std::fill(ranges.begin(), ranges.end(), kNotNegative);
+}
+
 void RmspropOptimizer::Update(absl::Span<const float> gradient,
                               const UpdateContext& context,
                               absl::Span<float> embedding,

@@ -89,6 +89,12 @@ void StochasticRoundingFloat16Optimizer::InitState(
   state.back() = 0;
 }
 
+void StochasticRoundingFloat16Optimizer::LimitState(
+    absl::Span<StateRange> ranges) const {
+  optimizer_->LimitState(ranges.first(ranges.size() - 1));
+  ranges.back() = {0, kMaxUpdates - 1};
+}
+
 void StochasticRoundingFloat16Optimizer::Update(
     absl::Span<const float> gradient, const UpdateContext& context,
     absl::Span<float> embedding, absl::Span<float> state) const {

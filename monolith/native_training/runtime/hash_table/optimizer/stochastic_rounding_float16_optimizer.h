@@ -37,6 +37,7 @@ class StochasticRoundingFloat16Optimizer final : public Optimizer {
     return optimizer_->default_learning_rate();
   }
   void InitState(absl::Span<float> state) const override;
+  void LimitState(absl::Span<StateRange> ranges) const override;
   void Update(absl::Span<const float> gradient, const UpdateContext& context,
               absl::Span<float> embedding,
               absl::Span<float> state) const override;

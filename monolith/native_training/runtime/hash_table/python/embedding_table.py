@@ -86,6 +86,7 @@ class EmbeddingTable:
     optimizer: entry.Optimizer | None = None,
     occurrence_threshold: int = 0,
     expire_time: float = 36500,
+    admission_capacity: int = plan.DEFAULT_ADMISSION_CAPACITY,
     num_threads: int = 1,
   ) -> EmbeddingTable:
     """A table of one segment, with the arguments of `hash_table_ops.HashTable`.
@@ -97,9 +98,21 @@ class EmbeddingTable:
       optimizer: default `entry.DEFAULT_OPTIMIZER`, Adagrad(0.05) from 0.1.
       occurrence_threshold: how often an id must occur before it gets a row.
       expire_time: days without an update after which `evict` removes a row.
+      admission_capacity: with an `occurrence_threshold`, how many ids without a row are
+        counted at a time, 8 bytes each (below 100,000, 20 KiB more in all); where there
+        are more, those that have not occurred for longest begin at 0 again.
       num_threads: as above.
+
+    Raises:
+      ValueError: an argument is out of range.
     """
-    table = plan.Table(name, occurrence_threshold, expire_time)
+    plan.check_admission_capacity("admission_capacity", admission_capacity)
+    table = plan.Table(
+      name,
+      occurrence_threshold,
+      expire_time,
+      admission_capacity=admission_capacity,
+    )
     table.add(
       plan.Segment(
         _SEGMENT,
@@ -221,11 +234,12 @@ class EmbeddingTable:
     return self._core.size()
 
   def memory_bytes(self) -> int:
-    """Bytes that the rows and their index take."""
+    """Bytes that rows, their index and ids on trial take."""
     return self._core.memory_bytes()
 
   def export(self) -> Iterator[Rows]:
-    """All rows, one stripe of the table after the other.
+    """All rows, one stripe of the table after the other. Ids without a row are not
+    among them, however often they have occurred.
 
     Each stripe is as it was at one moment, and the table goes on working between two of
     them: it takes no more memory than the largest stripe.
@@ -237,7 +251,9 @@ class EmbeddingTable:
     """Inserts or overwrites whole rows, as `export` gave them.
 
     Raises:
-      ValueError: the table's rows have other widths.
+      ValueError: the table's rows have other widths; an embedding or a state is not
+        finite, or a state is none that its optimizer can have, such as a negative
+        accumulator. The message names the id, and no row was changed.
     """
     self._core.import_rows(*rows)
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from monolith.native_training.runtime.hash_table.python.embedding_table import (
   EmbeddingTable,
+  Rows,
 )
 
 _IDS = np.array([1, 2, 3])
@@ -124,6 +125,30 @@ class EmbeddingTableArgumentsTest(unittest.TestCase):
       wide.import_rows(rows._replace(update_times=np.zeros(1)))
     with self.assertRaises(ValueError):
       wide.import_rows(rows._replace(update_times=np.zeros(2, np.uint32)))
+
+  def test_rows_that_cannot_be(self):
+    table = EmbeddingTable.create("b", dim=1)  # Adagrad
+    rows = Rows(
+      np.array([7, 8]),
+      np.ones([2, 1], np.float32),
+      np.ones([2, 1], np.float32),
+      np.ones(2, np.uint32),
+    )
+    for column, bad, message in (
+      ("embeddings", np.nan, "table 'b': the embedding of id 8 .* is nan"),
+      ("states", np.inf, "table 'b': the optimizer state of id 8 .* is inf"),
+      ("states", -1.0, "the optimizer state of id 8 .* is -1, wanted "),
+    ):
+      values = np.array([[1], [bad]], np.float32)
+      with self.subTest(column), self.assertRaisesRegex(ValueError, message):
+        table.import_rows(rows._replace(**{column: values}))
+      self.assertEqual(table.size(), 0)
+    table.import_rows(rows)
+
+  def test_admission_capacities(self):
+    for capacity in (0, -1, 2**30 + 1, 1.5, True):
+      with self.assertRaisesRegex(ValueError, "admission_capacity: got .*, wanted a"):
+        EmbeddingTable.create("a", 2, admission_capacity=capacity)
 
   def test_configs(self):
     for config, error, pattern in (

@@ -78,6 +78,18 @@ class EmbeddingTableTest(unittest.TestCase):
       table.apply_gradients(ids, ones, learning_rate=rate)
       np.testing.assert_array_equal(table.lookup(ids), [np.negative(wanted)])
 
+  def test_ids_on_trial_beyond_the_capacity_are_forgotten(self):
+    ids = np.arange(20000)
+    for capacity, remembered in ((1000, False), (30000, True)):
+      table = EmbeddingTable.create(
+        "a", 1, occurrence_threshold=2, admission_capacity=capacity
+      )
+      self.assertEqual(table.config["admission_capacity"], capacity)
+      table.apply_gradients(ids, np.ones([len(ids), 1], np.float32))
+      self.assertEqual(table.size(), 0)
+      table.apply_gradients(ids[:1], np.ones([1, 1], np.float32))
+      self.assertEqual(table.size(), int(remembered))
+
   def test_erases_and_evicts(self):
     table = EmbeddingTable.create("a", 1, optimizer=_SGD, expire_time=1.5)
     ids = np.arange(10)

@@ -8,25 +8,34 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/concurrency/executor.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set.h"
 #include "tensorflow/core/platform/env.h"
 
 namespace monolith {
 
 // Replaces all rows of `tables` by those rows of the files whose ids belong to
-// `shard_index` of `num_shards` (id_hash.h); returns how many there are.
+// `shard` (id_hash.h); returns how many there are.
+//
+// With `with_trials`, ids on trial count on, as far as the tables have an
+// occurrence_threshold: where the files are of as many shards, those of the
+// same shard. Of other files a server takes all that it has room for, the
+// latest before others: whose they are cannot be told, and those of ids that it
+// does not get fade in time. If the admission_capacity has changed they begin
+// at 0 again, with a warning.
 //
 // Tables and segments are matched by name. What only the files have is passed
 // over; a segment that only the model has gets initial values. If a segment's
 // optimizer is of another type now, its state starts anew, with a warning.
 //
 // All files are read to their end before the first row changes: DataLoss (a
-// damaged or unfinished file) and InvalidArgument (a segment of another dim)
-// leave the tables as they were. Nobody else should use the tables meanwhile.
-// REQUIRES: 0 <= shard_index < num_shards.
+// damaged or unfinished file, or one with a row that cannot be, see
+// EmbeddingHashTable::ValidateRows) and InvalidArgument (a segment of another
+// dim) leave the tables as they were. Nobody else should use the tables
+// meanwhile. REQUIRES: 0 <= shard.index < shard.count.
 absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
                                       absl::Span<const std::string> files,
-                                      int shard_index, int num_shards,
+                                      TableShard shard, bool with_trials,
                                       tensorflow::Env* env, Executor& executor);
 
 }  // namespace monolith

@@ -29,11 +29,14 @@ namespace {
 
 constexpr size_t kMaxBlockRows = 64 * 1024;
 constexpr size_t kMaxBlockBytes = 64 << 20;
+constexpr size_t kMaxBlockTrials = 1 << 20;
 
 absl::StatusOr<TableFileHeader> MakeHeader(const TableSet& tables,
+                                           TableShard shard,
                                            absl::string_view written_by) {
   TableFileHeader header;
   header.written_by = std::string(written_by);
+  header.shard = shard;
   for (TableConfig& config : tables.configs()) {
     TableFileHeader::Table table;
     for (const SegmentConfig& segment : config.segments) {
@@ -47,55 +50,64 @@ absl::StatusOr<TableFileHeader> MakeHeader(const TableSet& tables,
   return header;
 }
 
-// Returns the number of rows of table `t`.
-absl::StatusOr<int64_t> WriteTable(const TableSet& tables, int t,
-                                   tensorflow::io::RecordWriter& writer) {
+// Returns what there was of table `t`.
+absl::StatusOr<TableCounts> WriteTable(const TableSet& tables, int t,
+                                       tensorflow::io::RecordWriter& writer) {
   const EmbeddingHashTable& table = tables.table(t);
   const size_t row_bytes =
       sizeof(float) * (size_t{1} + table.dim() + table.state_dim());
   const size_t block_rows =
       std::clamp(kMaxBlockBytes / row_bytes, size_t{1}, kMaxBlockRows);
-  int64_t num_rows = 0;
+  TableCounts counts;
   EmbeddingHashTable::RowBatch rows;
+  TrialBatch trials;
   for (int stripe = 0; stripe < table.num_stripes(); ++stripe) {
     rows.ids.clear();
     rows.embeddings.clear();
     rows.states.clear();
     rows.update_times.clear();
-    TF_RETURN_IF_ERROR(table.ExportStripe(stripe, &rows));
+    TF_RETURN_IF_ERROR(table.ExportStripe(stripe, &rows, &trials));
     const size_t n = rows.ids.size();
     for (size_t begin = 0; begin < n; begin += block_rows) {
       TF_RETURN_IF_ERROR(writer.WriteRecord(
           EncodeBlock(t, table.dim(), table.state_dim(), rows, begin,
                       std::min(n, begin + block_rows))));
     }
-    num_rows += n;
+    counts.rows += n;
+    const size_t num_trials = trials.trials.size();
+    for (size_t begin = 0; begin < num_trials; begin += kMaxBlockTrials) {
+      TF_RETURN_IF_ERROR(writer.WriteRecord(
+          EncodeTrials(t, stripe, trials, begin,
+                       std::min(num_trials, begin + kMaxBlockTrials))));
+    }
+    counts.trials += num_trials;
   }
-  return num_rows;
+  return counts;
 }
 
-absl::StatusOr<int64_t> WriteFile(const TableSet& tables,
+absl::StatusOr<int64_t> WriteFile(const TableSet& tables, TableShard shard,
                                   absl::string_view written_by,
                                   tensorflow::WritableFile* file) {
   tensorflow::io::RecordWriter writer(file);
   TF_ASSIGN_OR_RETURN(const TableFileHeader header,
-                      MakeHeader(tables, written_by));
+                      MakeHeader(tables, shard, written_by));
   TF_RETURN_IF_ERROR(writer.WriteRecord(EncodeHeader(header)));
-  std::vector<int64_t> rows_of_tables;
+  TableFileFooter footer;
   int64_t num_rows = 0;
   for (int t = 0; t < tables.num_tables(); ++t) {
-    TF_ASSIGN_OR_RETURN(const int64_t rows, WriteTable(tables, t, writer));
-    rows_of_tables.push_back(rows);
-    num_rows += rows;
+    TF_ASSIGN_OR_RETURN(const TableCounts counts,
+                        WriteTable(tables, t, writer));
+    footer.push_back(counts);
+    num_rows += counts.rows;
   }
-  TF_RETURN_IF_ERROR(writer.WriteRecord(EncodeFooter(rows_of_tables)));
+  TF_RETURN_IF_ERROR(writer.WriteRecord(EncodeFooter(footer)));
   TF_RETURN_IF_ERROR(writer.Close());
   TF_RETURN_IF_ERROR(file->Sync());
   TF_RETURN_IF_ERROR(file->Close());
   return num_rows;
 }
 
-absl::StatusOr<int64_t> WriteAndRename(const TableSet& tables,
+absl::StatusOr<int64_t> WriteAndRename(const TableSet& tables, TableShard shard,
                                        absl::string_view written_by,
                                        tensorflow::Env* env,
                                        const std::string& temporary,
@@ -103,14 +115,14 @@ absl::StatusOr<int64_t> WriteAndRename(const TableSet& tables,
   std::unique_ptr<tensorflow::WritableFile> output;
   TF_RETURN_IF_ERROR(env->NewWritableFile(temporary, &output));
   TF_ASSIGN_OR_RETURN(const int64_t num_rows,
-                      WriteFile(tables, written_by, output.get()));
+                      WriteFile(tables, shard, written_by, output.get()));
   TF_RETURN_IF_ERROR(env->RenameFile(temporary, file));
   return num_rows;
 }
 
 }  // namespace
 
-absl::StatusOr<int64_t> SaveTables(const TableSet& tables,
+absl::StatusOr<int64_t> SaveTables(const TableSet& tables, TableShard shard,
                                    absl::string_view written_by,
                                    tensorflow::Env* env,
                                    const std::string& file) {
@@ -119,7 +131,7 @@ absl::StatusOr<int64_t> SaveTables(const TableSet& tables,
   const std::string temporary = absl::StrCat(
       file, ".tmp-", absl::Hex(tensorflow::random::New64(), absl::kZeroPad16));
   absl::StatusOr<int64_t> num_rows =
-      WriteAndRename(tables, written_by, env, temporary, file);
+      WriteAndRename(tables, shard, written_by, env, temporary, file);
   if (!num_rows.ok()) {
     // May not exist; the error to report is the first.
     env->DeleteFile(temporary).IgnoreError();

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <string>
@@ -26,9 +27,11 @@ namespace {
 using Json = nlohmann::json;
 using RowBatch = EmbeddingHashTable::RowBatch;
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
+constexpr int kOldestVersion = 1;
 constexpr absl::string_view kHeaderTag = "MTH1";
 constexpr absl::string_view kBlockTag = "MTB1";
+constexpr absl::string_view kTrialsTag = "MTT1";
 constexpr absl::string_view kFooterTag = "MTF1";
 constexpr size_t kTagSize = 4;
 // Of a row: far above what any optimizer keeps, far below overflow.
@@ -42,6 +45,18 @@ struct BlockHeader {
   uint64_t n;
 };
 static_assert(sizeof(BlockHeader) == 24, "no padding");
+
+struct TrialsHeader {
+  char tag[kTagSize];
+  uint32_t table;
+  uint32_t stripe;
+  uint32_t num_buckets;
+  uint64_t n;
+};
+static_assert(sizeof(TrialsHeader) == 24, "no padding");
+constexpr size_t kTrialBytes = sizeof(Trial::bucket) +
+                               sizeof(Trial::fingerprint) +
+                               sizeof(Trial::occurrences) + sizeof(Trial::age);
 
 // The JSON after the tag; a discarded value if it is not JSON.
 Json ParseJson(absl::string_view record) {
@@ -63,6 +78,25 @@ void TakeColumn(size_t size, const char** from, std::vector<T>* column) {
   if (size == 0) return;
   std::memcpy(column->data(), *from, size * sizeof(T));
   *from += size * sizeof(T);
+}
+
+// A column of trials [begin, end), a member of each.
+template <typename T>
+void AppendMember(const std::vector<Trial>& trials, size_t begin, size_t end,
+                  T Trial::*member, std::string* record) {
+  for (size_t i = begin; i < end; ++i) {
+    record->append(reinterpret_cast<const char*>(&(trials[i].*member)),
+                   sizeof(T));
+  }
+}
+
+template <typename T>
+void TakeMember(T Trial::*member, const char** from,
+                std::vector<Trial>* trials) {
+  for (Trial& trial : *trials) {
+    std::memcpy(&(trial.*member), *from, sizeof(T));
+    *from += sizeof(T);
+  }
 }
 
 bool IsListOfCounts(const Json& json) {
@@ -123,6 +157,7 @@ int TableFileHeader::Table::state_dim() const {
 TableRecordKind KindOfRecord(absl::string_view record) {
   if (absl::StartsWith(record, kHeaderTag)) return TableRecordKind::kHeader;
   if (absl::StartsWith(record, kBlockTag)) return TableRecordKind::kBlock;
+  if (absl::StartsWith(record, kTrialsTag)) return TableRecordKind::kTrials;
   if (absl::StartsWith(record, kFooterTag)) return TableRecordKind::kFooter;
   return TableRecordKind::kUnknown;
 }
@@ -130,6 +165,7 @@ TableRecordKind KindOfRecord(absl::string_view record) {
 std::string EncodeHeader(const TableFileHeader& header) {
   Json json = {{"version", kVersion},
                {"written_by", header.written_by},
+               {"shard", {header.shard.index, header.shard.count}},
                {"tables", Json::array()}};
   for (const TableFileHeader::Table& table : header.tables) {
     json["tables"].push_back({{"config", Json::parse(ToJson(table.config))},
@@ -146,10 +182,10 @@ absl::StatusOr<TableFileHeader> DecodeHeader(absl::string_view record) {
   if (!json.is_object() || !json.value("version", Json()).is_number_integer()) {
     return absl::DataLossError("its header is not readable");
   }
-  if (json["version"] != kVersion) {
-    return absl::DataLossError(
-        absl::StrCat("its format version is ", json["version"].dump(),
-                     ", this program reads version ", kVersion));
+  if (json["version"] < kOldestVersion || json["version"] > kVersion) {
+    return absl::DataLossError(absl::StrCat(
+        "its format version is ", json["version"].dump(),
+        ", this program reads versions ", kOldestVersion, " to ", kVersion));
   }
   if (!json.contains("tables") || !json["tables"].is_array()) {
     return absl::DataLossError("its header lists no tables");
@@ -157,6 +193,14 @@ absl::StatusOr<TableFileHeader> DecodeHeader(absl::string_view record) {
   TableFileHeader header;
   if (json.contains("written_by") && json["written_by"].is_string()) {
     header.written_by = json["written_by"].get<std::string>();
+  }
+  if (json["version"] > kOldestVersion) {
+    const Json shard = json.value("shard", Json());
+    if (!IsListOfCounts(shard) || shard.size() != 2 || shard[0] >= shard[1] ||
+        shard[1] > std::numeric_limits<int>::max()) {
+      return absl::DataLossError("its header does not tell its shard");
+    }
+    header.shard = {shard[0].get<int>(), shard[1].get<int>()};
   }
   for (const Json& element : json["tables"]) {
     absl::StatusOr<TableFileHeader::Table> table = DecodeTable(element);
@@ -216,11 +260,67 @@ absl::StatusOr<RowBlock> DecodeBlock(absl::string_view record) {
   return block;
 }
 
-std::string EncodeFooter(const std::vector<int64_t>& rows_of_tables) {
-  return absl::StrCat(kFooterTag, Json{{"rows", rows_of_tables}}.dump());
+std::string EncodeTrials(uint32_t table, uint32_t stripe,
+                         const TrialBatch& batch, size_t begin, size_t end) {
+  TrialsHeader header;
+  std::memcpy(header.tag, kTrialsTag.data(), kTagSize);
+  header.table = table;
+  header.stripe = stripe;
+  header.num_buckets = batch.num_buckets;
+  header.n = end - begin;
+  std::string record;
+  record.reserve(sizeof(header) + header.n * kTrialBytes);
+  record.append(reinterpret_cast<const char*>(&header), sizeof(header));
+  AppendMember(batch.trials, begin, end, &Trial::bucket, &record);
+  AppendMember(batch.trials, begin, end, &Trial::fingerprint, &record);
+  AppendMember(batch.trials, begin, end, &Trial::occurrences, &record);
+  AppendMember(batch.trials, begin, end, &Trial::age, &record);
+  return record;
 }
 
-absl::StatusOr<std::vector<int64_t>> DecodeFooter(absl::string_view record) {
+absl::StatusOr<TrialBlock> DecodeTrials(absl::string_view record) {
+  TrialsHeader header;
+  if (KindOfRecord(record) != TableRecordKind::kTrials ||
+      record.size() < sizeof(header)) {
+    return absl::DataLossError("a record is not of ids on trial");
+  }
+  std::memcpy(&header, record.data(), sizeof(header));
+  const uint64_t body = record.size() - sizeof(header);
+  if (body % kTrialBytes != 0 || body / kTrialBytes != header.n) {
+    return absl::DataLossError(
+        absl::StrCat("a record has ", body, " bytes of ids on trial, wanted ",
+                     header.n, " of ", kTrialBytes, " bytes"));
+  }
+  TrialBlock block;
+  block.table = header.table;
+  block.stripe = header.stripe;
+  block.batch.num_buckets = header.num_buckets;
+  block.batch.trials.resize(header.n);
+  const char* from = record.data() + sizeof(header);
+  TakeMember(&Trial::bucket, &from, &block.batch.trials);
+  TakeMember(&Trial::fingerprint, &from, &block.batch.trials);
+  TakeMember(&Trial::occurrences, &from, &block.batch.trials);
+  TakeMember(&Trial::age, &from, &block.batch.trials);
+  for (const Trial& trial : block.batch.trials) {
+    if (trial.bucket < header.num_buckets && trial.age <= Trial::kMaxAge &&
+        trial.fingerprint >> Trial::kFingerprintBits == 0) {
+      continue;
+    }
+    return absl::DataLossError("an id on trial is out of range");
+  }
+  return block;
+}
+
+std::string EncodeFooter(const TableFileFooter& footer) {
+  Json json = {{"rows", Json::array()}, {"trials", Json::array()}};
+  for (const TableCounts& counts : footer) {
+    json["rows"].push_back(counts.rows);
+    json["trials"].push_back(counts.trials);
+  }
+  return absl::StrCat(kFooterTag, json.dump());
+}
+
+absl::StatusOr<TableFileFooter> DecodeFooter(absl::string_view record) {
   if (KindOfRecord(record) != TableRecordKind::kFooter) {
     return absl::DataLossError("a record is not a footer");
   }
@@ -228,7 +328,17 @@ absl::StatusOr<std::vector<int64_t>> DecodeFooter(absl::string_view record) {
   if (!json.is_object() || !IsListOfCounts(json.value("rows", Json()))) {
     return absl::DataLossError("its footer is not readable");
   }
-  return json["rows"].get<std::vector<int64_t>>();
+  const Json& rows = json["rows"];
+  const Json trials =
+      json.value("trials", Json(std::vector<int64_t>(rows.size())));
+  if (!IsListOfCounts(trials) || trials.size() != rows.size()) {
+    return absl::DataLossError("its footer is not readable");
+  }
+  TableFileFooter footer;
+  for (size_t t = 0; t < rows.size(); ++t) {
+    footer.push_back({rows[t].get<int64_t>(), trials[t].get<int64_t>()});
+  }
+  return footer;
 }
 
 }  // namespace monolith

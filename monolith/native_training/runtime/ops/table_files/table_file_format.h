@@ -5,10 +5,12 @@
 //
 //   "MTH1"  header, first:  JSON, see TableFileHeader
 //   "MTB1"  block, any number of them: rows of one table in columns
-//   "MTF1"  footer, last:   JSON {"rows": [rows of table 0, ...]}
+//   "MTT1"  trials, any number of them: ids on trial of one stripe of a table
+//   "MTF1"  footer, last:   JSON, see TableFileFooter
 //
-// A file without a footer was never finished. A block is binary, all numbers
-// little-endian:
+// A file without a footer was never finished. Format version 1 had no trials;
+// this program writes version 2 and reads both. Blocks and trials are binary,
+// all numbers little-endian:
 //
 //   char[4] "MTB1"   uint32 table      position in the header's tables
 //   uint32 dim       uint32 state_dim
@@ -17,6 +19,14 @@
 //   float32 embeddings[n][dim]         segments one after the other
 //   float32 states[n][state_dim]       segments one after the other
 //   uint32  update_times[n]            seconds since the epoch
+//
+//   char[4] "MTT1"   uint32 table      position in the header's tables
+//   uint32 stripe    uint32 num_buckets
+//   uint64 n
+//   uint32  buckets[n]                 below num_buckets; see trial.h
+//   uint32  fingerprints[n]            20 bits
+//   uint16  occurrences[n]
+//   uint8   ages[n]                    0 .. 14
 //
 // All functions are pure.
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_TABLE_FILE_FORMAT_H_
@@ -30,14 +40,25 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "monolith/native_training/runtime/hash_filter/trial.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
 
 namespace monolith {
 
-// JSON: {"version": 1, "written_by": "...",
+// Which of the servers that the ids are spread over; see ShardOfId.
+struct TableShard {
+  int index = 0;
+  int count = 1;
+};
+
+inline bool operator==(const TableShard& a, const TableShard& b) {
+  return a.index == b.index && a.count == b.count;
+}
+
+// JSON: {"version": 2, "written_by": "...", "shard": [0, 1],
 //        "tables": [{"config": {...}, "state_dims": [32]}]}
-// "config" is as in table_config.h.
+// "config" is as in table_config.h; "shard" is index and count.
 struct TableFileHeader {
   struct Table {
     TableConfig config;
@@ -50,6 +71,7 @@ struct TableFileHeader {
   };
 
   std::string written_by;  // device name; for people
+  TableShard shard;        // of the tables; version 1 does not tell it
   std::vector<Table> tables;
 };
 
@@ -60,7 +82,24 @@ struct RowBlock {
   EmbeddingHashTable::RowBatch rows;
 };
 
-enum class TableRecordKind { kHeader, kBlock, kFooter, kUnknown };
+// Ids on trial of one stripe, or some of them.
+struct TrialBlock {
+  uint32_t table = 0;
+  uint32_t stripe = 0;
+  TrialBatch batch;
+};
+
+// What a table has in a file.
+struct TableCounts {
+  int64_t rows = 0;
+  int64_t trials = 0;
+};
+
+// JSON: {"rows": [3], "trials": [0]}, a number a table. Version 1 has "rows"
+// only.
+using TableFileFooter = std::vector<TableCounts>;
+
+enum class TableRecordKind { kHeader, kBlock, kTrials, kFooter, kUnknown };
 TableRecordKind KindOfRecord(absl::string_view record);
 
 // Decoders return DataLoss for a record that no encoder made.
@@ -73,8 +112,13 @@ std::string EncodeBlock(uint32_t table, int dim, int state_dim,
                         size_t end);
 absl::StatusOr<RowBlock> DecodeBlock(absl::string_view record);
 
-std::string EncodeFooter(const std::vector<int64_t>& rows_of_tables);
-absl::StatusOr<std::vector<int64_t>> DecodeFooter(absl::string_view record);
+// Encodes trials [begin, end) of a stripe.
+std::string EncodeTrials(uint32_t table, uint32_t stripe,
+                         const TrialBatch& batch, size_t begin, size_t end);
+absl::StatusOr<TrialBlock> DecodeTrials(absl::string_view record);
+
+std::string EncodeFooter(const TableFileFooter& footer);
+absl::StatusOr<TableFileFooter> DecodeFooter(absl::string_view record);
 
 }  // namespace monolith
 

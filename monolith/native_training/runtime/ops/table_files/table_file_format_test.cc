@@ -35,7 +35,7 @@ TableFileHeader SomeHeader() {
   table.config.name = "mov";
   table.config.segments = {segment};
   table.state_dims = {1};
-  return {"/job:ps/task:1", {table}};
+  return {"/job:ps/task:1", {1, 3}, {table}};
 }
 
 TEST(TableFileFormatTest, BlockRoundTrip) {
@@ -105,6 +105,7 @@ TEST(TableFileFormatTest, HeaderRoundTrip) {
   const auto decoded = DecodeHeader(EncodeHeader(header));
   ASSERT_TRUE(decoded.ok()) << decoded.status();
   EXPECT_EQ(decoded->written_by, header.written_by);
+  EXPECT_EQ(decoded->shard, header.shard);
   ASSERT_EQ(decoded->tables.size(), 1u);
   EXPECT_EQ(decoded->tables[0].config, header.tables[0].config);
   EXPECT_EQ(decoded->tables[0].state_dims, header.tables[0].state_dims);
@@ -123,7 +124,14 @@ TEST(TableFileFormatTest, RefusesDamagedHeaders) {
         "{\"version\":1,\"tables\":{}}", "{\"version\":1,\"tables\":[7]}",
         "{\"version\":\"1\",\"tables\":[]}",
         "{\"version\":1,\"tables\":[{\"config\":{},\"state_dims\":[]}]}",
-        "{\"version\":1,\"tables\":[{\"config\":{},\"state_dims\":[-1]}]}"}) {
+        "{\"version\":1,\"tables\":[{\"config\":{},\"state_dims\":[-1]}]}",
+        "{\"version\":2,\"tables\":[]}",
+        "{\"version\":2,\"tables\":[],\"shard\":[0]}",
+        "{\"version\":2,\"tables\":[],\"shard\":[-1,1]}",
+        "{\"version\":2,\"tables\":[],\"shard\":[2,2]}",
+        "{\"version\":2,\"tables\":[],\"shard\":[0,1.5]}",
+        "{\"version\":2,\"tables\":[],\"shard\":[0,4294967297]}",
+        "{\"version\":0,\"tables\":[]}", "{\"version\":3,\"tables\":[]}"}) {
     EXPECT_EQ(DecodeHeader(std::string("MTH1") + json).status().code(),
               absl::StatusCode::kDataLoss)
         << json;
@@ -135,16 +143,76 @@ TEST(TableFileFormatTest, RefusesDamagedHeaders) {
   EXPECT_FALSE(DecodeHeader(EncodeHeader(header)).ok());
 }
 
+TrialBatch SomeTrials() {
+  return {9, {{0, 0xfffff, 65535, 14}, {8, 0, 1, 0}, {5, 0x12345, 300, 7}}};
+}
+
+TEST(TableFileFormatTest, TrialsRoundTrip) {
+  const std::string record = EncodeTrials(5, 63, SomeTrials(), 1, 3);
+  EXPECT_EQ(KindOfRecord(record), TableRecordKind::kTrials);
+  const auto block = DecodeTrials(record);
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_EQ(block->table, 5u);
+  EXPECT_EQ(block->stripe, 63u);
+  EXPECT_EQ(block->batch.num_buckets, 9u);
+  const auto trials = SomeTrials().trials;
+  EXPECT_EQ(block->batch.trials,
+            (std::vector<Trial>{trials.begin() + 1, trials.end()}));
+}
+
+TEST(TableFileFormatTest, LayoutOfTrials) {
+  const TrialBatch batch = {7, {{3, 0x12345, 0x0102, 14}, {6, 1, 2, 0}}};
+  const std::string wanted(
+      "MTT1\x02\0\0\0\x3f\0\0\0\x07\0\0\0\x02\0\0\0\0\0\0\0"
+      "\x03\0\0\0\x06\0\0\0"
+      "\x45\x23\x01\0\x01\0\0\0"
+      "\x02\x01\x02\0"
+      "\x0e\0",
+      46);
+  EXPECT_EQ(EncodeTrials(2, 63, batch, 0, 2), wanted);
+}
+
+TEST(TableFileFormatTest, RefusesTrialsThatCannotBe) {
+  const std::string record = EncodeTrials(0, 0, SomeTrials(), 0, 3);
+  for (size_t size = 0; size < record.size(); ++size) {
+    EXPECT_EQ(DecodeTrials(record.substr(0, size)).status().code(),
+              absl::StatusCode::kDataLoss);
+  }
+  EXPECT_FALSE(DecodeTrials(record + "x").ok());
+  for (const Trial& bad :
+       {Trial{9, 0, 1, 0}, Trial{0, 1 << 20, 1, 0}, Trial{0, 0, 1, 15}}) {
+    EXPECT_EQ(
+        DecodeTrials(EncodeTrials(0, 0, {9, {bad}}, 0, 1)).status().code(),
+        absl::StatusCode::kDataLoss);
+  }
+}
+
 TEST(TableFileFormatTest, FooterRoundTrip) {
-  const auto rows = DecodeFooter(EncodeFooter({3, 0, int64_t{1} << 40}));
-  ASSERT_TRUE(rows.ok()) << rows.status();
-  EXPECT_EQ(*rows, (std::vector<int64_t>{3, 0, int64_t{1} << 40}));
+  const auto footer =
+      DecodeFooter(EncodeFooter({{3, 7}, {0, 0}, {int64_t{1} << 40, 1}}));
+  ASSERT_TRUE(footer.ok()) << footer.status();
+  ASSERT_EQ(footer->size(), 3u);
+  EXPECT_EQ((*footer)[0].rows, 3);
+  EXPECT_EQ((*footer)[0].trials, 7);
+  EXPECT_EQ((*footer)[2].rows, int64_t{1} << 40);
+  EXPECT_EQ((*footer)[2].trials, 1);
   for (const char* record :
        {"", "MTF1", "MTF1{}", "MTF1{\"rows\":7}", "MTF1{\"rows\":[1.5]}",
-        "MTF1{\"rows\":[-1]}", "MTH1{\"rows\":[1]}"}) {
+        "MTF1{\"rows\":[-1]}", "MTH1{\"rows\":[1]}",
+        "MTF1{\"rows\":[1],\"trials\":[]}",
+        "MTF1{\"rows\":[1],\"trials\":[-1]}"}) {
     EXPECT_EQ(DecodeFooter(record).status().code(), absl::StatusCode::kDataLoss)
         << record;
   }
+}
+
+TEST(TableFileFormatTest, ReadsVersion1) {
+  const auto header = DecodeHeader("MTH1{\"version\":1,\"tables\":[]}");
+  EXPECT_TRUE(header.ok()) << header.status();
+  const auto footer = DecodeFooter("MTF1{\"rows\":[5]}");
+  ASSERT_TRUE(footer.ok()) << footer.status();
+  EXPECT_EQ(footer->at(0).rows, 5);
+  EXPECT_EQ(footer->at(0).trials, 0);
 }
 
 }  // namespace

@@ -6,7 +6,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -48,7 +47,7 @@ absl::StatusOr<std::unique_ptr<TableFileReader>> TableFileReader::Open(
   absl::StatusOr<TableFileHeader> header = DecodeHeader(reader->record_);
   if (!header.ok()) return reader->Damaged(header.status().message());
   reader->header_ = *std::move(header);
-  reader->rows_read_.resize(reader->header_.tables.size());
+  reader->read_.resize(reader->header_.tables.size());
   return reader;
 }
 
@@ -66,52 +65,75 @@ absl::StatusOr<bool> TableFileReader::ReadRecord() {
                                                   ": ", status.message()));
 }
 
-absl::StatusOr<std::optional<RowBlock>> TableFileReader::Next() {
+absl::StatusOr<std::optional<TableFileReader::Block>> TableFileReader::Next() {
   TF_ASSIGN_OR_RETURN(const bool read, ReadRecord());
   if (!read) {
     return Damaged("it ends without a footer, so it was never finished");
   }
-  if (KindOfRecord(record_) == TableRecordKind::kFooter) {
-    TF_RETURN_IF_ERROR(CheckFooter());
-    return std::nullopt;
+  switch (KindOfRecord(record_)) {
+    case TableRecordKind::kFooter: {
+      TF_RETURN_IF_ERROR(CheckFooter());
+      return std::nullopt;
+    }
+    case TableRecordKind::kTrials: {
+      TF_ASSIGN_OR_RETURN(TrialBlock trials, TakeTrials());
+      return std::optional<Block>(std::move(trials));
+    }
+    default: {
+      TF_ASSIGN_OR_RETURN(RowBlock rows, TakeRows());
+      return std::optional<Block>(std::move(rows));
+    }
   }
-  absl::StatusOr<RowBlock> block = DecodeBlock(record_);
-  if (!block.ok()) return Damaged(block.status().message());
-  TF_RETURN_IF_ERROR(CheckBlock(*block));
-  rows_read_[block->table] += block->rows.ids.size();
-  return std::optional<RowBlock>(*std::move(block));
 }
 
-absl::Status TableFileReader::CheckBlock(const RowBlock& block) const {
-  if (block.table >= header_.tables.size()) {
-    return Damaged(absl::StrCat("a block is of table ", block.table,
-                                ", but its header lists ",
-                                header_.tables.size()));
-  }
-  const TableFileHeader::Table& table = header_.tables[block.table];
-  if (static_cast<int64_t>(block.dim) != table.dim() ||
-      static_cast<int64_t>(block.state_dim) != table.state_dim()) {
+absl::Status TableFileReader::CheckTable(uint32_t table) const {
+  if (table < header_.tables.size()) return absl::OkStatus();
+  return Damaged(absl::StrCat("a block is of table ", table,
+                              ", but its header lists ",
+                              header_.tables.size()));
+}
+
+absl::StatusOr<RowBlock> TableFileReader::TakeRows() {
+  absl::StatusOr<RowBlock> block = DecodeBlock(record_);
+  if (!block.ok()) return Damaged(block.status().message());
+  TF_RETURN_IF_ERROR(CheckTable(block->table));
+  const TableFileHeader::Table& table = header_.tables[block->table];
+  if (static_cast<int64_t>(block->dim) != table.dim() ||
+      static_cast<int64_t>(block->state_dim) != table.state_dim()) {
     return Damaged(absl::StrCat(
-        "a block of table ", table.config.name, " has rows of ", block.dim,
-        " + ", block.state_dim, " floats, but its header says ", table.dim(),
+        "a block of table ", table.config.name, " has rows of ", block->dim,
+        " + ", block->state_dim, " floats, but its header says ", table.dim(),
         " + ", table.state_dim()));
   }
-  return absl::OkStatus();
+  read_[block->table].rows += block->rows.ids.size();
+  return block;
+}
+
+absl::StatusOr<TrialBlock> TableFileReader::TakeTrials() {
+  absl::StatusOr<TrialBlock> block = DecodeTrials(record_);
+  if (!block.ok()) return Damaged(block.status().message());
+  TF_RETURN_IF_ERROR(CheckTable(block->table));
+  read_[block->table].trials += block->batch.trials.size();
+  return block;
 }
 
 absl::Status TableFileReader::CheckFooter() {
-  absl::StatusOr<std::vector<int64_t>> rows = DecodeFooter(record_);
-  if (!rows.ok()) return Damaged(rows.status().message());
-  if (rows->size() != rows_read_.size()) {
-    return Damaged(absl::StrCat("its footer counts rows of ", rows->size(),
+  absl::StatusOr<TableFileFooter> footer = DecodeFooter(record_);
+  if (!footer.ok()) return Damaged(footer.status().message());
+  if (footer->size() != read_.size()) {
+    return Damaged(absl::StrCat("its footer counts rows of ", footer->size(),
                                 " tables, but its header lists ",
-                                rows_read_.size()));
+                                read_.size()));
   }
-  for (size_t t = 0; t < rows_read_.size(); ++t) {
-    if ((*rows)[t] == rows_read_[t]) continue;
-    return Damaged(absl::StrCat("it has ", rows_read_[t], " rows of table ",
-                                header_.tables[t].config.name,
-                                ", but its footer says ", (*rows)[t]));
+  for (size_t t = 0; t < read_.size(); ++t) {
+    const TableCounts& wanted = (*footer)[t];
+    if (wanted.rows == read_[t].rows && wanted.trials == read_[t].trials) {
+      continue;
+    }
+    return Damaged(absl::StrCat(
+        "it has ", read_[t].rows, " rows and ", read_[t].trials,
+        " ids on trial of table ", header_.tables[t].config.name,
+        ", but its footer says ", wanted.rows, " and ", wanted.trials));
   }
   // The bytes are counted: reading on would pass over too few for a record.
   if (records_.TellOffset() < size_) {

@@ -2,7 +2,7 @@
 //
 //   auto reader = TableFileReader::Open(env, file);
 //   for (;;) {
-//     auto block = (*reader)->Next();
+//     auto block = (*reader)->Next();  // rows or ids on trial
 //     if (!block.ok()) return block.status();
 //     if (!block->has_value()) break;  // the file was whole
 //   }
@@ -16,7 +16,7 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
+#include <variant>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -38,18 +38,24 @@ class TableFileReader {
   const std::string& file() const { return file_; }
   const TableFileHeader& header() const { return header_; }
 
+  // The error for a file that cannot be used.
+  absl::Status Damaged(absl::string_view reason) const;
+
+  using Block = std::variant<RowBlock, TrialBlock>;
+
   // The next block, whose table and widths are those of the header; nothing
-  // after the last, once the footer has confirmed that all rows were there.
-  absl::StatusOr<std::optional<RowBlock>> Next();
+  // after the last, once the footer has confirmed that all were there.
+  absl::StatusOr<std::optional<Block>> Next();
 
  private:
   TableFileReader(std::string file,
                   std::unique_ptr<tensorflow::RandomAccessFile> source);
 
-  absl::Status Damaged(absl::string_view reason) const;
   // False at the end of the file.
   absl::StatusOr<bool> ReadRecord();
-  absl::Status CheckBlock(const RowBlock& block) const;
+  absl::Status CheckTable(uint32_t table) const;
+  absl::StatusOr<RowBlock> TakeRows();
+  absl::StatusOr<TrialBlock> TakeTrials();
   absl::Status CheckFooter();
 
   const std::string file_;
@@ -58,7 +64,7 @@ class TableFileReader {
   tensorflow::io::SequentialRecordReader records_;
   tensorflow::tstring record_;
   TableFileHeader header_;
-  std::vector<int64_t> rows_read_;  // (number of tables)
+  TableFileFooter read_;  // So far.
 };
 
 }  // namespace monolith
