@@ -54,21 +54,23 @@ absl::Status WriteAdmittedRows(size_t n, RowArena& arena, Stripe* stripes,
     return status.ok();
   };
   RunPrefetchPipeline(
-      n,
+      n, [&](size_t i) { hashes[i % kPipelineRing] = HashId(id_at(i)); },
       [&](size_t i) {
-        const uint64_t hash = HashId(id_at(i));
-        hashes[i % kPipelineRing] = hash;
+        const uint64_t hash = hashes[i % kPipelineRing];
         PrefetchLine(stripes[StripeOfHash(hash)].Home(hash));
       },
       [&](size_t i) {
         const uint64_t hash = hashes[i % kPipelineRing];
-        const auto stripe = static_cast<size_t>(StripeOfHash(hash));
-        const uint32_t row = stripes[stripe].Find(id_at(i), hash);
-        rows[i % kPipelineRing] = row;
-        if (row == RowArena::kNoRow) {
-          filters[stripe]->Prefetch(hash);
-        } else {
+        rows[i % kPipelineRing] =
+            stripes[StripeOfHash(hash)].Find(id_at(i), hash);
+      },
+      [&](size_t i) {
+        const uint64_t hash = hashes[i % kPipelineRing];
+        const uint32_t row = rows[i % kPipelineRing];
+        if (row != RowArena::kNoRow) {
           PrefetchRow(arena, row, row_bytes);
+        } else {
+          filters[static_cast<size_t>(StripeOfHash(hash))]->Prefetch(hash);
         }
       },
       [&](size_t i) {

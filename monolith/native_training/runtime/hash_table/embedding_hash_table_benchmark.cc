@@ -1,5 +1,6 @@
 // How fast the table reads and trains, beside the ceiling: a random gather of
-// rows from a plain array of the same size, with prefetching as well.
+// rows from a plain array of the same size, with prefetching as well, and
+// beside one without.
 //
 //   tools/bazel run :embedding_hash_table_benchmark --
 //   --benchmark_filter='uniform/ids:10000000/dim:32/batch:65536'
@@ -25,7 +26,6 @@
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/hash_table/prefetch.h"
-#include "monolith/native_training/runtime/hash_table/prefetch_pipeline.h"
 #include "monolith/native_training/runtime/hash_table/zeroed_memory.h"
 
 namespace monolith {
@@ -130,7 +130,35 @@ std::vector<std::vector<int64_t>> MakeIdBatches(Draw draw,
   return batches;
 }
 
-void RawGather(benchmark::State& state, Draw draw) {
+// Copies rows `chosen` one after the other, as tf.gather does.
+void CopyRows(const float* rows, size_t dim, absl::Span<const int64_t> chosen,
+              float* values) {
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    std::memcpy(values + i * dim, rows + static_cast<size_t>(chosen[i]) * dim,
+                dim * sizeof(float));
+  }
+}
+
+// The same, as fast as we know how: groups of prefetches, then of copies.
+void PrefetchAndCopyRows(const float* rows, size_t dim,
+                         absl::Span<const int64_t> chosen, float* values) {
+  constexpr size_t kGroup = 32;
+  const size_t n = chosen.size();
+  for (size_t begin = 0; begin < n + kGroup; begin += kGroup) {
+    for (size_t i = begin; i < std::min(begin + kGroup, n); ++i) {
+      PrefetchBlock(rows + static_cast<size_t>(chosen[i]) * dim,
+                    dim * sizeof(float));
+    }
+    if (begin == 0) continue;
+    const size_t last = begin - kGroup;
+    CopyRows(rows, dim, chosen.subspan(last, std::min(begin, n) - last),
+             values + last * dim);
+  }
+}
+
+// A gather from a plain array by the given loop.
+template <typename Gather>
+void RawGather(benchmark::State& state, Draw draw, Gather gather) {
   const int64_t num_ids = state.range(0);
   const size_t dim = static_cast<size_t>(state.range(1));
   const int64_t batch = state.range(2);
@@ -146,25 +174,11 @@ void RawGather(benchmark::State& state, Draw draw) {
   constexpr int64_t kChunk = 4096;
   int next = 0;
   for (auto _ : state) {
-    const auto& numbers = batches[next++ % kBatches];
+    const absl::Span<const int64_t> numbers = batches[next++ % kBatches];
     executor.ParallelFor((batch + kChunk - 1) / kChunk, [&](int64_t chunk) {
-      const int64_t begin = chunk * kChunk;
-      const size_t n = static_cast<size_t>(std::min(kChunk, batch - begin));
-      const int64_t* const chosen = numbers.data() + begin;
-      float* const out = values.data() + begin * dim;
-      // Groups of prefetches, then of copies, are the fastest of those tried.
-      for (size_t group = 0; group < n + kPrefetchDistance;
-           group += kPrefetchDistance) {
-        for (size_t i = group; i < std::min(group + kPrefetchDistance, n);
-             ++i) {
-          PrefetchBlock(rows + chosen[i] * dim, bytes);
-        }
-        if (group == 0) continue;
-        for (size_t i = group - kPrefetchDistance; i < std::min(group, n);
-             ++i) {
-          std::memcpy(out + i * dim, rows + chosen[i] * dim, bytes);
-        }
-      }
+      const size_t begin = static_cast<size_t>(chunk * kChunk);
+      gather(rows, dim, numbers.subspan(begin, kChunk),
+             values.data() + begin * dim);
     });
     benchmark::DoNotOptimize(values.data());
   }
@@ -238,7 +252,14 @@ void RegisterAll() {
       };
       for (const Named& d : draws) {
         sweep(named("RawGather", d),
-              [d](benchmark::State& state) { RawGather(state, d.draw); },
+              [d](benchmark::State& state) {
+                RawGather(state, d.draw, PrefetchAndCopyRows);
+              },
+              {100});
+        sweep(named("PlainGather", d),
+              [d](benchmark::State& state) {
+                RawGather(state, d.draw, CopyRows);
+              },
               {100});
       }
       for (const Named& d : draws) {

@@ -6,41 +6,36 @@
 
 namespace monolith {
 
-// Hides memory latency in a loop over random places: each item passes three
-// stages, kPrefetchDistance items apart, so that what a stage prefetches has
-// arrived when the next stage uses it. Each stage sees the items in order.
+// How many items a stage takes at a time.
+inline constexpr size_t kPrefetchDistance = 16;
+
+// What a stage leaves in slot i % kPipelineRing is there for the stages after
+// it, as long as those are about the same or the next group of items.
+inline constexpr size_t kPipelineRing = 2 * kPrefetchDistance;
+
+// Hides memory latency in a loop over items that are found in two steps, each
+// of which probably misses the cache: an item's home, and by it the item's row.
+// Stages take kPrefetchDistance items at a time, those of each in order:
+//
+//   group g       hash, prefetch_home
+//   group g - 1   find, prefetch_row
+//   group g - 2   use
+//
+// Prefetches are loops of their own, so that many misses are under way
+// together: one that misses the TLB as well holds the core up until it is
+// translated, when a few hundred instructions are waiting behind it.
 //
 // Example:
 //   RunPrefetchPipeline(n,
-//       [&](size_t i) { stripe.Prefetch(hash(i)); },
-//       [&](size_t i) { row[i % kPipelineRing] = find(i); prefetch it },
-//       [&](size_t i) { copy(row[i % kPipelineRing]); });
-
-inline constexpr size_t kPrefetchDistance = 16;
-
-// What a stage leaves in slot i % kPipelineRing is there for the next stage,
-// but not for the one after that.
-inline constexpr size_t kPipelineRing = 2 * kPrefetchDistance;
-
-template <typename First, typename Second, typename Third>
-void RunPrefetchPipeline(size_t n, First first, Second second, Third third) {
-  constexpr size_t d = kPrefetchDistance;
-  for (size_t i = 0; i < n + 2 * d; ++i) {
-    if (i < n) first(i);
-    if (i >= d && i < n + d) second(i - d);
-    if (i >= 2 * d) third(i - 2 * d);
-  }
-}
-
-// The same for loops that only copy what they find. Stages take
-// kPrefetchDistance items at a time, and prefetches are loops of their own, so
-// that many misses are under way together. (Where using an item is much work
-// this is slower: the memory rests meanwhile.)
+//       [&](size_t i) { hashes[i % kPipelineRing] = hash(i); },
+//       [&](size_t i) { PrefetchLine(home(hashes[i % kPipelineRing])); },
+//       [&](size_t i) { rows[i % kPipelineRing] = find(i); },
+//       [&](size_t i) { PrefetchBlock(rows[i % kPipelineRing], bytes); },
+//       [&](size_t i) { copy(rows[i % kPipelineRing]); });
 template <typename Hash, typename PrefetchHome, typename Find,
-          typename PrefetchRow, typename Copy>
-void RunGroupedPrefetchPipeline(size_t n, Hash hash, PrefetchHome prefetch_home,
-                                Find find, PrefetchRow prefetch_row,
-                                Copy copy) {
+          typename PrefetchRow, typename Use>
+void RunPrefetchPipeline(size_t n, Hash hash, PrefetchHome prefetch_home,
+                         Find find, PrefetchRow prefetch_row, Use use) {
   constexpr size_t d = kPrefetchDistance;
   // The group that begins at `begin`, if there is one. Nearly all are whole,
   // and the compiler unrolls loops whose length it knows.
@@ -58,7 +53,7 @@ void RunGroupedPrefetchPipeline(size_t n, Hash hash, PrefetchHome prefetch_home,
     for_group(begin - d, find);
     for_group(begin - d, prefetch_row);
     if (begin < 2 * d) continue;
-    for_group(begin - 2 * d, copy);
+    for_group(begin - 2 * d, use);
   }
 }
 

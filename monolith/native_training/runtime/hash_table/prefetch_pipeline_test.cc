@@ -9,34 +9,9 @@ namespace {
 
 TEST(PrefetchPipelineTest, EveryItemPassesAllStagesInOrder) {
   for (size_t n : {0, 1, 15, 16, 17, 31, 32, 33, 100}) {
-    size_t first = 0, second = 0, third = 0;
-    size_t ring[kPipelineRing], second_ring[kPipelineRing];
-    RunPrefetchPipeline(
-        n,
-        [&](size_t i) {
-          EXPECT_EQ(i, first++);
-          ring[i % kPipelineRing] = i;
-        },
-        [&](size_t i) {
-          EXPECT_EQ(i, second++);
-          EXPECT_EQ(ring[i % kPipelineRing], i);
-          second_ring[i % kPipelineRing] = i;
-        },
-        [&](size_t i) {
-          EXPECT_EQ(i, third++);
-          EXPECT_EQ(second_ring[i % kPipelineRing], i);
-        });
-    EXPECT_EQ(first, n);
-    EXPECT_EQ(second, n);
-    EXPECT_EQ(third, n);
-  }
-}
-
-TEST(PrefetchPipelineTest, EveryItemOfAGroupPassesAllStagesInOrder) {
-  for (size_t n : {0, 1, 15, 16, 17, 31, 32, 33, 100}) {
     size_t hashed = 0, home = 0, found = 0, row = 0, used = 0;
     size_t hashes[kPipelineRing], rows[kPipelineRing];
-    RunGroupedPrefetchPipeline(
+    RunPrefetchPipeline(
         n,
         [&](size_t i) {
           EXPECT_EQ(i, hashed++);

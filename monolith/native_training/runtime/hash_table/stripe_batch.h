@@ -63,7 +63,7 @@ absl::Status WriteRows(size_t n, RowArena& arena, Stripe* stripes, IdAt id_at,
   uint64_t hashes[kPipelineRing];
   Stripe::Slot slots[kPipelineRing];
   absl::Status status;
-  RunGroupedPrefetchPipeline(
+  RunPrefetchPipeline(
       n, [&](size_t i) { hashes[i % kPipelineRing] = HashId(id_at(i)); },
       [&](size_t i) {
         const uint64_t hash = hashes[i % kPipelineRing];

@@ -53,7 +53,7 @@ void Lookup(absl::Span<const int64_t> ids, size_t any_dim,
     const float* rows[kPipelineRing];  // null: not to be copied now
     Positions crowded;                 // not in their first bucket
     const StripeGate::Visit visit(gate);
-    RunGroupedPrefetchPipeline(
+    RunPrefetchPipeline(
         ids.size(),
         [&](size_t i) {
           const uint64_t hash = HashId(all_ids[i]);
