@@ -7,9 +7,11 @@ import numpy as np
 import tensorflow as tf
 
 from monolith.native_training import entry
+from monolith.native_training.embedding import plan
 from monolith.native_training.optimizer_conformance import references
 
 STEPS, ROWS, DIM = 200, 8, 37
+TABLE_NAME = "conformance"
 MIDDLE = STEPS // 2  # When tables are saved and restored.
 
 
@@ -80,6 +82,13 @@ def start() -> tuple[np.ndarray, np.ndarray]:
   rng = np.random.default_rng(3)
   ids = rng.integers(-(2**63), 2**63 - 1, ROWS)
   return ids, rng.normal(size=(ROWS, DIM), scale=0.1).astype(np.float32)
+
+
+def segment_seed() -> int:
+  """Of the one segment of the table `TABLE_NAME`."""
+  defaults = (entry.DEFAULT_INITIALIZER, entry.DEFAULT_OPTIMIZER)
+  segment = plan.Segment("embedding", DIM, *defaults, entry.DEFAULT_COMPRESSOR, 0.0)
+  return segment.config(TABLE_NAME)["seed"]
 
 
 def gradients(step: int) -> np.ndarray:

@@ -8,7 +8,12 @@ import tensorflow as tf
 from monolith.native_training import entry
 from monolith.native_training.learning_rate_functions import PolynomialDecay
 from monolith.native_training.optimizer_conformance import references
-from monolith.native_training.optimizer_conformance.case import Case, Schedule
+from monolith.native_training.optimizer_conformance.case import (
+  Case,
+  Schedule,
+  segment_seed,
+  start,
+)
 
 _v1, _keras = tf.compat.v1.train, tf.keras.optimizers
 
@@ -275,11 +280,13 @@ def _moving_average() -> list[Case]:
 
 
 def _stochastic_rounding() -> list[Case]:
+  ids, _ = start()
+
   def case(optimizer: entry.Optimizer, of: str, reference) -> Case:
     return Case(
       entry.StochasticRoundingFloat16OptimizerWrapper(optimizer),
       f"{of}, rounded as in Gupta et al. 2015 with the core's random bits",
-      references.stochastic_rounding(reference),
+      references.stochastic_rounding(reference, segment_seed(), ids),
     )
 
   adagrad = case(entry.AdagradOptimizer(), "Adagrad in NumPy", references.adagrad(0.1))

@@ -13,6 +13,8 @@ import tensorflow as tf
 Reference = Callable[[np.ndarray, np.ndarray, np.float32], np.ndarray]
 MakeReference = Callable[[tuple[int, int]], Reference]
 
+_MASK = 2**64 - 1
+
 
 def tensorflow_optimizer(optimizer) -> MakeReference:
   """One of `tf.compat.v1.train` or `tf.keras.optimizers`.
@@ -163,7 +165,7 @@ def group_adagrad(accumulator: float, l2: float) -> MakeReference:
 def adagrad(accumulator: float) -> MakeReference:
   """Adagrad in NumPy, the same to the last bit as the core's.
 
-  For `stochastic_rounding`, whose random bits depend on the weight's.
+  For `stochastic_rounding`, of which a last bit may decide.
   """
 
   def make(shape: tuple[int, int]) -> Reference:
@@ -185,12 +187,37 @@ def _mix(bits: np.ndarray) -> np.ndarray:
   return bits ^ (bits >> np.uint32(16))
 
 
-def stochastic_rounding(reference: MakeReference) -> MakeReference:
+def _mix_long(bits: np.ndarray) -> np.ndarray:
+  """The mixer of SplitMix64, on uint64."""
+  bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+  bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+  return bits ^ (bits >> np.uint64(31))
+
+
+def _random_bits(
+  segment_seed: int, ids: np.ndarray, updates: int, dim: int
+) -> np.ndarray:
+  """What the core draws for an update of rows: uint32 `[n, dim]`."""
+  seed = np.uint64([(segment_seed ^ 0x5851F42D4C957F2D) + 0x8BB84B93962EACC9 & _MASK])
+  keys = _mix_long(_mix_long(seed) + ids.astype(np.uint64))
+  counter = np.uint64((updates + 1) * 0x9E3779B97F4A7C15 & _MASK)
+  words = _mix_long(keys + counter).astype(np.uint32)  # The low halves.
+  return _mix(words[:, np.newaxis] + np.arange(dim, dtype=np.uint32))
+
+
+def stochastic_rounding(
+  reference: MakeReference, segment_seed: int, ids: np.ndarray
+) -> MakeReference:
   """A reference whose weights are rounded to 16 bit floats after each step.
 
   Gupta et al., "Deep Learning with Limited Numerical Precision", 2015: to the number
   above with a probability of how far the weight is from the one below. The random
   bits are those that the core draws.
+
+  Args:
+    reference: what makes the steps.
+    segment_seed: of the table's one segment.
+    ids: of the rows, int64 `[rows]`.
   """
 
   def make(shape: tuple[int, int]) -> Reference:
@@ -200,9 +227,7 @@ def stochastic_rounding(reference: MakeReference) -> MakeReference:
       nonlocal updates
       updates += 1
       w = inner(weights, gradients, rate)
-      positions = np.arange(shape[1], dtype=np.uint32)
-      seeds = _mix(_mix(np.uint32([updates])) + positions)
-      random = _mix(w.view(np.uint32) ^ seeds)
+      random = _random_bits(segment_seed, ids, updates, shape[1])
       below = w.astype(np.float64)
       spacing = np.ldexp(1.0, np.maximum(np.frexp(below)[1] - 1, -14) - 10)
       below = np.floor(np.abs(below) / spacing) * spacing

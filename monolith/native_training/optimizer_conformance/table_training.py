@@ -18,12 +18,18 @@ from absl import app
 
 from monolith.native_training.hash_table_ops import HashTable
 from monolith.native_training.optimizer_conformance import case as conformance_case
-from monolith.native_training.optimizer_conformance.case import DIM, MIDDLE, STEPS, Case
+from monolith.native_training.optimizer_conformance.case import (
+  DIM,
+  MIDDLE,
+  STEPS,
+  TABLE_NAME,
+  Case,
+)
 from monolith.native_training.optimizer_conformance.cases import CASES
 
 
 def _new_table(case: Case) -> HashTable:
-  return HashTable("conformance", DIM, optimizer=case.optimizer)
+  return HashTable(TABLE_NAME, DIM, optimizer=case.optimizer)
 
 
 def _apply_gradients(table: HashTable, ids: np.ndarray, case: Case, step: int):

@@ -37,7 +37,7 @@ std::vector<float> TableOracle::TrainedRow(
   std::vector<float> row = InitialRow(id);
   const std::vector<UpdateContext> contexts = schema_->MakeContexts({}, 0);
   for (const std::vector<float>& gradient : gradients) {
-    schema_->Update(gradient.data(), contexts, row.data());
+    schema_->Update(id, gradient.data(), contexts, row.data());
   }
   return row;
 }
@@ -103,7 +103,7 @@ void TableOracle::ApplyGradients(
       schema_->MakeContexts(options.learning_rates, options.global_step);
   for (const auto& [id, sum] : sums) {
     if (Find(id) == nullptr && !Admit(id, sum.occurrences)) continue;
-    schema_->Update(sum.gradient.data(), contexts,
+    schema_->Update(id, sum.gradient.data(), contexts,
                     Touch(id, options.update_time).floats.data());
   }
 }
