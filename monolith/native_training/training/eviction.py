@@ -86,7 +86,7 @@ class Eviction:
         # A server that is away, or a session that was closed because of it.
         except (tf.errors.OpError, RuntimeError) as error:
           if not over.is_set():
-            logging.warning("no expired rows were evicted: %s", error)
+            logging.warning("not all expired rows were evicted: %s", error)
 
     thread = threading.Thread(target=evict_now_and_then, daemon=True)
     thread.start()
