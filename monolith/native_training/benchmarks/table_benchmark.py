@@ -4,8 +4,9 @@ The others: TensorFlow's DenseHashTable and MutableHashTable, and a static varia
 our process; and TensorFlow Recommenders Addons (TFRA) in a process and environment of
 its own, which is made at first use. Measured are uniform lookups, Adagrad updates with
 repeated ids, and memory and the slowest batch while growing from empty. All tables are
-checked against NumPy first. They take turns; a random gather of plain rows before and
-after each leg shows whether somebody else used the machine, and such legs are left out.
+checked against NumPy, before they are timed or, those that grow, afterwards. They take
+turns; a random gather of plain rows before and after each leg shows whether somebody
+else used the machine, and such legs are left out.
 Prints medians, ranges and ratios; --json=FILE and --png=FILE write them as well.
 
 All tables of an operation are in memory at once: about 13 GB with the defaults.
@@ -17,6 +18,7 @@ import contextlib
 import functools
 import json
 import os
+import statistics
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -24,12 +26,15 @@ from absl import app, flags
 
 from monolith.native_training.benchmarks.canary import Canary
 from monolith.native_training.benchmarks.table import report
-from monolith.native_training.benchmarks.table.gather_canary import gather_song
+from monolith.native_training.benchmarks.table.gather_canary import (
+  gather_song,
+  longest_undisturbed,
+)
 from monolith.native_training.benchmarks.table.host_process import (
   HostFailed,
   HostProcess,
 )
-from monolith.native_training.benchmarks.table.legs import take_turns
+from monolith.native_training.benchmarks.table.legs import summary, take_turns
 from monolith.native_training.benchmarks.table.peer_environment import (
   NoPeer,
   recommenders_addons_python,
@@ -60,9 +65,6 @@ _SYSTEMS = {
   },
 }
 
-# Where rows lie in physical memory changes how fast they are gathered.
-_CANARY_TOLERANCE = 1.5
-
 _PEERS = flags.DEFINE_multi_enum(
   "peers", list(_SYSTEMS), list(_SYSTEMS), "Measure beside these."
 )
@@ -78,7 +80,10 @@ _REPETITIONS = flags.DEFINE_integer(
   "repetitions", 7, "Legs of each, undisturbed or not.", lower_bound=1
 )
 _GROWTH_REPETITIONS = flags.DEFINE_integer(
-  "growth_repetitions", 1, "How often each grows from empty.", lower_bound=1
+  "growth_repetitions",
+  3,
+  "How often each grows from empty, undisturbed or not.",
+  lower_bound=1,
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of ids and gradients.", lower_bound=0)
 _JSON = flags.DEFINE_string("json", "", "Also write the result to this file, as JSON.")
@@ -128,7 +133,7 @@ def _pythons(peers: Sequence[str]) -> dict[str, str]:
 
 def _measure(workload: Workload, pythons: dict[str, str], signals: StopSignals) -> dict:
   threads = _THREADS.value
-  canary = Canary(gather_song(threads), _CANARY_TOLERANCE)
+  canary = Canary(gather_song(threads), longest_undisturbed)
   for _ in range(3):
     canary.sing()
   result: dict = {
@@ -139,6 +144,7 @@ def _measure(workload: Workload, pythons: dict[str, str], signals: StopSignals) 
       "seconds": _SECONDS.value,
     }
   }
+  legs_of = {}
   for operation in (o for o in _OURS if o in _OPERATIONS.value):
     print(f"{operation}:", file=sys.stderr, flush=True)
     if operation == "growth":
@@ -146,7 +152,7 @@ def _measure(workload: Workload, pythons: dict[str, str], signals: StopSignals) 
         system: functools.partial(_grow, peer, system, pythons[peer], workload)
         for peer, system in _systems(operation, pythons)
       }
-      turns = take_turns(canary, legs, _GROWTH_REPETITIONS.value, signals.check)
+      taken = take_turns(canary, legs, _GROWTH_REPETITIONS.value, signals.check)
     else:
       with _hosts(pythons, workload) as hosts:
         legs = {}
@@ -155,8 +161,17 @@ def _measure(workload: Workload, pythons: dict[str, str], signals: StopSignals) 
           hosts[peer].ask(f"prepare_{operation}", system=system)
           print(f"  {system} is as NumPy says", file=sys.stderr, flush=True)
           legs[system] = functools.partial(_run, hosts[peer], system)
-        turns = take_turns(canary, legs, _REPETITIONS.value, signals.check)
-    result[operation] = turns
+        taken = take_turns(canary, legs, _REPETITIONS.value, signals.check)
+    legs_of[operation] = taken
+  # Only now the canary has shown how much it varies.
+  result["canary"] = {
+    "songs": len(canary.songs),
+    "fastest_seconds": min(canary.songs),
+    "median_seconds": statistics.median(canary.songs),
+    "longest_undisturbed_seconds": canary.longest_undisturbed(),
+  }
+  for operation, taken in legs_of.items():
+    result[operation] = {s: summary(canary, legs) for s, legs in taken.items()}
   return result
 
 

@@ -20,8 +20,9 @@ class TableBenchmarkTest(unittest.TestCase):
       run = subprocess.run(
         [
           *(sys.executable, "-m", _PROGRAM, "--peers=tensorflow"),
-          *("--ids=3000", "--dim=8", "--batch=256", "--repetitions=2"),
-          *("--seconds=0.01", f"--json={json_path}", f"--png={png_path}"),
+          *("--ids=3000", "--dim=8", "--batch=256", "--seconds=0.01"),
+          *("--repetitions=2", "--growth_repetitions=2"),
+          *(f"--json={json_path}", f"--png={png_path}"),
         ],
         env={**python_environment(), "MPLCONFIGDIR": folder},
         capture_output=True,
@@ -45,6 +46,14 @@ class TableBenchmarkTest(unittest.TestCase):
           self.assertEqual(summary["turns"], 2)
           self.assertGreater(summary["million_ids_per_second"]["median"], 0)
           self.assertIn(system, run.stdout)
+    self.assertGreater(result["canary"]["longest_undisturbed_seconds"], 0)
+    for system, summary in result["growth"].items():
+      with self.subTest(growing=system):
+        self.assertEqual(len(summary["all"]), 2)
+        slowest, median = (
+          summary[f"{which}_milliseconds"]["median"] for which in ("slowest", "median")
+        )
+        self.assertGreaterEqual(slowest, median)
     growth = result["growth"]["monolith"]
     self.assertGreater(growth["accounted_bytes_per_id"]["median"], 32)
 

@@ -318,7 +318,9 @@ class StochasticRoundingFloat16OptimizerWrapper(Optimizer):
 
   So w is right on average, however small the steps, and `Fp16Compressor` loses
   nothing. State is not rounded; rows in training still take 32 bits a float, and a
-  row that was never updated is not rounded. The same updates give the same rows.
+  row that was never updated is not rounded. What is drawn is a hash of the slice, the
+  id, the number of the row's updates and the column: independent for every float, and
+  the same again for the same updates.
 
   Source: Gupta, Agrawal, Gopalakrishnan, Narayanan, "Deep Learning with Limited
   Numerical Precision", 2015.

@@ -1,4 +1,6 @@
+import threading
 import time
+from unittest import mock
 
 import tensorflow as tf
 from absl.testing import absltest
@@ -6,9 +8,30 @@ from absl.testing import absltest
 from monolith.native_training import entry, feature
 from monolith.native_training.embedding import plan
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
+from monolith.native_training.training import eviction as eviction_module
 from monolith.native_training.training.eviction import Eviction
 
 _EXPIRE_DAYS = {"soon": 1e-9, "late": 36500.0}
+
+
+class _SlowSession:
+  """A session whose third run takes half a second longer."""
+
+  def __init__(self, session: tf.compat.v1.Session):
+    self._session = session
+    self.runs = 0
+    self.is_running = False
+    self.is_in_third_run = threading.Event()
+
+  def run(self, *arguments):
+    self.is_running = True
+    self.runs += 1
+    result = self._session.run(*arguments)
+    if self.runs == 3:
+      self.is_in_third_run.set()
+      time.sleep(0.5)
+    self.is_running = False
+    return result
 
 
 class EvictionTest(absltest.TestCase):
@@ -67,6 +90,33 @@ class EvictionTest(absltest.TestCase):
     eviction.take_done()
     time.sleep(0.2)
     self.assertEqual(eviction.take_done(), [])
+
+  def test_its_end_waits_for_a_part_and_leaves_the_rest(self):
+    eviction = Eviction(self._embedding, every_hours=0.01 / 3600)
+    session = self._session()
+    session.run(self._train)
+    time.sleep(1.1)  # Rows' times are whole seconds.
+    slow = _SlowSession(session)
+    with eviction.beside_training(lambda: slow):
+      self.assertTrue(slow.is_in_third_run.wait(30))
+    self.assertFalse(slow.is_running)
+    self.assertEqual(slow.runs, 3)  # Of the 64 parts.
+    # What went is told, and what did not is there.
+    gone = sum(done["soon"] for done in eviction.take_done())
+    self.assertEqual(eviction.run(session), {"soon": 10 - gone, "late": 0})
+    session.close()
+
+  def test_an_error_does_not_wait_for_a_server_that_hangs(self):
+    eviction = Eviction(self._embedding, every_hours=0.01 / 3600)
+    released = threading.Event()
+    self.addCleanup(released.set)
+    hanging = mock.Mock(run=lambda *_: released.wait())
+    with (
+      mock.patch.object(eviction_module, "_LEAVE_SECS", 0.1),
+      self.assertRaisesRegex(ValueError, "of a step"),
+      eviction.beside_training(lambda: hanging),
+    ):
+      raise ValueError("of a step")
 
   def test_a_lost_session_stops_it_only_for_that_time(self):
     eviction = Eviction(self._embedding, every_hours=0.05 / 3600)

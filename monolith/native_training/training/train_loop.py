@@ -140,8 +140,6 @@ class TrainLoop:
         stack.enter_context(heartbeat.beating(self._config.model_dir))
       session = tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks))
       stack.enter_context(session)
-      if self._cluster.is_chief:
-        stack.enter_context(self._eviction.beside_training(session._tf_sess))
       return self._train(session)
 
   def _build(self) -> None:
@@ -235,26 +233,29 @@ class TrainLoop:
     with_summary = fetches
     if self._summary is not None:
       with_summary = {**fetches, "summary": self._summary}
-    while step < limit and not session.should_stop():
-      try:
-        with core_errors.told_plainly():
-          done = session.run(with_summary if progress.wants_summary() else fetches)
-      except tf.errors.OutOfRangeError:  # The end of the data.
-        if not progress.examples:
-          self._warn_of_no_data()
-        break
-      step = int(done["step"])
-      progress.step_done(
-        step, float(done["loss"]), int(done["examples"]), done.get("summary")
-      )
-      self._report_evicted(step, progress)
-      # The last step is saved at the end, once, when all workers are done.
-      if self._saves and policy.is_due(step) and step < limit:
-        saved = _unless_a_server_is_away(
-          "checkpoint", lambda step=step: self._save(raw(), step, progress)
+    # Over before the job ends: nothing may run on servers that leave.
+    with self._evicting_beside_training(raw):
+      while step < limit and not session.should_stop():
+        try:
+          with core_errors.told_plainly():
+            done = session.run(with_summary if progress.wants_summary() else fetches)
+        except tf.errors.OutOfRangeError:  # The end of the data.
+          if not progress.examples:
+            self._warn_of_no_data()
+          break
+        step = int(done["step"])
+        progress.step_done(
+          step, float(done["loss"]), int(done["examples"]), done.get("summary")
         )
-        if saved:
-          policy.saved(step)
+        self._report_evicted(step, progress)
+        # The last step is saved at the end, once, when all workers are done.
+        if self._saves and policy.is_due(step) and step < limit:
+          saved = _unless_a_server_is_away(
+            "checkpoint", lambda step=step: self._save(raw(), step, progress)
+          )
+          if saved:
+            policy.saved(step)
+      self._wait_for_others(raw(), progress)
     return self._finish(raw(), progress, policy)
 
   def _warn_of_no_data(self) -> None:
@@ -282,18 +283,27 @@ class TrainLoop:
     if self._on_save:
       self._on_save(path)
 
+  def _evicting_beside_training(self, session) -> contextlib.AbstractContextManager:
+    if self._cluster.is_chief:
+      return self._eviction.beside_training(session)
+    return contextlib.nullcontext()
+
   def _report_evicted(self, step: int, progress: ProgressReporter) -> None:
     """Reports what was evicted beside training."""
     for rows in self._eviction.take_done():
       progress.evicted(step, rows)
 
-  def _finish(self, session, progress: ProgressReporter, policy: _SavePolicy) -> int:
-    """Ends this worker's part; the chief ends the job."""
+  def _wait_for_others(self, session, progress: ProgressReporter) -> None:
+    """Tells that this worker has trained; the chief waits until all have."""
     if self._reports:
       self._reports.report(session, progress.examples, done=True)
       if self._cluster.is_chief:
         self._reports.wait_for_workers(session)
+
+  def _finish(self, session, progress: ProgressReporter, policy: _SavePolicy) -> int:
+    """Ends this worker's part; the chief ends the job."""
     step = int(session.run(self._global_step))
+    self._report_evicted(step, progress)
     if self._saves:
       if step == policy.last_step and self._is_all_saved(session):
         path = checkpoint.latest_checkpoint(self._config.model_dir)

@@ -53,7 +53,8 @@ def _draw(axis, title: str, systems: dict[str, dict], field: str) -> None:
     [value["median"] - value["min"] for value in values],
     [value["max"] - value["median"] for value in values],
   ]
-  colours = [_OURS_COLOUR if n in OURS.values() else _PEER_COLOUR for n in names]
+  ours = set(OURS.values())
+  colours = [_OURS_COLOUR if n in ours else _PEER_COLOUR for n in names]
   bars = axis.barh(names, medians, xerr=errors, color=colours, ecolor="#555555")
   axis.bar_label(bars, labels=[f"  {median:,.1f}" for median in medians], fontsize=8)
   axis.set_title(title, fontsize=9)

@@ -87,35 +87,41 @@ class Host:
 
   def grow(self, system: str) -> dict:
     """Lets a table grow from empty; memory is what the process gained by it."""
-    rows = tf.constant(self._workload.row_of(np.arange(self._workload.batch)))
+    rows = self._workload.row_of(np.arange(self._workload.batch))
+    fed = tf.constant(rows)
     warmup = self._classes[system](self._workload)
     grow = _compiled(warmup.grow)
-    grow(warmup.keys(np.arange(self._workload.batch)), rows)
+    grow(warmup.keys(np.arange(self._workload.batch)), fed)
     del warmup, grow
     gc.collect()
     subject = self._classes[system](self._workload)
-    grow = _compiled(subject.grow)
+    grow, lookup = _compiled(subject.grow), _compiled(subject.lookup)
     batches = self._workload.fill_batches()
+    samples = [*self._workload.uniform_batches(), batches[0], batches[-1]]
+    initial = [np.asarray(lookup(subject.keys(s))) for s in samples]
+    # The first call readies the graph: one that leaves the table empty.
+    grow(subject.keys(np.arange(0)), fed[:0])
     before = resident_memory.resident_bytes()
     resident_memory.reset_peak()
     seconds = []
     for numbers in batches:
-      keys, part = subject.keys(numbers), rows[: len(numbers)]
+      keys, part = subject.keys(numbers), fed[: len(numbers)]
       begin = time.perf_counter()
       grow(keys, part)
       seconds.append(time.perf_counter() - begin)
     ids = self._workload.ids
-    # The first call also readies the graph, and the last batch may be a small one.
-    full = seconds[1:-1] or seconds
     answer = {
       "bytes_per_id": (resident_memory.resident_bytes() - before) / ids,
       "peak_bytes_per_id": (resident_memory.peak_bytes() - before) / ids,
-      "median_milliseconds": 1e3 * float(np.median(full)),
-      "slowest_milliseconds": 1e3 * max(full),
-      "ids_per_second": ids / sum(seconds),
+      "median_milliseconds": 1e3 * float(np.median(seconds)),
+      "slowest_milliseconds": 1e3 * max(seconds),
+      "million_ids_per_second": ids / sum(seconds) / 1e6,
     }
     if hasattr(subject, "memory_bytes"):
       answer["accounted_bytes_per_id"] = subject.memory_bytes() / ids
+    for numbers, start in zip(samples, initial, strict=True):
+      wanted = subject.grown(start, rows[numbers % self._workload.batch])
+      _check(system, lookup(subject.keys(numbers)), wanted, tolerance=1e-6)
     return answer
 
   def _fill(self, subject: Subject, write: Callable) -> None:

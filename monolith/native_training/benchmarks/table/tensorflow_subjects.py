@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 
 from monolith.native_training import entry, hash_table_ops
@@ -45,6 +46,11 @@ class MonolithAdagrad(Monolith):
 
   def grow(self, keys, rows):
     self.update(keys, rows)
+
+  def grown(self, initial, rows):
+    gradients = rows.astype(np.float64)
+    steps = gradients / np.sqrt(INITIAL_ACCUMULATOR + gradients**2)
+    return initial - LEARNING_RATE * steps
 
 
 class Dense(Subject):

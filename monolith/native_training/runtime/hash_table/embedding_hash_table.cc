@@ -111,13 +111,23 @@ absl::StatusOr<int64_t> EmbeddingHashTable::Erase(absl::Span<const int64_t> ids,
 }
 
 int64_t EmbeddingHashTable::Evict(uint32_t now_seconds, Executor& executor) {
+  return EvictPart(now_seconds, 0, 1, executor);
+}
+
+int64_t EmbeddingHashTable::EvictPart(uint32_t now_seconds, int part,
+                                      int num_parts, Executor& executor) {
+  const auto stripes_before = [&](int64_t p) {
+    return static_cast<int>(p * kNumStripes / num_parts);
+  };
+  const int begin = stripes_before(part),
+            end = stripes_before(int64_t{part} + 1);
   constexpr double kSecondsPerDay = 86400;
   const double oldest = now_seconds - config_.expire_time_days * kSecondsPerDay;
   if (oldest <= 0) return 0;
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
   std::atomic<int64_t> evicted{0};
-  executor.ParallelFor(kNumStripes, [&](int64_t i) {
-    const int first = static_cast<int>(i);
+  executor.ParallelFor(end - begin, [&](int64_t i) {
+    const int first = begin + static_cast<int>(i);
     Stripe& stripe = stripes_[first];
     std::vector<std::pair<int64_t, uint32_t>> rows;
     int64_t count = 0;

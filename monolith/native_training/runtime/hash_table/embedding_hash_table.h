@@ -170,6 +170,12 @@ class EmbeddingHashTable {
   int64_t Evict(uint32_t now_seconds,
                 Executor& executor = InlineExecutor::Get());
 
+  // Evict for one of `num_parts` parts of all ids, which are equal by hash: for
+  // callers that may want to stop in between. 0 <= part < num_parts; beyond
+  // num_stripes() parts some are empty.
+  int64_t EvictPart(uint32_t now_seconds, int part, int num_parts,
+                    Executor& executor = InlineExecutor::Get());
+
   // Removes all rows and trials and returns their memory to the system.
   void Clear();
 

@@ -1,95 +1,88 @@
-// A million random calls, good and bad ones, on a table and on a plain map.
-//
-// The values are small whole numbers and the steps of the optimizer halves, so
-// that float arithmetic is exact and every comparison is for equality.
+// Random calls, good and bad ones, on a table and on its oracle: a million of
+// small batches, and batches of thousands of ids, which several threads share.
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <iterator>
 #include <limits>
 #include <memory>
 #include <random>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "gtest/gtest.h"
 #include "monolith/native_training/runtime/concurrency/thread_pool_executor.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/optimizer/optimizer_factory.h"
+#include "monolith/native_training/runtime/hash_table/table_oracle.h"
 #include "monolith/native_training/runtime/hash_table/test_tables.h"
 
 namespace monolith {
 namespace {
 
-constexpr int kCalls = 1'000'000;
-constexpr int kTables = 10;
-constexpr int kDim = 3;  // of two segments
+using MissingId = EmbeddingHashTable::MissingId;
+
 constexpr uint32_t kDay = 86400;
 constexpr uint32_t kExpireDays = 1;
-// Values beyond would no longer be exact.
-constexpr float kLargest = 1 << 20;
 
-// Sanitizers slow a call down by the memory it touches.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr size_t kLargestBatch = 24;
-#else
-constexpr size_t kLargestBatch = 200;
-#endif
-
-struct Row {
-  std::vector<float> embedding;
-  uint32_t update_time = 0;
+// What the batches of a run are like.
+struct Batches {
+  size_t small;         // most ids of most batches
+  size_t large;         // most ids of the others
+  uint64_t large_each;  // every so many batches is a large one
+  int64_t num_ids;      // different ids, the first ones much more often
 };
-
-TableConfig Config() {
-  TableConfig config;
-  config.name = "fuzzed";
-  config.expire_time_days = kExpireDays;
-  for (int dim : {1, 2}) {
-    config.segments.push_back(
-        TestSegment(dim, {"sgd", {{"learning_rate", 0.5}}}));
-    config.segments.back().initializer = {"constants",
-                                          {{"constant", double(dim)}}};
-  }
-  return config;
-}
 
 class Fuzzer {
  public:
-  Fuzzer(uint64_t seed, Executor& executor)
-      : random_(seed), executor_(executor), table_(MakeTable(Config())) {}
+  Fuzzer(const TableConfig& config, const Batches& batches, uint64_t seed,
+         Executor& executor)
+      : batches_(batches),
+        random_(seed),
+        executor_(executor),
+        table_(MakeTable(config)),
+        oracle_(config),
+        dim_(oracle_.dim()) {}
 
-  void Call() {
+  // Returns the number of ids.
+  size_t Call() {
     DrawBatch();
+    const size_t n = ids_.size();
+    CallWithBatch();
+    EXPECT_EQ(table_->size(), oracle_.size());
+    return n;
+  }
+
+  // All of the table is all of the oracle.
+  void Compare() {
+    const EmbeddingHashTable::RowBatch rows = ExportAll(*table_);
+    ASSERT_EQ(static_cast<int64_t>(rows.ids.size()), oracle_.size());
+    ExpectRows(rows);
+  }
+
+ private:
+  void CallWithBatch() {
     const uint64_t draw = Draw(1000);
     if (draw < 200) return Lookup();
-    if (draw < 350) return Assign();
-    if (draw < 450) return AssignAdd();
+    if (draw < 300) return Assign();
+    if (draw < 400) return AssignAdd();
     if (draw < 650) return ApplyGradients();
     if (draw < 700) return Import();
     if (draw < 800) return Erase();
     if (draw < 850) return Evict();
     if (draw < 900) return Export();
     if (draw < 999) return Bad();
-    return Clear();
+    table_->Clear();
+    oracle_.Clear();
   }
 
-  // All of the table is all of the map.
-  void Compare() {
-    const EmbeddingHashTable::RowBatch rows = ExportAll(*table_);
-    ASSERT_EQ(rows.ids.size(), rows_.size());
-    ExpectRows(rows);
-  }
-
- private:
   uint64_t Draw(uint64_t n) { return random_() % n; }
 
-  float DrawValue() { return static_cast<float>(Draw(17)) - 8; }
+  // Zero now and then.
+  float DrawValue() { return (static_cast<float>(Draw(65)) - 32) / 7; }
 
-  // Mostly few ids again and again, the extreme ones too; now and then many.
   int64_t DrawId() {
-    switch (Draw(40)) {
+    switch (Draw(200)) {
       case 0:
         return std::numeric_limits<int64_t>::min();
       case 1:
@@ -97,113 +90,94 @@ class Fuzzer {
       case 2:
         return static_cast<int64_t>(random_());
       default:
-        return static_cast<int64_t>(Draw(300)) - 100;
+        const double u = static_cast<double>(random_() >> 11) * 0x1p-53;
+        return static_cast<int64_t>(u * u *
+                                    static_cast<double>(batches_.num_ids)) -
+               100;
     }
   }
 
   void DrawBatch() {
-    const size_t n = Draw(100) ? Draw(6) : Draw(kLargestBatch);
-    ids_.resize(n);
+    ids_.resize(Draw(batches_.large_each) ? Draw(batches_.small + 1)
+                                          : Draw(batches_.large + 1));
     for (int64_t& id : ids_) id = DrawId();
-    values_.resize(n * kDim);
+    values_.resize(ids_.size() * dim_);
     for (float& value : values_) value = DrawValue();
     now_ += static_cast<uint32_t>(Draw(3));
   }
 
-  static std::vector<float> Initial() { return {1, 2, 2}; }
-
-  Row& Touch(int64_t id) {
-    Row& row = rows_.try_emplace(id, Row{Initial(), 0}).first->second;
-    row.update_time = now_;
-    return row;
-  }
-
-  // Adds `factor` times the batch to the map's rows.
-  void AddBatch(float factor) {
-    for (size_t i = 0; i < ids_.size(); ++i) {
-      Row& row = Touch(ids_[i]);
-      for (int j = 0; j < kDim; ++j) {
-        float& value = row.embedding[j];
-        value += factor * values_[i * kDim + j];
-        ASSERT_LT(std::abs(value), kLargest);
-      }
-    }
-  }
-
   void Lookup() {
-    const bool zero = Draw(2);
+    const MissingId missing =
+        Draw(2) ? MissingId::kZero : MissingId::kInitialValue;
     std::vector<float> got(values_.size(), 99);
-    ASSERT_TRUE(table_
-                    ->Lookup(ids_,
-                             zero
-                                 ? EmbeddingHashTable::MissingId::kZero
-                                 : EmbeddingHashTable::MissingId::kInitialValue,
-                             absl::MakeSpan(got), executor_)
-                    .ok());
+    ASSERT_TRUE(
+        table_->Lookup(ids_, missing, absl::MakeSpan(got), executor_).ok());
     for (size_t i = 0; i < ids_.size(); ++i) {
-      const auto it = rows_.find(ids_[i]);
-      const std::vector<float> wanted = it != rows_.end() ? it->second.embedding
-                                        : zero ? std::vector<float>(kDim)
-                                               : Initial();
-      ASSERT_TRUE(std::equal(wanted.begin(), wanted.end(), &got[i * kDim]))
+      const std::vector<float> wanted = oracle_.Lookup(ids_[i], missing);
+      ASSERT_TRUE(std::equal(wanted.begin(), wanted.end(), &got[i * dim_]))
           << "id " << ids_[i];
     }
   }
 
   void Assign() {
     ASSERT_TRUE(table_->Assign(ids_, values_, now_, executor_).ok());
-    for (size_t i = 0; i < ids_.size(); ++i) {
-      std::copy_n(&values_[i * kDim], kDim, Touch(ids_[i]).embedding.begin());
-    }
+    oracle_.Assign(ids_, values_, now_);
   }
 
   void AssignAdd() {
     ASSERT_TRUE(table_->AssignAdd(ids_, values_, now_, executor_).ok());
-    AddBatch(1);
+    oracle_.AssignAdd(ids_, values_, now_);
   }
 
   void ApplyGradients() {
     EmbeddingHashTable::UpdateOptions options;
     options.update_time = now_;
-    const std::vector<float> rates(2, 0.25f);
-    const bool own_rates = Draw(2);
-    if (own_rates) options.learning_rates = rates;
+    options.global_step = static_cast<int64_t>(Draw(1000));
+    const std::vector<float> rates(table_->num_segments(), 0.25f);
+    if (Draw(2)) options.learning_rates = rates;
     if (Draw(2)) {
       std::sort(ids_.begin(), ids_.end());
       ids_.erase(std::unique(ids_.begin(), ids_.end()), ids_.end());
-      values_.resize(ids_.size() * kDim);
+      values_.resize(ids_.size() * dim_);
       options.ids_are_unique = true;
     }
+    std::vector<uint16_t> occurrences(ids_.size());
+    for (uint16_t& n : occurrences) n = static_cast<uint16_t>(Draw(4));
+    if (Draw(2)) options.occurrences = occurrences;
     ASSERT_TRUE(table_->ApplyGradients(ids_, values_, options, executor_).ok());
-    AddBatch(own_rates ? -0.25f : -0.5f);
+    oracle_.ApplyGradients(ids_, values_, options);
   }
 
+  // Rows that were trained a little, as of a table that was saved.
   void Import() {
-    const std::vector<uint32_t> times(ids_.size(), now_);
-    ASSERT_TRUE(table_->ImportRows(ids_, values_, {}, times, executor_).ok());
+    std::vector<float> states;
+    std::vector<uint32_t> times;
     for (size_t i = 0; i < ids_.size(); ++i) {
-      std::copy_n(&values_[i * kDim], kDim, Touch(ids_[i]).embedding.begin());
+      std::vector<std::vector<float>> gradients(Draw(3));
+      for (std::vector<float>& gradient : gradients) {
+        gradient.resize(dim_);
+        for (float& g : gradient) g = DrawValue();
+      }
+      const std::vector<float> row = oracle_.TrainedRow(ids_[i], gradients);
+      std::copy_n(row.begin(), dim_, values_.begin() + i * dim_);
+      states.insert(states.end(), row.begin() + dim_, row.end());
+      times.push_back(now_ - static_cast<uint32_t>(Draw(1000)));
     }
+    ASSERT_TRUE(
+        table_->ImportRows(ids_, values_, states, times, executor_).ok());
+    oracle_.ImportRows(ids_, values_, states, times);
   }
 
   void Erase() {
-    int64_t wanted = 0;
-    for (int64_t id : ids_) wanted += static_cast<int64_t>(rows_.erase(id));
     const auto erased = table_->Erase(ids_, executor_);
     ASSERT_TRUE(erased.ok());
-    ASSERT_EQ(*erased, wanted);
+    ASSERT_EQ(*erased, oracle_.Erase(ids_));
   }
 
   void Evict() {
-    const uint32_t kept = static_cast<uint32_t>(Draw(2000));
-    const uint32_t oldest = now_ > kept ? now_ - kept : 0;
-    int64_t wanted = 0;
-    for (auto it = rows_.begin(); it != rows_.end();) {
-      const bool old = it->second.update_time < oldest;
-      wanted += old;
-      it = old ? rows_.erase(it) : std::next(it);
-    }
-    ASSERT_EQ(table_->Evict(oldest + kExpireDays * kDay, executor_), wanted);
+    const uint32_t now =
+        now_ - static_cast<uint32_t>(Draw(2000)) + kExpireDays * kDay;
+    ASSERT_EQ(table_->Evict(now, executor_), oracle_.Evict(now));
   }
 
   void Export() {
@@ -212,13 +186,7 @@ class Fuzzer {
         static_cast<int>(Draw(static_cast<uint64_t>(table_->num_stripes())));
     ASSERT_TRUE(table_->ExportStripe(stripe, &rows).ok());
     ExpectRows(rows);
-    ASSERT_EQ(table_->size(), static_cast<int64_t>(rows_.size()));
     ASSERT_GE(table_->memory_bytes(), 0);
-  }
-
-  void Clear() {
-    table_->Clear();
-    rows_.clear();
   }
 
   // A call that must be refused and change nothing, which later calls notice.
@@ -227,16 +195,19 @@ class Fuzzer {
     EmbeddingHashTable::UpdateOptions options;
     options.update_time = now_;
     std::vector<float> few(values_);
-    few.resize(Draw(2) && n > 0 ? Draw(n * kDim) : n * kDim + 1 + Draw(4));
+    few.resize(Draw(2) && n > 0 ? Draw(n * dim_) : n * dim_ + 1 + Draw(4));
     std::vector<float> not_finite(values_);
-    if (n > 0) not_finite[Draw(n * kDim)] = NotFinite();
-    std::vector<float> out(few);
+    if (n > 0) not_finite[Draw(n * dim_)] = NotFinite();
+    const std::vector<float> states(n * oracle_.state_dim(), 1);
+    const std::vector<uint32_t> times(n, now_);
+    const std::vector<uint16_t> occurrences(n + 1 + Draw(3), 1);
+    std::vector<float> rates(table_->num_segments(), 0.5f);
     EmbeddingHashTable::RowBatch rows;
     absl::Status status;
-    switch (Draw(n > 0 ? 12 : 9)) {
+    switch (Draw(n > 0 ? 14 : 11)) {
       case 0:
-        status = table_->Lookup(ids_, EmbeddingHashTable::MissingId::kZero,
-                                absl::MakeSpan(out), executor_);
+        status = table_->Lookup(ids_, MissingId::kZero, absl::MakeSpan(few),
+                                executor_);
         break;
       case 1:
         status = table_->Assign(ids_, few, now_, executor_);
@@ -248,37 +219,44 @@ class Fuzzer {
         status = table_->ApplyGradients(ids_, few, options, executor_);
         break;
       case 4:
-        bad_rates_.assign(Draw(2) ? 1 : 3, 0.5f);
-        options.learning_rates = bad_rates_;
+        rates.resize(rates.size() + 1 + Draw(2));
+        options.learning_rates = rates;
         status = table_->ApplyGradients(ids_, values_, options, executor_);
         break;
       case 5:
-        bad_rates_.assign(2, 0.5f);
-        bad_rates_[Draw(2)] = Draw(2) ? -0.5f : NotFinite();
-        options.learning_rates = bad_rates_;
+        rates[Draw(rates.size())] = Draw(2) ? -0.5f : NotFinite();
+        options.learning_rates = rates;
         status = table_->ApplyGradients(ids_, values_, options, executor_);
         break;
       case 6:
+        options.occurrences = occurrences;
+        status = table_->ApplyGradients(ids_, values_, options, executor_);
+        break;
+      case 7:
         status = table_->ExportStripe(
             Draw(2) ? -1 - static_cast<int>(Draw(9)) : table_->num_stripes(),
             &rows);
         ASSERT_TRUE(rows.ids.empty());
         break;
-      case 7:
-        status = table_->ImportRows(ids_, few, {},
-                                    std::vector<uint32_t>(n, now_), executor_);
-        break;
       case 8:
-        status = table_->ImportRows(
-            ids_, values_, {}, std::vector<uint32_t>(n + 1, now_), executor_);
+        status = table_->ImportRows(ids_, few, states, times, executor_);
         break;
       case 9:
-        status = table_->Assign(ids_, not_finite, now_, executor_);
+        status = table_->ImportRows(ids_, values_, states,
+                                    std::vector<uint32_t>(n + 1), executor_);
         break;
       case 10:
-        status = table_->AssignAdd(ids_, not_finite, now_, executor_);
+        status = table_->ImportRows(ids_, values_,
+                                    std::vector<float>(states.size() + 1, 1),
+                                    times, executor_);
         break;
       case 11:
+        status = table_->Assign(ids_, not_finite, now_, executor_);
+        break;
+      case 12:
+        status = table_->AssignAdd(ids_, not_finite, now_, executor_);
+        break;
+      case 13:
         status = table_->ApplyGradients(ids_, not_finite, options, executor_);
         break;
     }
@@ -291,47 +269,110 @@ class Fuzzer {
     return Draw(2) ? Limits::quiet_NaN() : infinity;
   }
 
-  // Rows of the table are rows of the map.
+  // Rows of the table are rows of the oracle.
   void ExpectRows(const EmbeddingHashTable::RowBatch& rows) {
+    const size_t state_dim = oracle_.state_dim();
     for (size_t i = 0; i < rows.ids.size(); ++i) {
-      const auto it = rows_.find(rows.ids[i]);
-      ASSERT_NE(it, rows_.end()) << "id " << rows.ids[i];
-      ASSERT_EQ(rows.update_times[i], it->second.update_time);
-      ASSERT_TRUE(std::equal(it->second.embedding.begin(),
-                             it->second.embedding.end(),
-                             &rows.embeddings[i * kDim]))
+      const TableOracle::Row* const row = oracle_.Find(rows.ids[i]);
+      ASSERT_NE(row, nullptr) << "id " << rows.ids[i];
+      ASSERT_EQ(rows.update_times[i], row->update_time);
+      ASSERT_TRUE(std::equal(row->floats.begin(), row->floats.begin() + dim_,
+                             rows.embeddings.begin() + i * dim_))
+          << "id " << rows.ids[i];
+      ASSERT_TRUE(std::equal(row->floats.begin() + dim_, row->floats.end(),
+                             rows.states.begin() + i * state_dim))
           << "id " << rows.ids[i];
     }
   }
 
+  const Batches batches_;
   std::mt19937_64 random_;
   Executor& executor_;
   std::unique_ptr<EmbeddingHashTable> table_;
-  std::unordered_map<int64_t, Row> rows_;
+  TableOracle oracle_;
+  const size_t dim_;
   std::vector<int64_t> ids_;
   std::vector<float> values_;
-  std::vector<float> bad_rates_;
   uint32_t now_ = 1'000'000;
 };
 
-TEST(EmbeddingHashTableFuzzTest, AMillionCallsAgreeWithAPlainMap) {
+TableConfig SmallConfig() {
+  TableConfig config;
+  config.name = "fuzzed";
+  config.expire_time_days = kExpireDays;
+  for (int dim : {1, 2}) {
+    config.segments.push_back(
+        TestSegment(dim, {"sgd", {{"learning_rate", 0.5}}}));
+  }
+  return config;
+}
+
+// Segments of any optimizer, initial values of either kind.
+TableConfig RandomConfig(uint64_t seed) {
+  std::mt19937_64 random(seed);
+  TableConfig config;
+  config.name = "fuzzed";
+  config.expire_time_days = kExpireDays;
+  const uint64_t segments = 1 + random() % 3;
+  const std::vector<std::string> types = OptimizerTypes();
+  for (uint64_t i = 0; i < segments; ++i) {
+    SegmentConfig segment = TestSegment(static_cast<int>(1 + random() % 20),
+                                        {types[random() % types.size()], {}});
+    segment.name += static_cast<char>('a' + i);
+    if (random() % 2) segment.initializer = {"random_normal", {}};
+    config.segments.push_back(segment);
+  }
+  return config;
+}
+
+TEST(EmbeddingHashTableFuzzTest, AMillionCallsAgreeWithTheOracle) {
+  constexpr int kCalls = 1'000'000;
+  constexpr int kTables = 10;
+  // Sanitizers slow a call down by the memory it touches.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  const Batches batches = {5, 24, 100, 300};
+#else
+  const Batches batches = {5, 200, 100, 300};
+#endif
   ThreadPoolExecutor pool(2);
   for (uint64_t seed = 0; seed < kTables; ++seed) {
+    TableConfig config = SmallConfig();
+    config.occurrence_threshold = seed % 3 == 2 ? 4 : 0;
     Fuzzer fuzzer(
-        seed, seed % 2 ? static_cast<Executor&>(pool) : InlineExecutor::Get());
+        config, batches, seed,
+        seed % 2 ? static_cast<Executor&>(pool) : InlineExecutor::Get());
     for (int call = 0; call < kCalls / kTables; ++call) {
       fuzzer.Call();
-      if (HasFatalFailure()) FAIL() << "seed " << seed << ", call " << call;
+      if (HasFailure()) FAIL() << "seed " << seed << ", call " << call;
     }
     fuzzer.Compare();
-    if (HasFatalFailure()) FAIL() << "seed " << seed << ", at the end";
+    if (HasFailure()) FAIL() << "seed " << seed << ", at the end";
+  }
+}
+
+// From some 2000 ids on a batch is shared by threads.
+TEST(EmbeddingHashTableFuzzTest, BatchesOfThousandsAgreeWithTheOracle) {
+  constexpr int64_t kIds = 1'200'000;
+  constexpr int kTables = 24;
+  const Batches batches = {100, 9000, 6, 12000};
+  ThreadPoolExecutor pool(3);
+  for (uint64_t seed = 0; seed < kTables; ++seed) {
+    TableConfig config = RandomConfig(seed);
+    config.occurrence_threshold = static_cast<int>(seed % 4 * seed);
+    Fuzzer fuzzer(config, batches, seed, pool);
+    for (int64_t ids = 0, call = 0; ids < kIds / kTables; ++call) {
+      ids += static_cast<int64_t>(fuzzer.Call());
+      if (HasFailure()) FAIL() << "seed " << seed << ", call " << call;
+    }
+    fuzzer.Compare();
+    if (HasFailure()) FAIL() << "seed " << seed << ", at the end";
   }
 }
 
 // Texts of configs, cut and changed at random: an error or a table, no crash.
 TEST(EmbeddingHashTableFuzzTest, NoTextOfAConfigCrashes) {
   std::mt19937_64 random(1);
-  const std::string good = ToJson(Config());
+  const std::string good = ToJson(SmallConfig());
   int made = 0;
   for (int call = 0; call < 20'000; ++call) {
     std::string text = good;

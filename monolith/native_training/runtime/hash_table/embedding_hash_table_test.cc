@@ -142,6 +142,27 @@ TEST(EmbeddingHashTableTest, EvictsByUpdateTime) {
   EXPECT_EQ(table->size(), 0);
 }
 
+TEST(EmbeddingHashTableTest, PartsOfAnEvictionMakeUpAll) {
+  TableConfig config = OneSegment(1, kSgd);
+  config.expire_time_days = 1;
+  constexpr int64_t kRows = 5000;
+  std::vector<int64_t> ids(kRows);
+  for (size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<int64_t>(i);
+  for (int num_parts : {1, 3, 64, 100}) {
+    auto table = MakeTable(config);
+    ASSERT_TRUE(table->Assign(ids, std::vector<float>(kRows), 0).ok());
+    ASSERT_TRUE(table->Assign({7}, {0}, 100000).ok());
+    int64_t evicted = 0;
+    for (int part = 0; part < num_parts; ++part) {
+      const int64_t count = table->EvictPart(100000, part, num_parts);
+      EXPECT_LE(count, 1.5 * kRows / std::min(num_parts, 64));
+      evicted += count;
+      EXPECT_EQ(table->size(), kRows - evicted);
+    }
+    EXPECT_THAT(ExportAll(*table).ids, ElementsAre(7));
+  }
+}
+
 TEST(EmbeddingHashTableTest, AClearedTableIsAsNew) {
   auto table = MakeTable(OneSegment(4, kSgd));
   const int64_t bytes = table->memory_bytes();

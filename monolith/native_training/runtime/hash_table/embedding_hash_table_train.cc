@@ -69,7 +69,7 @@ absl::Status EmbeddingHashTable::ApplyGradients(
       schema_->InitEmbedding(id, row);
       schema_->InitState(row);
     }
-    schema_->Update(gradient, contexts, row);
+    schema_->Update(id, gradient, contexts, row);
     *arena_->UpdateTime(slot.row) = options.update_time;
   };
 

@@ -74,18 +74,20 @@ std::vector<UpdateContext> RowSchema::MakeContexts(
     contexts.push_back({learning_rates.empty()
                             ? segments_[i].optimizer->default_learning_rate()
                             : learning_rates[i],
-                        global_step});
+                        global_step, segments_[i].seed});
   }
   return contexts;
 }
 
-void RowSchema::Update(const float* gradient,
+void RowSchema::Update(int64_t id, const float* gradient,
                        absl::Span<const UpdateContext> contexts,
                        float* row) const {
   for (size_t i = 0; i < segments_.size(); ++i) {
     const Segment& segment = segments_[i];
+    UpdateContext context = contexts[i];
+    context.id = id;
     segment.optimizer->Update(
-        absl::MakeConstSpan(gradient + segment.begin, segment.dim), contexts[i],
+        absl::MakeConstSpan(gradient + segment.begin, segment.dim), context,
         absl::MakeSpan(row + segment.begin, segment.dim),
         absl::MakeSpan(row + segment.state_begin, segment.state_dim));
   }

@@ -50,12 +50,14 @@ class RowSchema {
   // The segment that a float of the state belongs to.
   int SegmentOfState(size_t column) const;
 
-  // The context of each segment. No `learning_rates` means the optimizers' own.
+  // The context of each segment, of no row yet. No `learning_rates` means the
+  // optimizers' own.
   std::vector<UpdateContext> MakeContexts(
       absl::Span<const float> learning_rates, int64_t global_step) const;
 
-  // One step of each segment's optimizer.
-  void Update(const float* gradient,  // (dim())
+  // One step of each segment's optimizer, on the row of an id.
+  void Update(int64_t id,
+              const float* gradient,  // (dim())
               absl::Span<const UpdateContext> contexts, float* row) const;
 
  private:

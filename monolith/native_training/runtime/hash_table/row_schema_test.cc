@@ -45,12 +45,12 @@ TEST(RowSchemaTest, UpdatesEachSegmentWithItsOwnOptimizerAndRate) {
   auto schema = *RowSchema::Create(ThreeSegments());
   std::vector<float> row = {1, 1, 2, 3, 3, 8, 5};
   const std::vector<float> gradient = {1, 1, 10, 2};
-  schema->Update(gradient.data(), schema->MakeContexts({4, 1, 6}, 0),
+  schema->Update(7, gradient.data(), schema->MakeContexts({4, 1, 6}, 0),
                  row.data());
   EXPECT_THAT(
       row, ElementsAre(1 - 4 / 2.f, 1 - 4 / 3.f, -8, 3 - 6 * 2 / 3.f, 4, 9, 9));
   row = {1, 1, 2, 3, 3, 8, 5};
-  schema->Update(gradient.data(), schema->MakeContexts({}, 0), row.data());
+  schema->Update(7, gradient.data(), schema->MakeContexts({}, 0), row.data());
   EXPECT_EQ(row[2], 2 - .5f * 10);
 }
 

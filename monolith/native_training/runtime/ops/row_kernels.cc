@@ -107,18 +107,46 @@ class EvictOp : public TableSetKernel {
   using TableSetKernel::TableSetKernel;
 
  protected:
+  enum Inputs { kHandle, kNow, kPart };
+
   absl::Status Run(OpKernelContext* context, TableSet& tables) override {
-    enum Inputs { kHandle, kNow };
+    return EvictPart(context, tables, 0, 1);
+  }
+
+  absl::Status EvictPart(OpKernelContext* context, TableSet& tables, int part,
+                         int num_parts) {
     TF_ASSIGN_OR_RETURN(const uint32_t now,
                         TimeScalar("now", context->input(kNow)));
     WorkerExecutor executor(context);
     std::vector<int64_t> evicted;
     for (int t = 0; t < tables.num_tables(); ++t) {
-      evicted.push_back(tables.table(t).Evict(now, executor));
+      evicted.push_back(
+          tables.table(t).EvictPart(now, part, num_parts, executor));
     }
     return OutputColumn<int64_t>(context, 0, TensorShape({tables.num_tables()}),
                                  evicted);
   }
+};
+
+class EvictPartOp : public EvictOp {
+ public:
+  explicit EvictPartOp(OpKernelConstruction* context) : EvictOp(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("num_parts", &num_parts_));
+  }
+
+ protected:
+  absl::Status Run(OpKernelContext* context, TableSet& tables) override {
+    TF_ASSIGN_OR_RETURN(const int64_t part,
+                        Int64Scalar("part", context->input(kPart)));
+    if (part < 0 || part >= num_parts_) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "part must be in 0 .. ", num_parts_ - 1, ", got ", part));
+    }
+    return EvictPart(context, tables, static_cast<int>(part), num_parts_);
+  }
+
+ private:
+  int num_parts_ = 1;
 };
 
 class ExportRowsOp : public TableSetKernel {
@@ -180,6 +208,8 @@ class ExportStripesOp : public TableSetKernel {
 REGISTER_KERNEL_BUILDER(Name("MonolithAssign").Device(DEVICE_CPU), AssignOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithErase").Device(DEVICE_CPU), EraseOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithEvict").Device(DEVICE_CPU), EvictOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithEvictPart").Device(DEVICE_CPU),
+                        EvictPartOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithExportRows").Device(DEVICE_CPU),
                         ExportRowsOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithExportStripes").Device(DEVICE_CPU),

@@ -78,6 +78,31 @@ now: scalar. The time to compare with, in seconds since the epoch.
 evicted: [num_tables]. How many rows were removed.
 )doc");
 
+REGISTER_OP("MonolithEvictPart")
+    .Input("handle: resource")
+    .Input("now: int64")
+    .Input("part: int64")
+    .Attr("num_parts: int >= 1")
+    .Output("evicted: int64")
+    .SetIsStateful()
+    .SetShapeFn([](InferenceContext* c) {
+      ShapeHandle unused;
+      for (int input = 0; input < c->num_inputs(); ++input) {
+        TF_RETURN_IF_ERROR(c->WithRank(c->input(input), 0, &unused));
+      }
+      c->set_output(0, c->Vector(c->UnknownDim()));
+      return absl::OkStatus();
+    })
+    .Doc(R"doc(
+MonolithEvict for a part of each table, so that one can stop in between.
+
+handle: scalar. From MonolithTableSet.
+now: scalar. The time to compare with, in seconds since the epoch.
+part: scalar. Which part, in [0, num_parts).
+num_parts: how many there are; equal ones, each of some of the ids.
+evicted: [num_tables]. How many rows were removed.
+)doc");
+
 REGISTER_OP("MonolithExportRows")
     .Input("handle: resource")
     .Input("stripe: int64")

@@ -60,6 +60,27 @@ class RowTest(tf.test.TestCase, parameterized.TestCase):
     with self.assertRaisesRegex(InvalidArgument, "now must be a scalar"):
       ops.monolith_evict(handle, now=[1])
 
+  def test_evicts_in_parts(self):
+    day = 24 * 60 * 60
+    handle = testing.table_set(
+      testing.config(mov=[testing.segment(1)], uid=[testing.segment(1)]).replace(
+        '"name": "mov"', '"name": "mov", "expire_time": 2'
+      )
+    )
+    ids = list(range(1000))
+    assign(handle, testing.request(ids, ids), [5.0] * 2000, time=10 * day)
+    assign(handle, testing.request([7], []), [5.0], time=12 * day)
+    parts = [
+      ops.monolith_evict_part(handle, 13 * day, part, num_parts=10).numpy()
+      for part in range(10)
+    ]
+    self.assertAllEqual(np.sum(parts, axis=0), [999, 0])
+    self.assertAllGreater([mov for mov, _ in parts], 0)
+    self.assertEqual(list(testing.export(handle)), [7])
+    for part in (-1, 10):
+      with self.assertRaisesRegex(InvalidArgument, "part must be in 0 .. 9, got"):
+        ops.monolith_evict_part(handle, 13 * day, part, num_parts=10)
+
   def test_export(self):
     ids = list(range(-500, 500))
     values = np.arange(2000).reshape(1000, 2)

@@ -8,10 +8,14 @@
 
 namespace monolith {
 
-// What is the same for all rows of one update.
+// What an update depends on besides gradient, embedding and state.
 struct UpdateContext {
   float learning_rate = 0;  // before any warm-up
   int64_t global_step = 0;  // from 0
+  // Where optimizers draw random numbers from: those of two segments, or of two
+  // ids, are independent.
+  uint64_t seed = 0;  // of the segment
+  int64_t id = 0;     // of the row
 };
 
 // What a float of an optimizer's state can be, both ends included.

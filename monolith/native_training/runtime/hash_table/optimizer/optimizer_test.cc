@@ -1,5 +1,5 @@
 // The suite that every optimizer passes. That each computes what TensorFlow
-// does is tested from Python, in optimizer_conformance_test.py.
+// does is tested from Python, in native_training/optimizer_conformance.
 
 #include <algorithm>
 #include <cmath>

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "monolith/native_training/runtime/hash_table/component_params.h"
+#include "monolith/native_training/runtime/hash_table/initializer/counter_random.h"
 #include "monolith/native_training/runtime/hash_table/optimizer/optimizer_factory.h"
 #include "monolith/native_training/runtime/simd/vectorized_loop.h"
 
@@ -16,6 +17,9 @@ namespace monolith {
 namespace {
 
 constexpr float kMaxUpdates = 16777216;  // 2^24: floats count no further.
+
+// Not the words that initial values come from.
+constexpr uint64_t kStream = 0x5851f42d4c957f2du;
 
 // A bijection that changes half of the bits with each bit of its argument: the
 // last step of MurmurHash3.
@@ -102,15 +106,14 @@ void StochasticRoundingFloat16Optimizer::Update(
                      state.first(state.size() - 1));
   float& updates = state.back();
   updates = updates + 1 < kMaxUpdates ? updates + 1 : 0;
-  const uint32_t seed = Mix(static_cast<uint32_t>(updates));
+  const uint32_t seed =
+      static_cast<uint32_t>(CounterRandom(context.seed ^ kStream, context.id)
+                                .Word(static_cast<uint64_t>(updates)));
   float* const w = embedding.data();
-  VectorizedLoop(static_cast<int>(embedding.size()),
-                 [=](int i) MONOLITH_INLINE {
-                   uint32_t bits;
-                   std::memcpy(&bits, &w[i], sizeof(bits));
-                   const uint32_t position = static_cast<uint32_t>(i);
-                   w[i] = RoundAtRandom(w[i], Mix(bits ^ Mix(seed + position)));
-                 });
+  VectorizedLoop(
+      static_cast<int>(embedding.size()), [=](int i) MONOLITH_INLINE {
+        w[i] = RoundAtRandom(w[i], Mix(seed + static_cast<uint32_t>(i)));
+      });
 }
 
 }  // namespace monolith

@@ -19,8 +19,9 @@ namespace monolith {
 // Magnitudes beyond 65504 become 65504. The row still takes 32 bits a float and
 // the state is not rounded: what is gained is that export in 16 bits is exact.
 //
-// The random bits are a pure function of the number of the row's updates, of
-// the position and of w, so the same updates give the same row.
+// The random bits are a hash of the segment's seed, the id, the number of the
+// row's updates and the position. So the same updates give the same row, and
+// what is drawn for one float says nothing of what is drawn for another.
 // State: that of the other optimizer, then the number of updates, modulo 2^24.
 class StochasticRoundingFloat16Optimizer final : public Optimizer {
  public:

@@ -89,6 +89,46 @@ TEST(StochasticRoundingTest, SmallStepsAddUp) {
             *std::max_element(w.begin(), w.end()));
 }
 
+// Whether each of kColumns floats halfway between two 16 bit floats is rounded
+// up in each of kSteps updates of a row.
+std::vector<bool> Ups(uint64_t seed, int64_t id) {
+  constexpr int kColumns = 32, kSteps = 64;
+  auto optimizer = *CreateOptimizer(Wrapped({"sgd", {}}));
+  const float halfway = static_cast<float>(1 + Spacing(1) / 2);
+  const std::vector<float> zeros(kColumns);
+  std::vector<float> state(1);
+  std::vector<bool> ups;
+  for (int step = 0; step < kSteps; ++step) {
+    std::vector<float> w(kColumns, halfway);
+    optimizer->Update(zeros, {1, step, seed, id}, absl::MakeSpan(w),
+                      absl::MakeSpan(state));
+    for (float x : w) ups.push_back(x > 1);
+  }
+  return ups;
+}
+
+// Five standard deviations of how often n fair coins agree with n others.
+void ExpectIndependent(const std::vector<bool>& a, const std::vector<bool>& b,
+                       size_t shift = 0) {
+  const size_t n = a.size() - shift;
+  size_t equal = 0;
+  for (size_t i = 0; i < n; ++i) equal += a[i] == b[i + shift];
+  EXPECT_NEAR(static_cast<double>(equal), n / 2.0, 2.5 * std::sqrt(n));
+}
+
+// Rows that are alike, as many new ones are, are rounded in different ways.
+TEST(StochasticRoundingTest, RowsColumnsStepsAndSegmentsAreIndependent) {
+  const std::vector<bool> row = Ups(3, 7);
+  EXPECT_EQ(Ups(3, 7), row);
+  for (int64_t id : {8, 6, -7, 7 + 32, 7 << 20}) {
+    ExpectIndependent(Ups(3, id), row);
+  }
+  for (uint64_t seed : {0, 2, 4, 3 + 32}) {
+    ExpectIndependent(Ups(seed, 7), row);
+  }
+  for (size_t shift : {1, 2, 32, 33, 64}) ExpectIndependent(row, row, shift);
+}
+
 TEST(StochasticRoundingTest, TheOthersStateIsNotRounded) {
   auto plain = *CreateOptimizer({"adagrad", {}});
   auto wrapper = *CreateOptimizer(Wrapped({"adagrad", {}}));

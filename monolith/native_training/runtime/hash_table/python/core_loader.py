@@ -31,8 +31,9 @@ def core() -> types.ModuleType:
   except ImportError as error:
     raise ImportError(
       f"cannot load Monolith's table: {error}. It is built by Bazel "
-      "(//monolith/native_training/runtime/hash_table/python:_core.so) for the version "
-      f"of TensorFlow in Bazel's Python environment; found {library or 'none'}."
+      "(//monolith/native_training/runtime/hash_table/python:_core.so) and needs "
+      f"{_LIBRARY} of the version of TensorFlow in Bazel's Python environment, for the "
+      f"Abseil in it; found {library or 'no installed TensorFlow'}."
     ) from error
   return _core
 

@@ -1,4 +1,8 @@
-"""The embedding table over NumPy arrays, without TensorFlow: for tools, tests, serving.
+"""The embedding table over NumPy arrays: for tools, tests and serving.
+
+TensorFlow is not imported, so this is there in a fraction of the time and memory that
+TensorFlow takes. Its wheel must be installed even so, for the Abseil in one of its
+libraries (see `core_loader`).
 
 >>> import numpy as np
 >>> from monolith.native_training import entry
