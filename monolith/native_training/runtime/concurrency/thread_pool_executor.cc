@@ -1,13 +1,18 @@
 #include "monolith/native_training/runtime/concurrency/thread_pool_executor.h"
 
 #include <algorithm>
+#include <system_error>
 
 namespace monolith {
 
 ThreadPoolExecutor::ThreadPoolExecutor(int num_threads) {
   threads_.reserve(static_cast<size_t>(std::max(num_threads - 1, 0)));
   for (int i = 1; i < num_threads; ++i) {
-    threads_.emplace_back([this] { RunThread(); });
+    try {
+      threads_.emplace_back([this] { RunThread(); });
+    } catch (const std::system_error&) {
+      return;  // The system has no more; those there are do the work.
+    }
   }
 }
 

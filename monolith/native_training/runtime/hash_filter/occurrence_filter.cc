@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 #include <utility>
 
@@ -218,6 +219,8 @@ absl::Status OccurrenceFilter::Allocate() {
                                      ZeroedMemory::Pages::kHuge);
   if (!memory.ok()) return memory.status();
   memory_ = *std::move(memory);
+  // All of it is taken at once, so that what is said of it is so.
+  std::memset(memory_.data(), 0, memory_.size());
   buckets_.store(static_cast<Bucket*>(memory_.data()),
                  std::memory_order_relaxed);
   memory_bytes_.store(static_cast<int64_t>(memory_.size()),

@@ -166,6 +166,7 @@ int64_t EmbeddingHashTable::size() const {
 }
 
 int64_t EmbeddingHashTable::memory_bytes() const {
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
   int64_t total = static_cast<int64_t>(sizeof(*this)) +
                   kNumStripes * static_cast<int64_t>(sizeof(Stripe)) +
                   static_cast<int64_t>(sizeof(StripeGate)) +

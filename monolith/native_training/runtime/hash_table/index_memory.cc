@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -40,9 +41,14 @@ absl::Status IndexMemory::MapChunk(size_t chunk) {
 }
 
 int64_t IndexMemory::memory_bytes() const {
-  std::lock_guard<std::mutex> lock(mutex_);
+  // The lock is not held for the look: who inserts must not wait for it.
+  std::vector<ZeroedMemory::Extent> extents;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const ZeroedMemory& chunk : chunks_) extents.push_back(chunk.extent());
+  }
   size_t bytes = 0;
-  for (const ZeroedMemory& chunk : chunks_) bytes += chunk.resident_bytes();
+  for (const auto& extent : extents) bytes += extent.resident_bytes();
   return static_cast<int64_t>(bytes);
 }
 

@@ -58,9 +58,14 @@ absl::StatusOr<RowArena::Block> RowArena::AllocateBlock(uint32_t wanted) {
 }
 
 int64_t RowArena::memory_bytes() const {
-  std::lock_guard<std::mutex> lock(mutex_);
-  size_t bytes = directory_.resident_bytes();
-  for (const ZeroedMemory& chunk : chunks_) bytes += chunk.resident_bytes();
+  // The lock is not held for the look: who inserts must not wait for it.
+  std::vector<ZeroedMemory::Extent> extents = {directory_.extent()};
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (const ZeroedMemory& chunk : chunks_) extents.push_back(chunk.extent());
+  }
+  size_t bytes = 0;
+  for (const auto& extent : extents) bytes += extent.resident_bytes();
   return static_cast<int64_t>(bytes);
 }
 

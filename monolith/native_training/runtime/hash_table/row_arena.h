@@ -25,7 +25,7 @@ namespace monolith {
 // is reserved generously. Rows are not given back one by one: who was handed a
 // block keeps it and reuses its rows.
 //
-// Thread safety: AllocateBlock and memory_bytes may be called at any time. Row
+// Thread safety: AllocateBlock and memory_bytes may be called together. Row
 // and UpdateTime take no lock: the caller must have got the row's number,
 // directly or through others' synchronization, from AllocateBlock. Reset
 // excludes everything else.

@@ -72,17 +72,17 @@ ZeroedMemory& ZeroedMemory::operator=(ZeroedMemory&& other) noexcept {
   return *this;
 }
 
-size_t ZeroedMemory::resident_bytes() const {
-  if (size_ < kKernelBytes) return size_;
+size_t ZeroedMemory::Extent::resident_bytes() const {
+  if (size < kKernelBytes) return size;
   constexpr size_t kPagesAtATime = 4096;
   constexpr size_t kBytesAtATime = kPagesAtATime * kSmallPageBytes;
   unsigned char states[kPagesAtATime];
   size_t pages = 0;
-  for (size_t begin = 0; begin < size_; begin += kBytesAtATime) {
-    const size_t bytes = std::min(kBytesAtATime, size_ - begin);
-    if (mincore(static_cast<char*>(data_) + begin, bytes, states) != 0) {
-      return size_;
-    }
+  // The kernel does not write to it; the call's type is older than const.
+  char* const pages_begin = static_cast<char*>(const_cast<void*>(data));
+  for (size_t begin = 0; begin < size; begin += kBytesAtATime) {
+    const size_t bytes = std::min(kBytesAtATime, size - begin);
+    if (mincore(pages_begin + begin, bytes, states) != 0) return size;
     for (size_t i = 0; i < bytes / kSmallPageBytes; ++i) pages += states[i] & 1;
   }
   return pages * kSmallPageBytes;

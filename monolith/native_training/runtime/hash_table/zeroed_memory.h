@@ -48,10 +48,19 @@ class ZeroedMemory {
   void* data() const { return data_; }
   size_t size() const { return size_; }  // bytes
 
-  // How many bytes of it are in the process's memory, as the kernel says: in
-  // pages of whichever size it has given. Takes time in proportion to the size,
-  // about a millisecond a gigabyte.
-  size_t resident_bytes() const;
+  // A block that may be looked at while its owner does something else.
+  struct Extent {
+    const void* data;
+    size_t size;
+
+    // How many bytes of it are in the process's memory, as the kernel says: in
+    // pages of whichever size it has given. Takes time in proportion to the
+    // size, about a millisecond a gigabyte. The block must not be freed
+    // meanwhile.
+    size_t resident_bytes() const;
+  };
+
+  Extent extent() const { return {data_, size_}; }
 
  private:
   ZeroedMemory(void* data, size_t size) : data_(data), size_(size) {}

@@ -41,12 +41,12 @@ class LookupOp : public TableSetKernel {
     auto flat = output->flat<float>();
     const absl::Span<float> values = absl::MakeSpan(flat.data(), flat.size());
     WorkerExecutor executor(context);
-    for (const TableRequest::Part& part : request.parts) {
-      TF_RETURN_IF_ERROR(part.table->Lookup(
-          part.ids, missing_, values.subspan(part.value_begin, part.value_size),
-          executor));
-    }
-    return absl::OkStatus();
+    return ForEachPart(
+        request, executor, [&](size_t, const TableRequest::Part& part) {
+          return part.table->Lookup(
+              part.ids, missing_,
+              values.subspan(part.value_begin, part.value_size), executor);
+        });
   }
 
  private:

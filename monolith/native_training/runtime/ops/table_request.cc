@@ -1,7 +1,11 @@
 #include "monolith/native_training/runtime/ops/table_request.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <utility>
 
+#include "absl/container/inlined_vector.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/batch/request_format.h"
@@ -10,6 +14,12 @@
 #include "tensorflow/core/framework/tensor.h"
 
 namespace monolith {
+namespace {
+
+// Below this a request is done sooner than other threads would wake up.
+constexpr int64_t kParallelIds = 2048;
+
+}  // namespace
 
 absl::StatusOr<TableRequest> ParseTableRequest(
     const TableSet& tables, const tensorflow::Tensor& request) {
@@ -36,6 +46,26 @@ absl::StatusOr<TableRequest> ParseTableRequest(
     value_begin += floats;
   }
   return result;
+}
+
+absl::Status ForEachPart(
+    const TableRequest& request, Executor& executor,
+    absl::FunctionRef<absl::Status(size_t, const TableRequest::Part&)> body) {
+  const size_t n = request.parts.size();
+  absl::InlinedVector<absl::Status, 8> done(n);
+  const auto run = [&](int64_t t) { done[t] = body(t, request.parts[t]); };
+  int64_t num_ids = 0;
+  for (const TableRequest::Part& part : request.parts) {
+    num_ids += static_cast<int64_t>(part.ids.size());
+  }
+  if (num_ids < kParallelIds) {
+    for (size_t t = 0; t < n; ++t) run(static_cast<int64_t>(t));
+  } else {
+    executor.ParallelFor(static_cast<int64_t>(n), run);
+  }
+  absl::Status first;
+  for (absl::Status& status : done) first.Update(std::move(status));
+  return first;
 }
 
 }  // namespace monolith

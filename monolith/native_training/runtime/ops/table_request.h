@@ -5,8 +5,11 @@
 #include <cstdint>
 
 #include "absl/container/inlined_vector.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "monolith/native_training/runtime/concurrency/executor.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/ops/table_set.h"
 #include "tensorflow/core/framework/tensor.h"
@@ -31,6 +34,13 @@ struct TableRequest {
 // The result points into both and lives as long.
 absl::StatusOr<TableRequest> ParseTableRequest(
     const TableSet& tables, const tensorflow::Tensor& request);
+
+// Calls body(table, part) for every table's share, those of a big request
+// beside each other. The error of the first table that has one; the others are
+// worked on even so.
+absl::Status ForEachPart(
+    const TableRequest& request, Executor& executor,
+    absl::FunctionRef<absl::Status(size_t, const TableRequest::Part&)> body);
 
 }  // namespace monolith
 

@@ -56,18 +56,18 @@ class UpdateOp : public TableSetKernel {
       options[t].occurrences = occurrences[t];
     }
     WorkerExecutor executor(context);
-    for (size_t t = 0; t < options.size(); ++t) {
-      const TableRequest::Part& part = request.parts[t];
-      TF_RETURN_IF_ERROR(part.table->ValidateGradients(
-          part.ids, gradients_of(part), options[t], executor));
-      options[t].validated = true;
-    }
-    for (size_t t = 0; t < options.size(); ++t) {
-      const TableRequest::Part& part = request.parts[t];
-      TF_RETURN_IF_ERROR(part.table->ApplyGradients(
-          part.ids, gradients_of(part), options[t], executor));
-    }
-    return absl::OkStatus();
+    // All must be good before the first is changed.
+    TF_RETURN_IF_ERROR(ForEachPart(
+        request, executor, [&](size_t t, const TableRequest::Part& part) {
+          return part.table->ValidateGradients(part.ids, gradients_of(part),
+                                               options[t], executor);
+        }));
+    return ForEachPart(
+        request, executor, [&](size_t t, const TableRequest::Part& part) {
+          options[t].validated = true;
+          return part.table->ApplyGradients(part.ids, gradients_of(part),
+                                            options[t], executor);
+        });
   }
 
  private:

@@ -65,9 +65,11 @@ void FtrlOptimizer::Update(absl::Span<const float> gradient,
     const float moved = ToFinite((root - old_root) / rate) * w[i];
     z[i] = ToFinite(z[i] + ToFinite(g[i] - moved));
     const float shrunk = std::max(-l1, std::min(l1, z[i])) - z[i];
-    // 0 / 0 is not used.
-    const float wanted = shrunk / (root / rate + fixed);
-    w[i] = shrunk == 0 ? 0 : ToFinite(wanted);
+    const float curvature = root / rate + fixed;
+    // It is 0 as long as squares of gradients are too small for a float, and
+    // then there is no telling how far to go. What 0 / 0 is is not used.
+    const float wanted = curvature > 0 ? ToFinite(shrunk / curvature) : w[i];
+    w[i] = shrunk == 0 ? 0 : wanted;
   });
 }
 

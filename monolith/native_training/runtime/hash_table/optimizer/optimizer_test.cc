@@ -340,6 +340,16 @@ TEST(AdamOptimizerTest, ARowCountsItsOwnSteps) {
   }
 }
 
+TEST(FtrlOptimizerTest, StaysWhereSquaresOfGradientsVanish) {
+  for (const float tiny : {1e-25f, -1e-30f}) {
+    Row row({"ftrl", {{"initial_accumulator_value", 0}}}, {0.5f});
+    row.Update({tiny}, 0);
+    EXPECT_EQ(row.embedding()[0], 0.5f);
+    row.Update({1}, 1);
+    EXPECT_LT(std::abs(row.embedding()[0]), 1);
+  }
+}
+
 TEST(FtrlOptimizerTest, WeightsWithoutSignalBecomeExactlyZero) {
   Row row({"ftrl", {{"l1_regularization", 5}, {"learning_rate", 0.1}}},
           std::vector<float>(20, 0.5f));

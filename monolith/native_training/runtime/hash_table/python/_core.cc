@@ -159,8 +159,10 @@ PYBIND11_MODULE(_core, module) {
       .def("export_stripe", &Table::ExportStripe)
       .def("import_rows", &Table::ImportRows)
       .def("size", [](const Table& t) { return t.table().size(); })
-      .def("memory_bytes",
-           [](const Table& t) { return t.table().memory_bytes(); })
+      .def(
+          "memory_bytes",
+          [](const Table& t) { return t.table().memory_bytes(); },
+          py::call_guard<py::gil_scoped_release>())
       .def_property_readonly("dim",
                              [](const Table& t) { return t.table().dim(); })
       .def_property_readonly(

@@ -29,6 +29,7 @@ import numpy as np
 
 from monolith.native_training import entry
 from monolith.native_training.embedding import plan
+from monolith.native_training.number_checks import is_whole
 from monolith.native_training.runtime.hash_table.python import core_loader
 
 _SEGMENT = "embedding"  # As in hash_table_ops.
@@ -50,6 +51,9 @@ class Rows(NamedTuple):
   update_times: np.ndarray
 
 
+_MAX_THREADS = 1024  # A mistake beyond that.
+
+
 class EmbeddingTable:
   """A table of one row of `dim` floats for every int64 id.
 
@@ -65,7 +69,7 @@ class EmbeddingTable:
   Args:
     config: one table as the core describes it (`runtime/hash_table/table_config.h`):
       `{"name": ..., "segments": [{"name": ..., "dim": ...}]}`, or that as JSON text.
-    num_threads: how many threads share the work of one call, at least 1.
+    num_threads: how many threads share the work of one call, 1 to 1024.
 
   Raises:
     ValueError: the config is not valid, or `num_threads` is not.
@@ -77,8 +81,11 @@ class EmbeddingTable:
       config = json.dumps(config)
     if not isinstance(config, str):
       raise TypeError(f"config: got {config!r}, wanted a mapping or JSON text")
-    if not isinstance(num_threads, int) or num_threads < 1:
-      raise ValueError(f"num_threads: got {num_threads!r}, wanted at least 1")
+    if not is_whole(num_threads) or not 1 <= num_threads <= _MAX_THREADS:
+      raise ValueError(
+        f"num_threads: got {num_threads!r}, wanted a whole number from 1 to "
+        f"{_MAX_THREADS}"
+      )
     self._core = core_loader.core().Table(config, num_threads)
 
   @classmethod

@@ -159,8 +159,9 @@ class EmbeddingTableArgumentsTest(unittest.TestCase):
     ):
       with self.subTest(config=config), self.assertRaisesRegex(error, pattern):
         EmbeddingTable(config)
-    with self.assertRaisesRegex(ValueError, "num_threads: got 0"):
-      EmbeddingTable(self._table.config, num_threads=0)
+    for num_threads in (0, 10**6, True, 1.5):
+      with self.assertRaisesRegex(ValueError, f"num_threads: got {num_threads}"):
+        EmbeddingTable(self._table.config, num_threads=num_threads)
 
 
 if __name__ == "__main__":
