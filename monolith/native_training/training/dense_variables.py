@@ -19,6 +19,9 @@ class DenseVariables:
     )
     self._variables = tf.compat.v1.global_variables()
     self._step = tf.compat.v1.train.get_global_step()
+    # Where there is none, as in another thread, TensorFlow's saver takes its variables
+    # for eager ones.
+    self._graph = tf.compat.v1.get_default_graph()
 
   def save(self, session: tf.compat.v1.Session, path: str) -> None:
     """Writes the files.
@@ -27,7 +30,8 @@ class DenseVariables:
       tf.errors.OpError: they cannot be written.
     """
     try:
-      self._saver.save(session, path, write_meta_graph=False, write_state=False)
+      with self._graph.as_default():
+        self._saver.save(session, path, write_meta_graph=False, write_state=False)
     except tf.errors.OpError as error:
       message = f"cannot save {_files(path)}: {core_errors.sentence_of(error)}"
       raise type(error)(error.node_def, None, message) from None
@@ -40,7 +44,8 @@ class DenseVariables:
     """
     self._check_fit(path)
     try:
-      self._saver.restore(session, path)
+      with self._graph.as_default():
+        self._saver.restore(session, path)
     except _SERVER_IS_AWAY:
       raise
     except tf.errors.OpError as error:

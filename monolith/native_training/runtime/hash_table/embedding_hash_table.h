@@ -224,6 +224,11 @@ class EmbeddingHashTable {
   // Not for two saves of a stripe at a time, other than of kCopy.
   absl::Status SaveStripe(int stripe, SaveMode mode, StripeWriter& writer);
 
+  // Makes room for so many rows in all, as far as there is memory: before
+  // ImportRows of rows that ExportStripe and SaveStripe gave, in parts, which
+  // otherwise takes ever longer.
+  void Reserve(int64_t rows);
+
   // Inserts or overwrites whole rows, as ExportStripe gave them, if
   // ValidateRows accepts them. Of a repeated id the last row wins.
   absl::Status ImportRows(absl::Span<const int64_t> ids,       // (n)

@@ -1,6 +1,7 @@
 // Writing what is given: Assign, AssignAdd, ImportRows and ImportTrials.
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <shared_mutex>
 
@@ -21,16 +22,24 @@ namespace {
 // Finds or inserts the rows of a batch and calls
 // write(position in the batch, its slot) for each; positions of one id come in
 // ascending order, those of different stripes at once.
+//
+// With `are_sorted` they may be in the order of their hashes.
 template <typename Write>
-absl::Status WriteBatch(absl::Span<const int64_t> ids, RowArena& arena,
-                        Stripe* stripes, StripeGate& gate, Executor& executor,
-                        Write write) {
+absl::Status WriteBatch(absl::Span<const int64_t> ids, bool are_sorted,
+                        RowArena& arena, Stripe* stripes, StripeGate& gate,
+                        Executor& executor, Write write) {
   const StripePartition partition(ids, executor);
   return ForEachStripeGroup(ids.size(), executor, [&](int first, int last) {
     const absl::Span<const uint32_t> positions =
         partition.Positions(first, last);
     if (positions.empty()) return absl::OkStatus();
     const StripeHold hold(stripes, gate, first, last);
+    for (int stripe = first; are_sorted && stripe < last; ++stripe) {
+      const size_t more = partition.Positions(stripe, stripe + 1).size();
+      absl::Status status = stripes[stripe].Reserve(
+          static_cast<uint64_t>(stripes[stripe].size()) + more);
+      if (!status.ok()) return status;
+    }
     return WriteRows(
         positions.size(), arena, stripes,
         [&](size_t i) { return ids[positions[i]]; },
@@ -54,6 +63,17 @@ size_t FindOutside(const float* state, absl::Span<const StateRange> ranges) {
 
 }  // namespace
 
+void EmbeddingHashTable::Reserve(int64_t rows) {
+  // A stripe has somewhat more than its share: four standard deviations.
+  const double share = static_cast<double>(rows) / kNumStripes;
+  const auto wanted = static_cast<uint64_t>(share + 4 * std::sqrt(share));
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  for (int i = 0; i < kNumStripes; ++i) {
+    const StripeHold hold(stripes_.get(), *gate_, i, i + 1);
+    if (!stripes_[i].Reserve(wanted).ok()) return;
+  }
+}
+
 absl::Status EmbeddingHashTable::ValidateValues(absl::Span<const int64_t> ids,
                                                 absl::Span<const float> values,
                                                 Executor& executor) const {
@@ -76,8 +96,8 @@ absl::Status EmbeddingHashTable::Assign(absl::Span<const int64_t> ids,
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-  return WriteBatch(ids, *arena_, stripes_.get(), *gate_, executor,
-                    [&](size_t position, Stripe::Slot slot) {
+  return WriteBatch(ids, /*are_sorted=*/false, *arena_, stripes_.get(), *gate_,
+                    executor, [&](size_t position, Stripe::Slot slot) {
                       float* const row = arena_->Row(slot.row);
                       std::memcpy(row, values.data() + position * dim,
                                   dim * sizeof(float));
@@ -94,8 +114,8 @@ absl::Status EmbeddingHashTable::AssignAdd(absl::Span<const int64_t> ids,
   if (!status.ok()) return status;
   const size_t dim = static_cast<size_t>(dim_);
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-  return WriteBatch(ids, *arena_, stripes_.get(), *gate_, executor,
-                    [&](size_t position, Stripe::Slot slot) {
+  return WriteBatch(ids, /*are_sorted=*/false, *arena_, stripes_.get(), *gate_,
+                    executor, [&](size_t position, Stripe::Slot slot) {
                       float* const row = arena_->Row(slot.row);
                       if (slot.inserted) {
                         schema_->InitEmbedding(ids[position], row);
@@ -148,8 +168,8 @@ absl::Status EmbeddingHashTable::ImportRows(
   const size_t dim = static_cast<size_t>(dim_);
   const size_t state_dim = static_cast<size_t>(state_dim_);
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-  return WriteBatch(ids, *arena_, stripes_.get(), *gate_, executor,
-                    [&](size_t position, Stripe::Slot slot) {
+  return WriteBatch(ids, /*are_sorted=*/true, *arena_, stripes_.get(), *gate_,
+                    executor, [&](size_t position, Stripe::Slot slot) {
                       float* const row = arena_->Row(slot.row);
                       std::copy_n(embeddings.data() + position * dim, dim, row);
                       std::copy_n(states.data() + position * state_dim,

@@ -47,17 +47,17 @@ void IdIndex::ForEach(absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
 
 // The entries are in the buckets that are their homes, and on from there for as
 // long as a bucket was passed by somebody.
-template <typename Visit>
+template <typename SlotsOf, typename Visit>
 uint64_t IdIndex::ForEachSlotFrom(uint64_t place, uint64_t max_buckets,
-                                  Visit visit) const {
+                                  SlotsOf slots_of, Visit visit) const {
   const uint64_t n = num_buckets();
   if (n == 0) return kPastPlaces;
   const uint64_t first = (place * n) >> 32;
   const uint64_t past = std::min(n, first + max_buckets);  // of homes
   const uint64_t end = past == n ? kPastPlaces : ((past << 32) + n - 1) / n;
   const auto visit_bucket = [&](Bucket* bucket) {
-    for (int slot = 0; slot < kSlots; ++slot) {
-      if ((bucket->meta >> slot & 1) == 0) continue;
+    for (uint32_t left = slots_of(*bucket); left != 0; left &= left - 1) {
+      const int slot = __builtin_ctz(left);
       const uint64_t its_place = Place(HashId(bucket->ids[slot]));
       if (its_place >= place && its_place < end) visit(bucket, slot);
     }
@@ -75,20 +75,25 @@ uint64_t IdIndex::ForEachSlotFrom(uint64_t place, uint64_t max_buckets,
 uint64_t IdIndex::ForEachFrom(
     uint64_t place, uint64_t max_buckets,
     absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
-  return ForEachSlotFrom(place, max_buckets, [&](Bucket* bucket, int slot) {
-    visit(bucket->ids[slot], bucket->rows[slot]);
-  });
+  return ForEachSlotFrom(
+      place, max_buckets, [](const Bucket& bucket) { return bucket.slots(); },
+      [&](Bucket* bucket, int slot) {
+        visit(bucket->ids[slot], bucket->rows[slot]);
+      });
 }
 
 uint64_t IdIndex::TakeChangesFrom(
     uint64_t place, uint64_t max_buckets, bool only_changed,
     absl::FunctionRef<void(int64_t, uint32_t)> visit) {
-  return ForEachSlotFrom(place, max_buckets, [&](Bucket* bucket, int slot) {
-    const uint32_t mark = 1u << (kChangedShift + slot);
-    if (only_changed && (bucket->meta & mark) == 0) return;
-    bucket->meta &= ~mark;
-    visit(bucket->ids[slot], bucket->rows[slot]);
-  });
+  return ForEachSlotFrom(
+      place, max_buckets,
+      [only_changed](const Bucket& bucket) {
+        return only_changed ? bucket.changed_slots() : bucket.slots();
+      },
+      [&](Bucket* bucket, int slot) {
+        bucket->meta &= ~(1u << (kChangedShift + slot));
+        visit(bucket->ids[slot], bucket->rows[slot]);
+      });
 }
 
 void IdIndex::Clear() {

@@ -96,6 +96,18 @@ class IdIndex {
     return entry.bucket->rows[__builtin_ctz(entry.match)];
   }
 
+  // Makes room for `entries` in all; ResourceExhausted leaves room for some of
+  // them. Needed before many ids are inserted in the order of their hashes, in
+  // which a walk gives them: while an index is small, such ids crowd into a few
+  // of its buckets.
+  absl::Status Reserve(uint64_t entries) {
+    while (capacity_ < entries) {
+      absl::Status status = Grow();
+      if (!status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
   // Makes room for one more entry; ResourceExhausted leaves all as it was.
   absl::Status ReserveOne() {
     if (size_ < capacity_) return absl::OkStatus();
@@ -151,6 +163,8 @@ class IdIndex {
       return match & meta;
     }
     uint32_t free_slots() const { return ~meta & kOccupied; }
+    uint32_t slots() const { return meta & kOccupied; }
+    uint32_t changed_slots() const { return meta >> kChangedShift & kOccupied; }
     uint32_t overflow() const { return meta >> kOverflowShift; }
     void AddOverflow() {
       if (overflow() < kMostOverflow) meta += kOneOverflow;
@@ -199,10 +213,11 @@ class IdIndex {
     return static_cast<Bucket*>(memory_->Bucket(stripe_, bucket));
   }
 
-  // Calls visit(bucket, slot) for the entries of ForEachFrom.
-  template <typename Visit>
+  // Calls visit(bucket, slot) for the entries of ForEachFrom, of each bucket
+  // for the slots in slots_of(bucket).
+  template <typename SlotsOf, typename Visit>
   uint64_t ForEachSlotFrom(uint64_t place, uint64_t max_buckets,
-                           Visit visit) const;
+                           SlotsOf slots_of, Visit visit) const;
   absl::Status Grow();
   uint64_t NextNumBuckets() const;
   // An entry that is put somewhere.

@@ -48,6 +48,9 @@ class alignas(64) Stripe {
     return index_.Find(id, hash);
   }
 
+  // See IdIndex::Reserve.
+  absl::Status Reserve(uint64_t rows) { return index_.Reserve(rows); }
+
   // Find, and marks the row as changed.
   uint32_t FindToChange(int64_t id, uint64_t hash) {
     return index_.FindToChange(id, hash);

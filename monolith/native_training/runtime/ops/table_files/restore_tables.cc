@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -291,6 +292,33 @@ class Restorer {
     return num_rows.load();
   }
 
+  // Makes room in tables for the rows that are to come.
+  void Reserve() const {
+    std::map<EmbeddingHashTable*, int64_t> rows;
+    for (const SavedFile* file : FilesOfShard(saves_.front())) {
+      absl::StatusOr<Destinations> destinations =
+          FindDestinations(tables_, *file, options_.only_matching);
+      uint64_t size = 0;
+      if (!destinations.ok() || !env_->GetFileSize(file->name, &size).ok()) {
+        return;
+      }
+      for (size_t f = 0; f < destinations->size(); ++f) {
+        if (!(*destinations)[f].has_value()) continue;
+        const TableFileHeader::Table& table = file->header.tables[f];
+        const auto row_bytes = static_cast<int64_t>(
+            sizeof(int64_t) +
+            sizeof(float) * (table.dim() + table.state_dim()));
+        // A file cannot have more than fit into it, whatever it says.
+        const int64_t there = std::min(table.expected_rows,
+                                       static_cast<int64_t>(size) / row_bytes);
+        const bool is_ours = file->header.shard.count == shard_.count;
+        rows[(*destinations)[f]->table] +=
+            is_ours ? there : there / shard_.count;
+      }
+    }
+    for (const auto& [table, count] : rows) table->Reserve(count);
+  }
+
   // Adds the rows to empty tables; how many were read.
   absl::StatusOr<int64_t> Restore() {
     for (const SavedFiles& save : saves_) {
@@ -403,6 +431,7 @@ absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
     for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
   };
   clear();
+  restorer.Reserve();
   absl::StatusOr<int64_t> restored = restorer.Restore();
   if (!restored.ok()) clear();
   return restored;

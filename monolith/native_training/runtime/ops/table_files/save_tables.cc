@@ -165,6 +165,12 @@ absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
                                            TableFileHeader header, int index,
                                            tensorflow::Env* env) {
   header.save.file_index = index;
+  for (size_t t = 0; t < header.tables.size(); ++t) {
+    header.tables[t].expected_rows =
+        ModeOf(request) == SaveMode::kChanges
+            ? 0
+            : tables.table(static_cast<int>(t)).size() / request.num_files;
+  }
   const std::string name = NameOfFile(request, index);
   const std::string temporary = absl::StrCat(
       name, ".tmp-", absl::Hex(tensorflow::random::New64(), absl::kZeroPad16));

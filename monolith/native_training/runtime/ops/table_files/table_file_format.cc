@@ -165,6 +165,11 @@ absl::StatusOr<TableFileHeader::Table> DecodeTable(const Json& json) {
   }
   TableFileHeader::Table table;
   table.config = *std::move(config);
+  const Json expected_rows = json.value("expected_rows", Json(0));
+  if (!IsListOfCounts(Json::array({expected_rows}))) {
+    return absl::DataLossError("a table of the header has no count of rows");
+  }
+  table.expected_rows = expected_rows.get<int64_t>();
   int64_t state_dim = 0;
   for (const Json& element : json["state_dims"]) {
     const int64_t floats = element.get<int64_t>();
@@ -216,7 +221,8 @@ std::string EncodeHeader(const TableFileHeader& header) {
                {"tables", Json::array()}};
   for (const TableFileHeader::Table& table : header.tables) {
     json["tables"].push_back({{"config", Json::parse(ToJson(table.config))},
-                              {"state_dims", table.state_dims}});
+                              {"state_dims", table.state_dims},
+                              {"expected_rows", table.expected_rows}});
   }
   return absl::StrCat(kHeaderTag, json.dump());
 }

@@ -74,11 +74,15 @@ struct TableSave {
 
 // JSON: {"version": 3, "written_by": "...", "shard": [0, 1],
 //        "save": "5f...", "base": "", "file": [0, 2],
-//        "tables": [{"config": {...}, "state_dims": [32]}]}
+//        "tables": [{"config": {...}, "state_dims": [32],
+//                    "expected_rows": 1000}]}
 // "config" is as in table_config.h; "shard" and "file" are index and count.
 struct TableFileHeader {
   struct Table {
     TableConfig config;
+    // About how many rows the file has, for a reader to make room; 0 if that is
+    // not known.
+    int64_t expected_rows = 0;
     // Optimizer-state floats of each segment. Written down, so that a reader
     // need not know the optimizer.
     std::vector<int> state_dims;
