@@ -207,8 +207,8 @@ class EmbeddingHashTable {
   class StripeWriter {
    public:
     virtual ~StripeWriter() = default;
-    // Ids that had a row in the save before, and have been erased. Some may
-    // have a row again.
+    // Ids that may have a row in the save before, and have been erased. Some
+    // may have got a row again since the save began.
     virtual absl::Status WriteErased(absl::Span<const int64_t> ids) = 0;
     virtual absl::Status WriteTrials(const TrialBatch& trials) = 0;
     virtual absl::Status WriteRows(const RowBatch& rows) = 0;

@@ -46,6 +46,11 @@ std::vector<int64_t> Stripe::TakeErased() {
   keeps_erased_ = true;
   std::vector<int64_t> erased = std::exchange(erased_, {});
   PublishErased();
+  const auto has_row = [this](int64_t id) {
+    return index_.Find(id, HashId(id)) != RowArena::kNoRow;
+  };
+  erased.erase(std::remove_if(erased.begin(), erased.end(), has_row),
+               erased.end());
   return erased;
 }
 

@@ -88,8 +88,9 @@ class alignas(64) Stripe {
     return index_.TakeChangesFrom(place, max_buckets, only_changed, visit);
   }
 
-  // The ids that were erased since this was last called, some perhaps inserted
-  // again or erased twice; none at the first call, which begins to keep them.
+  // The ids that were erased since this was last called and have no row now,
+  // some perhaps twice; none at the first call, which begins to keep them. One
+  // that has a row again may have been saved with it meanwhile.
   std::vector<int64_t> TakeErased();
 
   // Memory that these take. May be called at any time.

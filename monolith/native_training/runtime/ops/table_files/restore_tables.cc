@@ -294,6 +294,7 @@ class Restorer {
 
   // Makes room in tables for the rows that are to come.
   void Reserve() const {
+    if (saves_.empty()) return;
     std::map<EmbeddingHashTable*, int64_t> rows;
     for (const SavedFile* file : FilesOfShard(saves_.front())) {
       absl::StatusOr<Destinations> destinations =
