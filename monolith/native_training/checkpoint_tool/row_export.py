@@ -92,7 +92,12 @@ def _columns(table: Table, rows: Rows, with_state: bool) -> Columns:
 def _replaced(output: str) -> Iterator[str]:
   """A file that takes the place of `output` unless something goes wrong."""
   folder, name = os.path.split(os.path.abspath(output))
-  handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+  if os.path.isdir(output):
+    raise IsADirectoryError(f"cannot write {output}: it is a folder")
+  try:
+    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
+  except OSError as error:
+    raise OSError(f"cannot write {output}: {error.strerror}") from None
   os.close(handle)
   try:
     yield temporary

@@ -148,7 +148,10 @@ class TableFile:
     for offset, record in self._records():
       self.header = _header(path, offset, record)
       return
-    raise DamagedFile(path, "it is empty", 0)
+    # TensorFlow's reader takes less than a record's length for the end.
+    raise DamagedFile(
+      path, "it ends within a record" if self.size else "it is empty", 0
+    )
 
   def blocks(
     self, progress: Callable[[int], object] = lambda size: None
@@ -181,9 +184,11 @@ class TableFile:
         count.trials += block.count
       yield block
     else:
-      raise DamagedFile(
-        self.path, "it ends without a footer, so it was never finished", end
+      is_cut = end < self.size
+      reason = (
+        "within a record" if is_cut else "without a footer, so was never finished"
       )
+      raise DamagedFile(self.path, f"it ends {reason}", end)
     if end < self.size:
       raise DamagedFile(self.path, "something follows its footer", end)
 

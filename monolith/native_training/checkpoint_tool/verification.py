@@ -102,6 +102,7 @@ class Verifier:
       check_save(result.path, content, headers)
     except DamagedFile as damage:
       result.problems.append(damage)
+      return
     got, wanted = (result.rows, result.erased), (content.rows, content.erased)
     if got != wanted:
       reason = "it says {} rows and {} erased ids, its files have {} and {}"
