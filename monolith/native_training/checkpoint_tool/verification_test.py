@@ -7,6 +7,7 @@ import numpy as np
 from absl.testing import absltest, parameterized
 
 from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
+from monolith.native_training.checkpoint_tool.verification import Verifier
 from monolith.native_training.training import checkpoint
 from monolith.native_training.training.small_tables import SmallTables
 
@@ -41,6 +42,20 @@ class VerifyTest(ToolTestCase):
     self.assertEqual((code, err), (1, ""))
     self.assertIn(f"{file}: a checksum is wrong (in the record at byte {second})", out)
     self.assertIn(f"{self.path(100)}: ok", out)
+
+  def test_a_flipped_bit_anywhere_is_found(self):
+    random = np.random.default_rng(2)
+    for path in checkpoint.chain(self.path(300)):
+      files = checkpoint.dense_files(path)
+      files += [f for f in checkpoint.table_files(path) if f.startswith(path)]
+      files.append(path + ".tables/manifest.json")
+      for file in files:
+        for at in random.integers(0, os.path.getsize(file), 10):
+          self.flip(file, at)
+          (problem, *_) = Verifier().verify(path).problems
+          self.assertEqual(problem.path, file)
+          self.flip(file, at)
+      self.assertEmpty(Verifier().verify(path).problems)
 
   def _problems(self, step: int) -> list[tuple[str, str]]:
     (result,) = self.json("verify", self.path(step), code=1)
