@@ -1,0 +1,46 @@
+"""What all commands of the checkpoint tool have in common."""
+
+import os
+from unittest import mock
+
+from absl.testing import absltest, parameterized
+
+from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
+
+
+class CommandLineTest(ToolTestCase):
+  def test_where_there_is_no_checkpoint(self):
+    empty = self.create_tempdir().full_path
+    os.makedirs(os.path.join(empty, "model.ckpt-5.tables"))
+    for command in ("inspect", "verify"):
+      self.assert_fails("no complete checkpoint in it", command, empty)
+      self.assert_fails("no such folder or checkpoint", command, empty + "/nowhere")
+      self.assert_fails("no such folder or checkpoint", command, self.path(400))
+      self.assert_fails("no such folder", command, self.file(100))
+      self.assert_fails("has no manifest", command, empty + "/model.ckpt-5")
+
+  def test_relative_paths_count_from_where_the_command_was_typed(self):
+    typed_in, name = os.path.split(self.dir)
+    with mock.patch.dict(os.environ, {"BUILD_WORKING_DIRECTORY": typed_in}):
+      self.assertEqual(self.json("inspect", name)["path"], self.path(300))
+
+  @parameterized.parameters(
+    ((),),
+    (("look", "here"),),
+    (("inspect",),),
+    (("inspect", "x", "--largest=-1"),),
+    (("export", "x", "--table=t", "--output=y"),),
+    (("export", "x", "--table=t", "--output=y", "--format=csv"),),
+  )
+  def test_wrong_usage(self, arguments):
+    self.assert_fails("usage: ", *arguments, code=2)
+
+  def test_help(self):
+    for command in ((), ("inspect",), ("verify",), ("export",)):
+      code, out, _ = self.run_tool(*command, "--help")
+      self.assertEqual(code, 0)
+      self.assertIn("usage: ", out)
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,128 @@
+"""Reads every byte of checkpoints and lists what is wrong."""
+
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any
+
+from monolith.native_training.checkpoint_tool.saved_checkpoint import (
+  check_save,
+  files_of,
+)
+from monolith.native_training.checkpoint_tool.table_file import (
+  DamagedFile,
+  Erased,
+  Header,
+  Rows,
+  TableFile,
+)
+from monolith.native_training.training import checkpoint, manifest
+
+
+@dataclasses.dataclass
+class Result:
+  """What was found of one checkpoint.
+
+  Attributes:
+    path: without suffix.
+    problems: what is wrong; none is a sound checkpoint.
+    files, bytes: how many were read.
+    rows, erased: how many its own files have.
+  """
+
+  path: str
+  problems: list[DamagedFile] = dataclasses.field(default_factory=list)
+  files: int = 0
+  bytes: int = 0
+  rows: int = 0
+  erased: int = 0
+
+  def as_json(self) -> dict[str, Any]:
+    problems = [
+      {"file": p.path, "byte": p.byte, "reason": p.reason} for p in self.problems
+    ]
+    fields = ("path", "files", "bytes", "rows", "erased")
+    values = {name: getattr(self, name) for name in fields}
+    return {**values, "ok": not self.problems, "problems": problems}
+
+
+class Verifier:
+  """Verifies checkpoints, each once however many are made from it.
+
+  Args:
+    progress: is told how many bytes of files of rows have been read.
+  """
+
+  def __init__(self, progress: Callable[[int], object] = lambda size: None):
+    self._progress = progress
+    self._results: dict[str, Result] = {}
+
+  def verify(self, path: str) -> Result:
+    """Reads a checkpoint and those that it is made from."""
+    if path not in self._results:
+      result = self._results[path] = Result(path)
+      try:
+        content = checkpoint.read_manifest(path)
+      except ValueError as error:
+        result.problems.append(_of_manifest(path, str(error)))
+      else:
+        self._read_dense_files(result, content)
+        self._read_table_files(result, content)
+        self._check_base(result, content)
+    return self._results[path]
+
+  def _read_dense_files(self, result: Result, content: manifest.Manifest) -> None:
+    for suffix, digest in content.dense_files.items():
+      file = result.path + suffix
+      result.files += 1
+      try:
+        manifest.check_digest(file, digest)
+      except ValueError as error:
+        reason = str(error).removeprefix(file).lstrip(": ")
+        result.problems.append(DamagedFile(file, reason))
+
+  def _read_table_files(self, result: Result, content: manifest.Manifest) -> None:
+    headers: list[Header] = []
+    for name in files_of(result.path, content):
+      try:
+        file = TableFile(name)
+        headers.append(file.header)
+        result.files += 1
+        result.bytes += file.size
+        for block in file.blocks(self._progress):
+          if isinstance(block, Rows):
+            result.rows += len(block.ids)
+          elif isinstance(block, Erased):
+            result.erased += len(block.ids)
+      except DamagedFile as damage:
+        result.problems.append(damage)
+    if result.problems:
+      return  # Counts and parts are bound to be wrong.
+    try:
+      check_save(result.path, content, headers)
+    except DamagedFile as damage:
+      result.problems.append(damage)
+      return
+    got, wanted = (result.rows, result.erased), (content.rows, content.erased)
+    if got != wanted:
+      reason = "it says {} rows and {} erased ids, its files have {} and {}"
+      result.problems.append(_of_manifest(result.path, reason.format(*wanted, *got)))
+
+  def _check_base(self, result: Result, content: manifest.Manifest) -> None:
+    if not content.base:
+      return
+    try:
+      # Of the whole chain, which may also lead back to itself.
+      checkpoint.chain(result.path)
+    except ValueError as error:
+      result.problems.append(_of_manifest(result.path, str(error)))
+      return
+    base = self.verify(os.path.join(os.path.dirname(result.path), content.base))
+    if base.problems:
+      reason = f"it is made from {base.path}, which is damaged"
+      result.problems.append(_of_manifest(result.path, reason))
+
+
+def _of_manifest(path: str, reason: str) -> DamagedFile:
+  file = os.path.join(checkpoint.tables_dir(path), manifest.NAME)
+  return DamagedFile(file, reason.removeprefix(f"{file}: "))

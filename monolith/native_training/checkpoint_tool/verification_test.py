@@ -1,0 +1,146 @@
+"""`checkpoint verify`, and what other commands make of the same damage."""
+
+import os
+import shutil
+
+import numpy as np
+from absl.testing import absltest, parameterized
+
+from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
+from monolith.native_training.checkpoint_tool.verification import Verifier
+from monolith.native_training.training import checkpoint
+from monolith.native_training.training.small_tables import SmallTables
+
+
+class VerifyTest(ToolTestCase):
+  def test_sound_checkpoints(self):
+    results = self.json("verify", self.dir)
+    self.assertEqual([r["path"] for r in results], [*map(self.path, (100, 200, 300))])
+    self.assertEqual([r["rows"] for r in results], [552, 11, 9])
+    self.assertTrue(all(r["ok"] and not r["problems"] for r in results))
+    code, out, _ = self.run_tool("verify", self.path(300))
+    self.assertEqual(code, 0)
+    self.assertIn(f"{self.path(300)}: ok (9 rows and 2 erased ids", out)
+
+  def test_a_damaged_file_is_named_with_byte_and_reason(self):
+    file = self.file(200, server=1, number=1)
+    with open(file, "rb") as f:
+      (header,) = np.frombuffer(f.read(8), "<u8")
+    second = int(header) + 16
+    self.flip(file, second + 20)
+    sound, damaged, after = self.json("verify", self.dir, code=1)
+    self.assertTrue(sound["ok"])
+    self.assertFalse(damaged["ok"])
+    self.assertEqual(
+      damaged["problems"],
+      [{"file": file, "byte": second, "reason": "a checksum is wrong"}],
+    )
+    # What is made from it is no better.
+    (problem,) = after["problems"]
+    self.assertIn(f"made from {self.path(200)}, which is damaged", problem["reason"])
+    code, out, err = self.run_tool("verify", self.dir)
+    self.assertEqual((code, err), (1, ""))
+    self.assertIn(f"{file}: a checksum is wrong (in the record at byte {second})", out)
+    self.assertIn(f"{self.path(100)}: ok", out)
+
+  def test_a_flipped_bit_anywhere_is_found(self):
+    random = np.random.default_rng(2)
+    for path in checkpoint.chain(self.path(300)):
+      files = checkpoint.dense_files(path)
+      files += [f for f in checkpoint.table_files(path) if f.startswith(path)]
+      files.append(path + ".tables/manifest.json")
+      for file in files:
+        for at in random.integers(0, os.path.getsize(file), 10):
+          self.flip(file, at)
+          (problem, *_) = Verifier().verify(path).problems
+          self.assertEqual(problem.path, file)
+          self.flip(file, at)
+      self.assertEmpty(Verifier().verify(path).problems)
+
+  def _problems(self, step: int) -> list[tuple[str, str]]:
+    (result,) = self.json("verify", self.path(step), code=1)
+    return [(problem["file"], problem["reason"]) for problem in result["problems"]]
+
+  def _assert_found(self, step: int, file: str, reason: str) -> None:
+    (problem,) = self._problems(step)
+    self.assertEqual(problem[0], file)
+    self.assertRegex(problem[1], reason)
+
+  @parameterized.parameters(
+    (lambda content: content[:-1], "ends within a record"),
+    (lambda content: content[: len(content) // 2], "ends within a record"),
+    (lambda content: content[: 16 + int.from_bytes(content[:8], "little")], "a footer"),
+    (lambda content: b"", "it is empty"),
+    (lambda content: content + b"\0", "something follows its footer"),
+    (lambda content: content + content, "something follows its footer"),
+    (lambda content: b"\x89PNG" * 100, "a checksum is wrong"),
+    (lambda content: b"short", "ends within a record"),
+    (None, "cannot be read"),
+  )
+  def test_what_is_no_whole_file_of_rows(self, change, reason):
+    file = self.file(100, 2)
+    with open(file, "rb") as f:
+      content = f.read()
+    os.remove(file)
+    if change is not None:
+      with open(file, "wb") as f:
+        f.write(change(content))
+    self._assert_found(100, file, reason)
+    self.assert_fails(f"{file}: .*{reason}", "inspect", self.path(100))
+    # As much as the ops see.
+    with SmallTables(1) as tables, self.assertRaisesRegex(ValueError, file):
+      tables.restore(self.path(100))
+
+  def test_a_folder_in_place_of_a_file(self):
+    file = self.file(100)
+    os.remove(file)
+    os.mkdir(file)
+    self.assertEqual(self._problems(100)[0][0], file)
+
+  def test_a_file_of_another_checkpoint(self):
+    shutil.copy(self.file(100), self.file(200))
+    self._assert_found(200, self.file(200), "it is of save .* its manifest wants save")
+
+  def test_a_file_in_the_place_of_its_neighbour(self):
+    shutil.copy(self.file(100, 0, 0), self.file(100, 0, 1))
+    self._assert_found(100, self.file(100, 0, 1), "the same part of its save as")
+
+  def test_dense_variables_that_are_damaged_or_missing(self):
+    data, index = self.path(100) + ".data-00000-of-00001", self.path(100) + ".index"
+    self.flip(data, 2)
+    os.remove(index)
+    problems = dict(self._problems(100))
+    self.assertRegex(problems[data], "is damaged: it has 8 bytes")
+    self.assertRegex(problems[index], "cannot be read")
+    self.assert_fails("is damaged|cannot be read", "inspect", self.path(100))
+
+  def test_a_damaged_manifest(self):
+    file = self.path(200) + ".tables/manifest.json"
+    self.flip(file, 100)
+    self._assert_found(200, file, "damaged manifest")
+    self.assertLen([r for r in self.json("verify", self.dir, code=1) if r["ok"]], 1)
+    self.assert_fails("manifest.json", "inspect", self.path(200))
+
+  def test_a_manifest_that_counts_other_rows(self):
+    content = checkpoint.read_manifest(self.path(100))
+    content.rows += 1
+    checkpoint.write_manifest(self.path(100), content)
+    manifest = self.path(100) + ".tables/manifest.json"
+    self._assert_found(100, manifest, "it says 553 rows .* its files have 552")
+
+  def test_a_manifest_that_names_too_few_files(self):
+    content = checkpoint.read_manifest(self.path(100))
+    content.table_files = content.table_files[1:]
+    checkpoint.write_manifest(self.path(100), content)
+    manifest = self.path(100) + ".tables/manifest.json"
+    self._assert_found(100, manifest, "names 5 files of rows, but the save has 6")
+
+  def test_a_base_that_is_missing_or_another(self):
+    shutil.rmtree(self.path(100) + ".tables")
+    manifest = self.path(200) + ".tables/manifest.json"
+    self._assert_found(200, manifest, f"{self.path(100)}, which is missing")
+    self.assert_fails("which is missing", "inspect", self.path(200))
+
+
+if __name__ == "__main__":
+  absltest.main()
