@@ -97,11 +97,25 @@ def is_final(path: str) -> bool:
   return bool(read_manifest(path).get("final"))
 
 
-def mark(path: str, final: bool) -> None:
-  """Notes that training ended with a checkpoint, or goes on from it after all."""
+def mark(path: str, final: bool, data_from_start: bool = False) -> None:
+  """Notes that training ended with a checkpoint, or goes on from it after all.
+
+  Args:
+    data_from_start: whether what goes on begins its data anew.
+  """
   manifest = read_manifest(path)
-  if manifest.get("final") != final:
-    write_manifest(path, {**manifest, "final": final})
+  marked = {**manifest, "final": final, "data_from_start": data_from_start}
+  if not data_from_start:
+    del marked["data_from_start"]
+  if marked != manifest:
+    write_manifest(path, marked)
+
+
+def begins_data_anew(path: str) -> bool:
+  """Whether training that goes on from a checkpoint begins its data anew: it had come
+  to its end, or nothing was saved since it went on from there."""
+  manifest = read_manifest(path)
+  return bool(manifest.get("final") or manifest.get("data_from_start"))
 
 
 def read_manifest(path: str) -> dict:
