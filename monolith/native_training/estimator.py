@@ -25,6 +25,8 @@ from monolith.native_training.training import (
   coordination,
   evaluator,
   inference,
+  sound_checkpoint,
+  stop_request,
   summaries,
 )
 from monolith.native_training.training.cluster import Cluster
@@ -101,7 +103,25 @@ class Estimator:
 
     A chief or worker trains, a parameter server serves until the chief is done, an
     evaluator evaluates every new checkpoint until training is over. Training continues
-    from the newest checkpoint in `model_dir`.
+    from the newest sound checkpoint in `model_dir`; a damaged one is passed over and
+    renamed, which the log says.
+
+    Where training was interrupted, every worker goes on in its data where the model
+    was, by the number of batches that it leaves out: exactly there if `input_fn` yields
+    the same batches in the same order each time. To leave them out it reads them. After
+    training that has come to its end, or with another number of workers, the data begin
+    anew. A worker or chief that was restarted joins the job that is running, and
+    nothing is trained again; when a parameter server was restarted, all go back to the
+    last checkpoint, and the batches since are trained again. What a worker has handed
+    in at the moment it is killed may be there in part.
+
+    The chief saves in a thread, beside training. A save that fails is an error in the
+    log, training goes on, and it is tried again within a minute; only the last one, at
+    the end, raises.
+
+    SIGTERM, where this is called in the main thread: a chief ends its step, saves and
+    leaves, a worker ends its step, a parameter server waits for the chief, for up to 25
+    seconds; each with exit code 143. A second SIGTERM ends a process at once.
 
     Args:
       steps: global steps to go; default `p.train.steps`.
@@ -119,6 +139,7 @@ class Estimator:
       RuntimeError: called again in a cluster with parameter servers, which leave when
         the job is over.
       TimeoutError: another process of the job has been silent for too long.
+      SystemExit: SIGTERM has come.
     """
     if steps is None and max_steps is None:
       steps, max_steps = self._model.p.train.steps, self._model.p.train.max_steps
@@ -136,24 +157,37 @@ class Estimator:
         "have left. Start its processes again to train further"
       )
     self._job_is_over = cluster.is_distributed
+    with stop_request.on_sigterm() as stop:
+      self._play_part(steps, max_steps, hooks or (), stop)
+      stop.leave_if_made()
+    return self
+
+  def _play_part(
+    self,
+    steps: int | None,
+    max_steps: int | None,
+    hooks: Hooks,
+    stop: stop_request.StopRequest,
+  ) -> None:
+    cluster = self._cluster
     target = _start_server(cluster) if cluster.is_distributed else ""
     if cluster.task_type == "ps":
-      coordination.serve_until_released(cluster, target, timeout_secs)
-      return self
+      timeout_secs = self._config.worker_timeout_secs
+      coordination.serve_until_released(cluster, target, timeout_secs, stop)
+      return
     on_save = None
     if self._model.p.serving.export_when_saving:
       saved_model.check_exportable(self._model)
       on_save = self._export_saved
     loop = TrainLoop(
-      self._model, self._config, cluster, target, self._warm_start_from, on_save
+      self._model, self._config, cluster, target, self._warm_start_from, on_save, stop
     )
-    loop.run(steps, max_steps, hooks or ())
-    return self
+    loop.run(steps, max_steps, hooks)
 
   def evaluate(
     self, steps: int | None = None, hooks: Hooks | None = None
   ) -> dict[str, float]:
-    """Evaluates the newest checkpoint in this process.
+    """Evaluates the newest sound checkpoint in this process.
 
     Args:
       steps: batches to read; default `p.eval.steps`, None there is all of the data.
@@ -164,18 +198,17 @@ class Estimator:
       `HEAD/pred_mean`, and `HEAD/auc` or `HEAD/rmse` and `HEAD/mae`.
 
     Raises:
-      ValueError: `steps` is not positive, there is no checkpoint, or the data have no
-        examples.
+      ValueError: `steps` is not positive, there is no sound checkpoint, or the data
+        have no examples.
     """
     _check_steps("steps", self._model.p.eval.steps if steps is None else steps)
-    path = self._required_checkpoint(None)
-    return self._evaluate(path, steps, hooks)
+    return self._evaluate(self._required_checkpoints(None), steps, hooks)
 
   def _evaluate(
-    self, path: str, steps: int | None = None, hooks: Hooks | None = None
+    self, paths: Sequence[str], steps: int | None = None, hooks: Hooks | None = None
   ) -> dict[str, float]:
     steps = self._model.p.eval.steps if steps is None else steps
-    metrics = inference.evaluate(self._model, path, steps, hooks)
+    metrics = inference.evaluate(self._model, paths, steps, hooks)
     folder = os.path.join(self.model_dir, "eval")
     try:
       summaries.write(folder, metrics["global_step"], metrics)
@@ -187,13 +220,17 @@ class Estimator:
     return metrics
 
   def _evaluate_if_there(self, path: str) -> None:
-    """Evaluates a checkpoint, unless the chief removes it on the way."""
+    """Evaluates a checkpoint, unless it is damaged or the chief removes it on the
+    way."""
     try:
-      self._evaluate(path)
-    except ValueError:
-      if checkpoint_lib.is_complete(path):
+      self._evaluate([path])
+    except ValueError as error:
+      if not checkpoint_lib.is_complete(path):
+        logging.info("%s was removed before it was evaluated", path)
+      elif isinstance(error, sound_checkpoint.AllRefusedError):
+        logging.error("%s is not evaluated: %s", path, error)
+      else:
         raise
-      logging.info("%s was removed before it was evaluated", path)
 
   def predict(
     self,
@@ -207,7 +244,7 @@ class Estimator:
     Args:
       predict_keys: the heads to predict, or one; default all.
       hooks: called around each step.
-      checkpoint_path: default the newest.
+      checkpoint_path: default the newest that is sound.
       yield_single_examples: one example at a time, or a batch.
 
     Yields:
@@ -223,8 +260,8 @@ class Estimator:
       raise ValueError(
         f"predict_keys: got {predict_keys!r}, wanted names of heads, or None for all"
       )
-    path = self._required_checkpoint(checkpoint_path)
-    return inference.predict(self._model, path, keys, hooks, yield_single_examples)
+    paths = self._required_checkpoints(checkpoint_path)
+    return inference.predict(self._model, paths, keys, hooks, yield_single_examples)
 
   def export_saved_model(
     self, export_dir_base: str | None = None, checkpoint_path: str | None = None
@@ -233,7 +270,7 @@ class Estimator:
 
     Args:
       export_dir_base: default `p.serving.export_dir_base` inside `model_dir`.
-      checkpoint_path: default the newest.
+      checkpoint_path: default the newest that is sound.
 
     Returns:
       The new folder, `export_dir_base/SECONDS`.
@@ -242,18 +279,19 @@ class Estimator:
       ValueError: there is no checkpoint.
       NotImplementedError: the model has no `serving_input_receiver_fn`.
     """
-    path = self._required_checkpoint(checkpoint_path)
+    paths = self._required_checkpoints(checkpoint_path)
     folder = export_dir_base or os.path.join(
       self.model_dir, self._model.p.serving.export_dir_base
     )
-    return saved_model.export(self._model, path, folder)
+    return saved_model.export(self._model, paths, folder)
 
   def _export_saved(self, path: str) -> None:
     """Exports a checkpoint just saved; keeps as many exports as checkpoints."""
     folder = os.path.dirname(self.export_saved_model(checkpoint_path=path))
     saved_model.keep_newest(folder, self._config.checkpoints_max_to_keep)
 
-  def _required_checkpoint(self, path: str | None) -> str:
+  def _required_checkpoints(self, path: str | None) -> list[str]:
+    """The one at a path, or all there are, newest first."""
     if path is not None:
       path = os.fspath(path) if isinstance(path, os.PathLike) else path
       if not isinstance(path, str) or not checkpoint_lib.is_complete(path):
@@ -261,13 +299,13 @@ class Estimator:
           f"checkpoint_path: got {path!r}, which is no complete checkpoint; wanted a "
           "path without suffix, such as MODEL_DIR/model.ckpt-1000"
         )
-      return path
-    path = self.latest_checkpoint()
-    if path is None:
+      return [path]
+    paths = checkpoint_lib.checkpoints(self.model_dir)[::-1]
+    if not paths:
       raise ValueError(
         f"model_dir {self.model_dir!r} has no complete checkpoint; train first"
       )
-    return path
+    return paths
 
 
 def _check_steps(name: str, value: int | None) -> None:

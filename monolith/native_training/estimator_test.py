@@ -1,6 +1,7 @@
 """Training, evaluation and prediction of one process, over real tables."""
 
 import os
+import threading
 
 import numpy as np
 import tensorflow as tf
@@ -8,7 +9,7 @@ from absl.testing import absltest
 
 from monolith.native_training import entry, estimator
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training import background_save, checkpoint
 
 _IDS = 50
 _BATCH = 32
@@ -83,6 +84,15 @@ def _estimator(model_dir, warm_start_from=None, **settings):
 
 def _step(path: str) -> int:
   return checkpoint.step_of(path)
+
+
+class SavesEndFirst(tf.compat.v1.train.SessionRunHook):
+  """Lets a step wait for the save beside it: these steps are faster than that."""
+
+  def before_run(self, run_context):
+    for thread in threading.enumerate():
+      if thread.name == background_save.THREAD_NAME:
+        thread.join()
 
 
 class EstimatorTest(absltest.TestCase):
@@ -231,7 +241,7 @@ class EstimatorTest(absltest.TestCase):
   def test_an_infinite_gradient_names_the_feature_and_is_not_saved(self):
     job = _estimator(self.model_dir, poison_step=5, save_checkpoints_steps=1)
     with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "user") as raised:
-      job.train()
+      job.train(hooks=[SavesEndFirst()])
     self.assertLen(str(raised.exception).splitlines(), 1)
     self.assertEqual(_step(job.latest_checkpoint()), 5)
 
@@ -242,7 +252,7 @@ class EstimatorTest(absltest.TestCase):
       checkpoints_max_to_keep=3,
       checkpoint_increments=0,
     )
-    job.train(max_steps=60)
+    job.train(max_steps=60, hooks=[SavesEndFirst()])
     steps = [_step(path) for path in checkpoint.checkpoints(self.model_dir)]
     self.assertEqual(steps, [40, 50, 60])
     left = [n for n in os.listdir(self.model_dir) if "ckpt-10" in n or "ckpt-30" in n]
@@ -264,7 +274,7 @@ class EstimatorTest(absltest.TestCase):
 
   def test_a_checkpoint_without_manifest_does_not_count(self):
     job = _estimator(self.model_dir, save_checkpoints_steps=10)
-    job.train(max_steps=20)
+    job.train(max_steps=20, hooks=[SavesEndFirst()])
     os.remove(os.path.join(self.model_dir, "model.ckpt-20.tables", "manifest.json"))
     self.assertEqual(_step(job.latest_checkpoint()), 10)
 
@@ -307,7 +317,7 @@ class EstimatorTest(absltest.TestCase):
   def test_the_models_own_save_interval_counts(self):
     job = _estimator(self.model_dir)
     job._model.p.train.save_checkpoints_steps = 10
-    job.train(max_steps=30)
+    job.train(max_steps=30, hooks=[SavesEndFirst()])
     steps = [_step(path) for path in checkpoint.checkpoints(self.model_dir)]
     self.assertEqual(steps, [10, 20, 30])
 

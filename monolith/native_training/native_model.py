@@ -98,6 +98,11 @@ class MonolithModel(abc.ABC):
     Called in graph mode, with the process's place in the job in the environment
     variable `TF_CONFIG`, which is there without a cluster too.
 
+    Training that was interrupted goes on behind the batches of this dataset that a
+    worker has trained on, which are read and left out. Where they come in another order
+    each time, because of a shuffle without a seed for example, it is as many other
+    batches.
+
     Args:
       mode: one of `tf.estimator.ModeKeys`.
 

@@ -7,17 +7,20 @@ needs the op library: call `monolith.native_training.runtime.ops.loader.ops()` f
 
 import os
 import time
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import checkpoint as checkpoint_lib
-from monolith.native_training.training import heads, model_graph
+from monolith.native_training.training import heads, model_graph, sound_checkpoint
 from monolith.native_training.training.dense_variables import DenseVariables
 
 
-def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
+def export(
+  model: MonolithModel, checkpoints: Sequence[str], export_dir_base: str
+) -> str:
   """Writes a SavedModel.
 
   Ids without a row read zeros. The signature `serving_default` takes the model's
@@ -25,13 +28,15 @@ def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
 
   Args:
     model: defines `serving_input_receiver_fn`.
-    checkpoint: path of a checkpoint, without suffix.
+    checkpoints: paths, without suffix, the best first: another is used only when those
+      before it are refused.
     export_dir_base: the export goes into a new folder in here, named by the time.
 
   Returns:
     Path of the new folder. It appears when it is complete.
 
   Raises:
+    AllRefusedError: no checkpoint can be used.
     NotImplementedError: the model has no `serving_input_receiver_fn`.
     TypeError: that function returned something else.
   """
@@ -45,7 +50,7 @@ def export(model: MonolithModel, checkpoint: str, export_dir_base: str) -> str:
       model, receiver, tables_name=f"{model.p.name}/{os.path.basename(path)}"
     )
     with tf.compat.v1.Session() as session:
-      _restore_dense(session, checkpoint)
+      checkpoint = _restore_dense(session, checkpoints)
       builder = tf.compat.v1.saved_model.Builder(temporary)
       builder.add_meta_graph_and_variables(
         session,
@@ -106,9 +111,17 @@ def _new_folder(export_dir_base: str) -> str:
   return os.path.join(export_dir_base, str(seconds))
 
 
-def _restore_dense(session: tf.compat.v1.Session, checkpoint: str) -> None:
-  DenseVariables().restore(session, checkpoint)
+def _restore_dense(session: tf.compat.v1.Session, checkpoints: Sequence[str]) -> str:
+  """Restores the first checkpoint that is sound; returns its path."""
+  dense = DenseVariables()
+
+  def restore(path: str) -> None:
+    checkpoint_lib.read_manifest(path)
+    dense.restore(session, path)
+
+  checkpoint = sound_checkpoint.first_sound(checkpoints, restore)
   session.run(tf.compat.v1.local_variables_initializer())
+  return checkpoint
 
 
 def _table_assets(checkpoint: str) -> list[tf.Tensor]:

@@ -101,12 +101,23 @@ def is_final(path: str) -> bool:
   return read_manifest(path).final
 
 
-def mark(path: str, final: bool) -> None:
-  """Notes that training ended with a checkpoint, or goes on from it after all."""
+def mark(path: str, final: bool, data_from_start: bool = False) -> None:
+  """Notes that training ended with a checkpoint, or goes on from it after all.
+
+  Args:
+    data_from_start: whether what goes on begins its data anew.
+  """
   content = read_manifest(path)
-  if content.final != final:
-    content.final = final
+  if (content.final, content.data_from_start) != (final, data_from_start):
+    content.final, content.data_from_start = final, data_from_start
     write_manifest(path, content)
+
+
+def begins_data_anew(path: str) -> bool:
+  """Whether training that goes on from a checkpoint begins its data anew: it had come
+  to its end, or nothing was saved since it went on from there."""
+  content = read_manifest(path)
+  return content.final or content.data_from_start
 
 
 def chain(path: str) -> list[str]:

@@ -2,15 +2,17 @@
 
 Workers report to a queue on the first server; the chief reads it. The chief has a queue
 on each server, where it says again and again that the job goes on (`server_watch` does
-that), and at last, when all workers are done and it has saved, that it is over. A
-server that hears nothing for long leaves with an error. Workers that are done wait for
-a variable on the first server, which the chief initializes when it has saved. One that
-fails says why, so that the chief need not wait for it.
+that), and at last, when all workers are done and it has saved, that it is over; or that
+it leaves before. A server that hears nothing for long leaves with an error. Workers
+that are done say so again and again, because the chief may have been restarted, and
+wait for a variable on the first server, which the chief initializes when it has saved.
+One that fails says why, so that the chief need not wait for it.
 """
 
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 from absl import logging
@@ -21,7 +23,10 @@ from monolith.native_training.training.closable_session import (
   sees_only,
 )
 from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.stop_request import StopRequest
 
+# The chief's words to a server.
+_GOES_ON, _IS_OVER, _CHIEF_LEAVES = range(3)
 _POLL_SECS = 0.2
 _NOTICE_SECS = 10
 _REPORTS = "monolith_reports"
@@ -29,19 +34,28 @@ _GOODBYE = -1  # In place of examples: the worker leaves.
 _GOODBYE_SECS = 5.0
 _LONGEST_REASON = 1000  # Characters.
 _CAPACITY = 1 << 20  # Reports wait here while the chief is away.
+_SAY_AGAIN_SECS = 1.0
+# What was said before training went back may be on its way for so long.
+_OUTDATED_SECS = 3.0
+_SERVER_LEAVES_SECS = 25.0  # After SIGTERM, for a chief that may have to save.
 
 
 def _word_queue(device: str) -> tf.queue.FIFOQueue:
-  """The chief's words to a server: whether the job is over."""
+  """The chief's words to a server."""
   with tf.device(device):
-    return tf.queue.FIFOQueue(1024, [tf.bool], [[]], shared_name="monolith_words")
+    return tf.queue.FIFOQueue(1024, [tf.int64], [[]], shared_name="monolith_words")
+
+
+def _say(word: int, device: str) -> tf.Operation:
+  with tf.device(device):
+    return _word_queue(device).enqueue((tf.constant(word, tf.int64),))
 
 
 def question(cluster: Cluster, server: int) -> tf.Operation:
   """An op that a server answers at once. The chief's also tells it that the job goes
   on."""
-  queue = _word_queue(cluster.ps_devices[server])
-  return queue.enqueue((False,)) if cluster.is_chief else queue.size().op
+  device = cluster.ps_devices[server]
+  return _say(_GOES_ON, device) if cluster.is_chief else _word_queue(device).size().op
 
 
 def _reports_queue(cluster: Cluster) -> tf.queue.FIFOQueue:
@@ -82,9 +96,14 @@ class JobReports:
   Args:
     timeout_secs: how long the chief waits without a report of a worker before it gives
       the worker up.
+    stop: ends waiting.
   """
 
-  def __init__(self, cluster: Cluster, timeout_secs: float):
+  def __init__(
+    self, cluster: Cluster, timeout_secs: float, stop: StopRequest | None = None
+  ):
+    self._stop = stop or StopRequest()
+    self._done_counts_from = 0.0
     self._cluster = cluster
     self._timeout_secs = timeout_secs
     self._examples = [0] * cluster.num_workers
@@ -111,9 +130,8 @@ class JobReports:
     self._report_done = tf.compat.v1.placeholder(tf.bool, [])
     index = tf.constant(cluster.worker_index, tf.int64)
     self._put = queue.enqueue((index, self._report_examples, self._report_done, ""))
-    self._release_servers = [
-      _word_queue(device).enqueue((True,)) for device in cluster.ps_devices
-    ]
+    self._release_servers = [_say(_IS_OVER, d) for d in cluster.ps_devices]
+    self._say_leaving = [_say(_CHIEF_LEAVES, d) for d in cluster.ps_devices]
 
   def report(
     self, session: tf.compat.v1.Session, examples: int, done: bool = False
@@ -141,15 +159,36 @@ class JobReports:
         self._failures.pop(worker, None)
         # A restarted worker counts from 0 again, and is not done until it says so.
         self._examples[worker] = int(examples)
-        self._done[worker] = bool(done)
+        self._done[worker] = done and time.monotonic() >= self._done_counts_from
     return sum(self._examples)
 
-  def wait_for_workers(self, session: tf.compat.v1.Session) -> None:
+  def training_went_back(self) -> None:
+    """Forgets which workers are done: they have to train on. Chief only."""
+    self._done = [False] * len(self._done)
+    self._done_counts_from = time.monotonic() + _OUTDATED_SECS
+
+  def is_saved(self, session: tf.compat.v1.Session) -> bool:
+    """Whether a chief has ended the job, which another may have been before."""
+    return bool(session.run(self._is_saved))
+
+  def wait_for_workers(
+    self, session: tf.compat.v1.Session, check: Callable[[], None] = lambda: None
+  ) -> bool:
     """Returns when every worker is done, has failed, or has not reported for the
-    timeout."""
+    timeout. Chief only.
+
+    Args:
+      check: called again and again; ends the waiting by what it raises.
+
+    Returns:
+      False where this process was asked to leave before.
+    """
     notice = time.monotonic() + _NOTICE_SECS
     begin = time.monotonic()
     while True:
+      if self._stop.is_made():
+        return False
+      check()
       self.job_examples(session)
       now = time.monotonic()
       silent = [
@@ -170,6 +209,7 @@ class JobReports:
         i,
         self._timeout_secs,
       )
+    return True
 
   def failures(self) -> list[str]:
     """Which workers have failed and did not come back, and why. Chief only."""
@@ -193,11 +233,36 @@ class JobReports:
     """Lets the servers leave. Chief only."""
     _say_at_last(session, self._release_servers)
 
-  def wait_for_chief(self, session: tf.compat.v1.Session) -> bool:
-    """Returns when the chief has ended the job, True, or the servers have left before
-    this worker heard of it, False. Not for the chief."""
+  def say_leaving(self, session: tf.compat.v1.Session) -> None:
+    """Tells the servers that the chief leaves before the job is over. Chief only."""
+    _say_at_last(session, self._say_leaving)
+
+  def wait_for_chief(
+    self,
+    session: tf.compat.v1.Session,
+    examples: int,
+    is_still_done: Callable[[], bool] = lambda: True,
+  ) -> bool:
+    """Says that this worker is done, until the chief has ended the job. Not for the
+    chief.
+
+    Args:
+      examples: how many this worker has trained on.
+      is_still_done: False when training has gone back.
+
+    Returns:
+      True when the chief has ended the job; False where a server has left or was lost
+      before this worker heard of it, training went back, or this process was asked to
+      leave.
+    """
+    say_again = time.monotonic() + _SAY_AGAIN_SECS
     try:
-      while not session.run(self._is_saved):
+      while not self.is_saved(session):
+        if self._stop.is_made() or not is_still_done():
+          return False
+        if time.monotonic() >= say_again:
+          say_again = time.monotonic() + _SAY_AGAIN_SECS
+          self.report(session, examples, done=True)
         time.sleep(_POLL_SECS)
       return True
     except (tf.errors.AbortedError, tf.errors.UnavailableError):
@@ -218,24 +283,37 @@ def _say_at_last(session: tf.compat.v1.Session, word, feed=None) -> None:
     logging.warning("a server was not told that the job is over: %s", error.message)
 
 
-def serve_until_released(cluster: Cluster, target: str, timeout_secs: float) -> None:
+def serve_until_released(
+  cluster: Cluster,
+  target: str,
+  timeout_secs: float,
+  stop: StopRequest | None = None,
+) -> None:
   """Keeps a parameter server up until the chief says that the job is over.
 
+  Args:
+    stop: when it is made the server leaves as soon as the chief has, which may have to
+      save before, or after 25 seconds.
+
   Raises:
+    SystemExit: it was asked to leave.:
     TimeoutError: the chief has said nothing for `timeout_secs`.
     tf.errors.OpError: the server itself broke down.
   """
+  stop = stop or StopRequest()
   failures = []
   heard = time.monotonic()
+  last_word = _GOES_ON
+  leave_at = None
   with tf.Graph().as_default() as graph:
     word = _word_queue(cluster.ps_devices[cluster.task_index]).dequeue()
   config = sees_only(cluster.worker_device)
 
   def listen() -> None:
-    nonlocal heard
+    nonlocal heard, last_word
     try:
       with tf.compat.v1.Session(target, graph=graph, config=config) as session:
-        while not session.run(word):
+        while (last_word := int(session.run(word))) != _IS_OVER:
           heard = time.monotonic()
     except tf.errors.OpError as error:
       failures.append(error)
@@ -245,6 +323,15 @@ def serve_until_released(cluster: Cluster, target: str, timeout_secs: float) -> 
   listening.start()
   while listening.is_alive():
     listening.join(_POLL_SECS)
+    if stop.is_made():
+      leave_at = leave_at or time.monotonic() + _SERVER_LEAVES_SECS
+      if last_word == _CHIEF_LEAVES:
+        stop.leave(f"parameter server {cluster.task_index} leaves after the chief")
+      if time.monotonic() > leave_at:
+        stop.leave(
+          f"parameter server {cluster.task_index} leaves; the chief has not done so "
+          f"within {_SERVER_LEAVES_SECS:.0f} s"
+        )
     if time.monotonic() - heard > timeout_secs:
       raise TimeoutError(
         f"the chief has not been heard of for {timeout_secs:.0f} s; parameter server "
@@ -252,3 +339,4 @@ def serve_until_released(cluster: Cluster, target: str, timeout_secs: float) -> 
       )
   if failures:
     raise failures[0]
+  stop.leave_if_made(f"parameter server {cluster.task_index} leaves; the job is over")

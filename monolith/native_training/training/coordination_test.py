@@ -1,4 +1,5 @@
 import threading
+import time
 from unittest import mock
 
 import tensorflow as tf
@@ -8,6 +9,7 @@ from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.training import coordination
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.session import session_config
+from monolith.native_training.training.stop_request import StopRequest
 
 
 class CoordinationTest(absltest.TestCase):
@@ -28,11 +30,13 @@ class CoordinationTest(absltest.TestCase):
   def _cluster(self, job: str, index: int) -> Cluster:
     return Cluster(**self._jobs, task_type=job, task_index=index)
 
-  def _worker(self, index: int, timeout_secs: float = 60):
+  def _worker(
+    self, index: int, timeout_secs: float = 60, stop: StopRequest | None = None
+  ):
     """A worker's reports and its session."""
     cluster = self._cluster("worker", index)
     with tf.Graph().as_default() as graph:
-      reports = coordination.JobReports(cluster, timeout_secs)
+      reports = coordination.JobReports(cluster, timeout_secs, stop)
       session = tf.compat.v1.Session(
         self._servers["worker", index].target,
         graph=graph,
@@ -78,7 +82,8 @@ class CoordinationTest(absltest.TestCase):
     self.assertTrue(all(server.is_alive() for server in servers))
     heard = []
     leaving = threading.Thread(
-      target=lambda: heard.append(worker.wait_for_chief(worker_session)), daemon=True
+      target=lambda: heard.append(worker.wait_for_chief(worker_session, 120)),
+      daemon=True,
     )
     leaving.start()
     leaving.join(1)
@@ -90,6 +95,73 @@ class CoordinationTest(absltest.TestCase):
       self.assertFalse(server.is_alive(), "a server did not leave")
     leaving.join(30)
     self.assertEqual(heard, [True])
+
+  def test_a_worker_says_again_that_it_is_done_to_a_chief_that_is_new(self):
+    worker, worker_session = self._worker(1)
+    chief, chief_session = self._worker(0)
+    chief.job_examples(chief_session)
+    still_done = threading.Event()
+    still_done.set()
+    heard = []
+    # Of a job in whose end nobody believes yet: another test may have ended it.
+    with mock.patch.object(worker, "is_saved", return_value=False):
+      waiting = threading.Thread(
+        target=lambda: heard.append(
+          worker.wait_for_chief(worker_session, 7, still_done.is_set)
+        ),
+        daemon=True,
+      )
+      waiting.start()
+      chief.report(chief_session, 0, done=True)
+      self.assertTrue(chief.wait_for_workers(chief_session))
+      self.assertEqual(chief.job_examples(chief_session), 7)
+      still_done.clear()
+      waiting.join(30)
+    self.assertEqual(heard, [False])
+
+  def test_who_was_done_before_training_went_back_is_waited_for(self):
+    chief, session = self._worker(0)
+    worker, worker_session = self._worker(1)
+    chief.job_examples(session)
+    with mock.patch.object(coordination, "_OUTDATED_SECS", 0.5):
+      chief.training_went_back()
+      chief.report(session, 1, done=True)
+      worker.report(worker_session, 1, done=True)  # Was on its way.
+      check = mock.Mock(side_effect=[None, None, ValueError("still waiting")])
+      with self.assertRaisesRegex(ValueError, "still waiting"):
+        chief.wait_for_workers(session, check)
+    time.sleep(0.5)
+    chief.report(session, 1, done=True)
+    worker.report(worker_session, 1, done=True)
+    self.assertTrue(chief.wait_for_workers(session))
+
+  def test_a_chief_that_is_asked_to_leave_waits_no_longer(self):
+    stop = StopRequest()
+    chief, session = self._worker(0, stop=stop)
+    stop.make()
+    self.assertFalse(chief.wait_for_workers(session))
+
+  def test_a_server_that_is_asked_to_leave_waits_for_the_chief(self):
+    chief, session = self._worker(0)
+    stop = StopRequest()
+    outcome = []
+
+    def serve() -> None:
+      try:
+        coordination.serve_until_released(
+          self._cluster("ps", 0), self._servers["ps", 0].target, 60.0, stop
+        )
+      except SystemExit as leaving:
+        outcome.append(leaving.code)
+
+    serving = threading.Thread(target=serve, daemon=True)
+    serving.start()
+    stop.make()
+    serving.join(1)
+    self.assertTrue(serving.is_alive(), "it did not wait")
+    chief.say_leaving(session)
+    serving.join(20)
+    self.assertEqual(outcome, [143])
 
   def test_a_silent_worker_is_given_up(self):
     chief, session = self._worker(0, timeout_secs=1)

@@ -1,14 +1,23 @@
 """The dense variables of a checkpoint, in TensorFlow's own format."""
 
+import numpy as np
 import tensorflow as tf
 
 from monolith.native_training.runtime.ops import core_errors
+from monolith.native_training.training import progress_log
+
+# A graph collection: global variables that describe the job, not the model. A job of
+# another layout has them in another shape, and none has them for a start.
+OF_THE_JOB = "monolith_variables_of_the_job"
 
 _SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 
 
 class DenseVariables:
   """Saves and restores the default graph's global variables.
+
+  Those in the collection `OF_THE_JOB` get their initial values where a checkpoint lacks
+  them or has them in another shape.
 
   Errors name the checkpoint's files: PATH.index and PATH.data-*.
   """
@@ -17,11 +26,21 @@ class DenseVariables:
     self._saver = tf.compat.v1.train.Saver(
       max_to_keep=None, save_relative_paths=True, sharded=True
     )
-    self._variables = tf.compat.v1.global_variables()
     self._step = tf.compat.v1.train.get_global_step()
     # Where there is none, as in another thread, TensorFlow's saver takes its variables
     # for eager ones.
     self._graph = tf.compat.v1.get_default_graph()
+    self._of_job = tf.compat.v1.get_collection(OF_THE_JOB)
+    of_job = {variable.ref() for variable in self._of_job}
+    self._variables = [
+      v for v in tf.compat.v1.global_variables() if v.ref() not in of_job
+    ]
+    self._restorer = self._saver
+    if of_job:
+      others = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS)
+      self._restorer = tf.compat.v1.train.Saver(
+        [*self._variables, *others], max_to_keep=None, sharded=True
+      )
 
   def save(self, session: tf.compat.v1.Session, path: str) -> None:
     """Writes the files.
@@ -45,11 +64,30 @@ class DenseVariables:
     self._check_fit(path)
     try:
       with self._graph.as_default():
-        self._saver.restore(session, path)
+        self._restorer.restore(session, path)
     except _SERVER_IS_AWAY:
       raise
     except tf.errors.OpError as error:
       raise _unreadable(path, core_errors.sentence_of(error)) from None
+    self._restore_job(session, path)
+
+  def _restore_job(self, session: tf.compat.v1.Session, path: str) -> None:
+    """Reads the variables of the job, as far as they fit."""
+    shapes = _reader(path).get_variable_to_shape_map()
+    for variable in self._of_job:
+      name, shape = variable.op.name, variable.shape.as_list()
+      if shapes.get(name) == shape:
+        _assign(session, variable, _read(path, name))
+        continue
+      if name in shapes:
+        progress_log.info(
+          "%s begins anew: it has shape %s in %s and %s in this job",
+          name,
+          shapes[name],
+          path,
+          shape,
+        )
+      session.run(variable.initializer)
 
   def take_matching(self, session: tf.compat.v1.Session, path: str) -> int:
     """Reads the variables that another model's files have with the same name and shape,
@@ -58,19 +96,13 @@ class DenseVariables:
     Raises:
       ValueError: a file is missing or damaged.
     """
-    reader = _reader(path)
-    shapes = reader.get_variable_to_shape_map()
+    shapes = _reader(path).get_variable_to_shape_map()
     taken = 0
     for variable in self._variables:
       name = variable.op.name
       if variable is self._step or shapes.get(name) != variable.shape.as_list():
         continue
-      try:
-        restored = reader.get_tensor(name)
-      except (IndexError, RuntimeError, tf.errors.OpError) as error:
-        raise _unreadable(path, str(error)) from None
-      _, value = variable.initializer.inputs
-      session.run(variable.initializer, {value: restored})
+      _assign(session, variable, _read(path, name))
       taken += 1
     return taken
 
@@ -98,6 +130,21 @@ def _reader(path: str):
     return tf.train.load_checkpoint(path)
   except (RuntimeError, ValueError, tf.errors.OpError) as error:
     raise _unreadable(path, str(error)) from None
+
+
+def _read(path: str, name: str) -> np.ndarray:
+  """A variable's value in the files."""
+  try:
+    return _reader(path).get_tensor(name)
+  except (IndexError, RuntimeError, tf.errors.OpError) as error:
+    raise _unreadable(path, str(error)) from None
+
+
+def _assign(
+  session: tf.compat.v1.Session, variable: tf.Variable, value: np.ndarray
+) -> None:
+  _, initial = variable.initializer.inputs
+  session.run(variable.initializer, {initial: value})
 
 
 def _unreadable(path: str, reason: str) -> ValueError:

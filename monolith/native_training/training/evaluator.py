@@ -3,8 +3,6 @@
 import time
 from collections.abc import Iterator
 
-import tensorflow as tf
-
 from monolith.native_training.training import checkpoint
 from monolith.native_training.training.heartbeat import HeartbeatWatch
 
@@ -52,5 +50,5 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
 def _is_final(path: str) -> bool:
   try:
     return checkpoint.is_final(path)
-  except tf.errors.NotFoundError:  # Removed just now, because a newer one is there.
+  except ValueError:  # Damaged, or removed just now, because a newer one is there.
     return False

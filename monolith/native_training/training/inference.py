@@ -13,14 +13,18 @@ from monolith.native_training.training import heads, model_graph, progress_log
 from monolith.native_training.training.checkpoint import step_of
 from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.cluster import alone
-from monolith.native_training.training.session import ReadySessionCreator
+from monolith.native_training.training.session import Beginning, ReadySessionCreator
 
 
 class _RestoredModel:
-  """A model in a graph of its own, restored from a checkpoint."""
+  """A model in a graph of its own, restored from the first checkpoint that is sound.
 
-  def __init__(self, model: MonolithModel, mode: str, checkpoint: str):
-    self._checkpoint = checkpoint
+  Attributes:
+    checkpoint: the path of that, once there is a session.
+  """
+
+  def __init__(self, model: MonolithModel, mode: str, checkpoints: Sequence[str]):
+    self._checkpoints = checkpoints
     tf.compat.v1.train.get_or_create_global_step()
     features = model_graph.read_batch(model, mode, alone())
     self.graph = model_graph.build(model, features, mode)
@@ -28,28 +32,41 @@ class _RestoredModel:
 
   def session(self, hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None):
     creator = ReadySessionCreator(
-      alone(), "", self._checkpointer, lambda: self._checkpoint
+      alone(),
+      "",
+      self._checkpointer,
+      lambda: self._checkpoints,
+      on_begin=self._note_checkpoint,
     )
     return tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks or ()))
+
+  def _note_checkpoint(self, session, beginning: Beginning) -> None:
+    del session
+    self.checkpoint = beginning.checkpoint
 
 
 def evaluate(
   model: MonolithModel,
-  checkpoint: str,
+  checkpoints: Sequence[str],
   steps: int | None = None,
   hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None = None,
 ) -> dict[str, float]:
   """Metrics of a checkpoint on the model's evaluation data.
+
+  Args:
+    checkpoints: paths, the best first: another is used only when those before it are
+      refused.
 
   Returns:
     `loss` (mean over examples), `global_step`, `examples`, and for each head
     `HEAD/label_mean`, `HEAD/pred_mean` and `HEAD/auc`, or `HEAD/rmse` and `HEAD/mae`.
 
   Raises:
+    AllRefusedError: no checkpoint is sound.
     ValueError: the data have no examples.
   """
   with tf.Graph().as_default():
-    restored = _RestoredModel(model, tf.estimator.ModeKeys.EVAL, checkpoint)
+    restored = _RestoredModel(model, tf.estimator.ModeKeys.EVAL, checkpoints)
     graph = restored.graph
     batch_size = graph.batch_size()
     values, updates = {}, []
@@ -66,10 +83,11 @@ def evaluate(
       result = {k: float(v) for k, v in session._tf_sess().run(values).items()}
   if not examples:
     raise ValueError("the evaluation data have no examples")
-  result.update(global_step=step_of(checkpoint), examples=examples)
+  step = step_of(restored.checkpoint)
+  result.update(global_step=step, examples=examples)
   progress_log.info(
     "evaluation at step %d: %s",
-    step_of(checkpoint),
+    step,
     ", ".join(f"{k} {v:.5g}" for k, v in sorted(result.items())),
   )
   return result
@@ -115,14 +133,15 @@ def _metrics(graph: model_graph.ModelGraph, batch_size) -> dict[str, tuple]:
 
 def predict(
   model: MonolithModel,
-  checkpoint: str,
+  checkpoints: Sequence[str],
   predict_keys: Sequence[str] | None = None,
   hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None = None,
   yield_single_examples: bool = True,
 ) -> Iterator[dict[str, Any]]:
-  """Predictions of a checkpoint on the model's data, see `Estimator.predict`."""
+  """Predictions of the first checkpoint that is sound on the model's data, see
+  `Estimator.predict`."""
   with tf.Graph().as_default() as tf_graph:
-    restored = _RestoredModel(model, tf.estimator.ModeKeys.PREDICT, checkpoint)
+    restored = _RestoredModel(model, tf.estimator.ModeKeys.PREDICT, checkpoints)
     predictions = {h.name: h.pred for h in heads.heads_of(restored.graph.spec)}
     for key in predict_keys or ():
       if key not in predictions:

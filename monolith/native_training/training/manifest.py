@@ -30,6 +30,7 @@ class Manifest:
     base_save_id: the `save_id` of that one.
     saved_at: seconds since 1970.
     final: whether training ended with it.
+    data_from_start: whether training that goes on from it begins its data anew.
   """
 
   global_step: int
@@ -43,6 +44,7 @@ class Manifest:
   base_save_id: str = ""
   saved_at: int = 0
   final: bool = False
+  data_from_start: bool = False
 
 
 def write(path: str, manifest: Manifest) -> None:

@@ -50,8 +50,13 @@ def _rows(tensor) -> tf.Tensor:
   return tf.shape(tensor, out_type=tf.int64)[0] if tensor.shape.rank else 1
 
 
-def read_batch(model: MonolithModel, mode: str, cluster: Cluster) -> dict[str, Any]:
+def read_batch(
+  model: MonolithModel, mode: str, cluster: Cluster, skip: tf.Tensor | None = None
+) -> dict[str, Any]:
   """The next batch of the model's data, in the default graph.
+
+  Args:
+    skip: int64 scalar: the data begin behind so many batches.
 
   Raises:
     TypeError: `input_fn` returned no dataset of dicts.
@@ -67,6 +72,8 @@ def read_batch(model: MonolithModel, mode: str, cluster: Cluster) -> dict[str, A
       f"input_fn returned a dataset of {dataset.element_spec}, wanted dicts of name to "
       "tensor"
     )
+  if skip is not None:
+    dataset = dataset.skip(skip)
   iterator = tf.compat.v1.data.make_initializable_iterator(dataset)
   tf.compat.v1.add_to_collection(
     tf.compat.v1.GraphKeys.TABLE_INITIALIZERS, iterator.initializer

@@ -64,6 +64,10 @@ class _Speed:
 class ProgressReporter:
   """Reports the steps of one worker.
 
+  The progress file has among others `examples` and `batches`, which this process has
+  trained on, those that were lost with a server and trained again included, and
+  `position`, how many batches of this worker's data are trained on after its last step.
+
   Args:
     config: how often to log and to write summaries.
     cluster: only the chief writes summaries.
@@ -91,7 +95,9 @@ class ProgressReporter:
     if sys.stderr.isatty():
       self._bar = tqdm.tqdm(total=max_steps, unit="step", dynamic_ncols=True)
     self._loss: dict[str, float] = {}
+    self._position: int | None = None
     self.examples = 0
+    self.batches = 0
 
   def wants_summary(self) -> bool:
     """Whether the coming step's summaries will be written."""
@@ -100,7 +106,12 @@ class ProgressReporter:
     )
 
   def step_done(
-    self, step: int, loss: float, examples: int, summary: bytes | None
+    self,
+    step: int,
+    loss: float,
+    examples: int,
+    summary: bytes | None,
+    position: int | None = None,
   ) -> None:
     """Reports one step.
 
@@ -109,8 +120,11 @@ class ProgressReporter:
       loss: its loss.
       examples: how many examples it had.
       summary: the model's own merged summaries, if they were fetched.
+      position: of this worker in its data after it.
     """
     self.examples += examples
+    self.batches += 1
+    self._position = position
     self._loss = {"loss": loss}
     self._log_speed.count(examples)
     self._summary_speed.count(examples)
@@ -125,13 +139,19 @@ class ProgressReporter:
     if now >= self._next_report:
       self._next_report = now + _FILE_SECS
       self._file.update(
-        state="training", step=step, loss=loss, examples=self.examples, force=True
+        state="training", step=step, loss=loss, force=True, **self._counts()
       )
       if self._on_report:
         self._on_report(self.examples)
 
+  def _counts(self) -> dict[str, int]:
+    counts = {"examples": self.examples, "batches": self.batches}
+    if self._position is not None:
+      counts["position"] = self._position
+    return counts
+
   def saving(self) -> None:
-    self._file.update(state="saving", examples=self.examples, force=True)
+    self._file.update(state="saving", force=True, **self._counts())
 
   def tables(self, step: int, stats: dict[str, tuple[int, int]]) -> None:
     """Reports rows and bytes of the tables."""
@@ -161,9 +181,13 @@ class ProgressReporter:
       values = {f"tables/{name}/evicted": n for name, n in rows.items()}
       summaries.add(self._writer, step, values)
 
+  def stopped(self, step: int) -> None:
+    """Reports that this process leaves before training is over."""
+    self._file.update(state="stopped", step=step, force=True, **self._counts())
+
   def finished(self, step: int) -> None:
     self._file.update(
-      state="done", step=step, examples=self.examples, force=True, **self._loss
+      state="done", step=step, force=True, **self._counts(), **self._loss
     )
     if self._bar is not None:
       self._bar.close()

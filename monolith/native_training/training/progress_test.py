@@ -42,6 +42,7 @@ class ProgressTest(absltest.TestCase):
         "step": 7,
         "loss": 0.5,
         "examples": 512,
+        "batches": 1,
       },
     )
     self._now += 2

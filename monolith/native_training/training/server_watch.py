@@ -12,6 +12,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -79,8 +80,11 @@ class ServerWatch:
     for thread in (*self._servers, self._guard):
       thread.join(max(leave_until - time.monotonic(), 0))
 
-  def wait_for_servers(self) -> None:
+  def wait_for_servers(self, check: Callable[[], None] = lambda: None) -> None:
     """Returns when every server has answered a question since the call.
+
+    Args:
+      check: called again and again; ends the waiting by what it raises.
 
     Raises:
       TimeoutError: one has not answered for the timeout; the message names it.
@@ -91,6 +95,7 @@ class ServerWatch:
     notice = time.monotonic() + _NOTICE_SECS
     for server, answers in zip(self._servers, before, strict=True):
       while server.answers == answers:
+        check()
         self._raise_problem()
         if time.monotonic() > notice:
           progress_log.info("still waiting for %s", server.name)

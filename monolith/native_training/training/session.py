@@ -1,17 +1,20 @@
 """Sessions whose variables and tables are ready.
 
-The chief restores the newest checkpoint or initializes, and then says on every server
-that it is ready; everybody else waits for that word of all servers. A server that was
-restarted has lost the word with all the rest.
+The chief restores the newest sound checkpoint or initializes, and then says on every
+server that it is ready; everybody else waits for that word of all servers. A server
+that was restarted has lost the word with all the rest. So where all servers have it
+they hold the live model, and a chief that was restarted, or lost its connection, goes
+on with that. Where one lacks it everything is restored, on all servers.
 """
 
+import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import tensorflow as tf
 
-from monolith.native_training.training import progress_log
-from monolith.native_training.training.checkpoint import step_of
+from monolith.native_training.training import progress_log, sound_checkpoint
 from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.closable_session import (
   ClosableSession,
@@ -31,6 +34,21 @@ def session_config(cluster: Cluster) -> tf.compat.v1.ConfigProto:
   return sees_only()
 
 
+@dataclasses.dataclass
+class Beginning:
+  """What the chief has begun a session with.
+
+  Attributes:
+    is_live: the servers held the live model already, and nothing was restored.
+    checkpoint: path of the one that was restored, if one was.
+    refused: paths of newer ones that could not be used.
+  """
+
+  is_live: bool = False
+  checkpoint: str | None = None
+  refused: Sequence[str] = ()
+
+
 class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
   """Creates sessions on the default graph, again after a server was lost.
 
@@ -38,11 +56,14 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     cluster: the chief restores or initializes, another worker waits.
     target: where the session runs; `''` is this process.
     checkpointer: for the graph.
-    find_checkpoint: returns the path of the checkpoint to begin with, or None.
+    find_checkpoints: returns the paths of the checkpoints to begin with, the best
+      first: another is used only when those before it are refused.
     warm_start: given the session, changes initial values; not called after a restore.
-    on_begin: called on the chief, before others begin, with the session and the global
-      step that training begins with.
+    on_begin: called on the chief, before others begin, with the session.
+    input_feed: given the session, returns what to feed where the data begin.
     watch: over the servers, where there are any.
+    check: called again and again while something is waited for; ends that by what it
+      raises.
   """
 
   def __init__(
@@ -50,18 +71,22 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     cluster: Cluster,
     target: str,
     checkpointer: Checkpointer,
-    find_checkpoint: Callable[[], str | None],
+    find_checkpoints: Callable[[], Sequence[str]],
     warm_start: Callable[[tf.compat.v1.Session], None] | None = None,
-    on_begin: Callable[[tf.compat.v1.Session, int], None] | None = None,
+    on_begin: Callable[[tf.compat.v1.Session, Beginning], None] | None = None,
+    input_feed: Callable[[tf.compat.v1.Session], Mapping[tf.Tensor, Any]] | None = None,
     watch: ServerWatch | None = None,
+    check: Callable[[], None] = lambda: None,
   ):
     self._cluster = cluster
     self._target = target
     self._checkpointer = checkpointer
-    self._find_checkpoint = find_checkpoint
+    self._find_checkpoints = find_checkpoints
     self._warm_start = warm_start
     self._on_begin = on_begin
+    self._input_feed = input_feed
     self._watch = watch
+    self._check = check
     self._init = tf.compat.v1.global_variables_initializer()
     ready = _ready_words(cluster)
     self._say_ready = tf.group([word.initializer for word in ready])
@@ -72,38 +97,55 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
 
   def create_session(self) -> tf.compat.v1.Session:
     if self._watch:
-      self._watch.wait_for_servers()
+      self._watch.wait_for_servers(self._check)
     session = ClosableSession(self._target, config=session_config(self._cluster))
     try:
       if self._watch:
         self._watch.closes(session)
       if self._cluster.is_chief:
-        self._initialize(session)
+        beginning = self._begin(session)
+        if self._on_begin:
+          self._on_begin(session, beginning)
         session.run(self._say_ready)
       else:
         self._wait_for_chief(session)
-      session.run(self._local_init)
+      feed = self._input_feed(session) if self._input_feed else None
+      session.run(self._local_init, feed)
     except BaseException:
       session.close()
       raise
     return session
 
-  def _initialize(self, session: tf.compat.v1.Session) -> None:
-    checkpoint = self._find_checkpoint()
-    if self._on_begin:
-      self._on_begin(session, step_of(checkpoint) if checkpoint else 0)
-    if checkpoint:
-      self._checkpointer.restore(session, checkpoint)
-      progress_log.info("restored %s", checkpoint)
-      return
+  def check_servers(self, session: tf.compat.v1.Session) -> None:
+    """Whether all servers still hold the model.
+
+    Raises:
+      tf.errors.AbortedError, tf.errors.UnavailableError: one does not; a new session is
+        needed.
+    """
+    if not session.run(self._is_ready):
+      raise tf.errors.AbortedError(None, None, "a server was restarted")
+
+  def _begin(self, session: tf.compat.v1.Session) -> Beginning:
+    if session.run(self._is_ready):
+      return Beginning(is_live=True)
+    paths = self._find_checkpoints()
+    if paths:
+      path = sound_checkpoint.first_sound(
+        paths, lambda path: self._checkpointer.restore(session, path)
+      )
+      progress_log.info("restored %s", path)
+      return Beginning(checkpoint=path, refused=paths[: paths.index(path)])
     self._checkpointer.clear_tables(session)
     session.run(self._init)
     if self._warm_start:
       self._warm_start(session)
+    return Beginning()
 
   def _wait_for_chief(self, session: tf.compat.v1.Session) -> None:
     notice = time.monotonic() + _NOTICE_SECS
     while not session.run(self._is_ready):
+      self._check()
       if time.monotonic() > notice:
         progress_log.info("still waiting for the chief to initialize the model")
         notice += _NOTICE_SECS

@@ -7,57 +7,33 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from absl import logging
 
-from monolith.core.hyperparams import Params
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.runtime.ops import core_errors
 from monolith.native_training.training import (
   checkpoint,
+  checkpoint_leftovers,
   checkpointer,
   coordination,
   eviction,
   heartbeat,
+  job_saves,
+  job_start,
   model_graph,
-  progress_log,
   train_step,
 )
 from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.data_positions import DataPositions
 from monolith.native_training.training.placement import device_setter
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
 from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.session import ReadySessionCreator
+from monolith.native_training.training.stop_request import StopRequest
 
-_DEFAULT_SAVE_SECS = 600.0
-
-
-class _SavePolicy:
-  """When the chief saves: as the config says, else as the model's parameters do."""
-
-  def __init__(self, config: RunnerConfig, params: Params):
-    self._steps = config.save_checkpoints_steps
-    self._secs = config.save_checkpoints_secs
-    if self._steps is None and self._secs is None:
-      self._steps = params.train.save_checkpoints_steps
-      self._secs = params.train.save_checkpoints_secs
-    if self._steps is None and self._secs is None:
-      self._secs = _DEFAULT_SAVE_SECS
-    self.last_step: int | None = None
-    self.begin(0)
-
-  def begin(self, step: int) -> None:
-    """Counts from here."""
-    self._since_step = step
-    self._since_time = time.monotonic()
-
-  def saved(self, step: int) -> None:
-    self.last_step = step
-    self.begin(step)
-
-  def is_due(self, step: int) -> bool:
-    by_steps = self._steps is not None and step - self._since_step >= self._steps
-    return by_steps or (
-      self._secs is not None and time.monotonic() - self._since_time >= self._secs
-    )
+_SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
+# What a lost session's save may take to notice that.
+_SAVE_ENDS_SECS = 30.0
+_LOST_AGAIN_SECS = 1.0
 
 
 class TrainLoop:
@@ -66,7 +42,9 @@ class TrainLoop:
   Args:
     target: where sessions run: the target of this worker's server, `''` without one.
     warm_start_from: folder or path of a checkpoint to take initial values from.
-    on_save: called by the chief with the path of each checkpoint it has saved.
+    on_save: called by the chief with the path of each checkpoint it has saved, perhaps
+      in another thread.
+    stop: when it is made this process leaves after the step it is in.
   """
 
   def __init__(
@@ -77,6 +55,7 @@ class TrainLoop:
     target: str = "",
     warm_start_from: str | None = None,
     on_save: Callable[[str], object] | None = None,
+    stop: StopRequest | None = None,
   ):
     self._model = model
     self._config = config
@@ -84,8 +63,10 @@ class TrainLoop:
     self._target = target
     self._warm_start_from = warm_start_from
     self._on_save = on_save
+    self._stop = stop or StopRequest()
     self._watch: ServerWatch | None = None
-    self._job_limit: int | None = None  # Where the job stops, once that is known.
+    self._progress: ProgressReporter | None = None
+    self._how_it_leaves = ""  # Where it was asked to.
 
   def run(
     self,
@@ -106,13 +87,17 @@ class TrainLoop:
     Raises:
       RuntimeError: on the chief, a worker has failed; the job went on without it, and
         what was trained is saved.
+      SystemExit: this process was asked to stop.
     """
     try:
-      return self._run(steps, max_steps, hooks)
+      step = self._run(steps, max_steps, hooks)
     except Exception as error:
       if self._cluster.is_distributed and not self._cluster.is_chief:
         coordination.report_failure(self._cluster, self._target, error)
       raise
+    if self._how_it_leaves:
+      self._stop.leave(self._how_it_leaves)
+    return step
 
   def _run(
     self,
@@ -127,25 +112,34 @@ class TrainLoop:
         )
       with tf.compat.v1.device(device_setter(self._cluster)):
         self._build()
-      creator = ReadySessionCreator(
+      self._creator = ReadySessionCreator(
         self._cluster,
         self._target,
         self._checkpointer,
-        self._checkpoint_to_resume,
-        self._warm_start if self._warm_start_from else None,
-        lambda session, step: self._set_limit(session, step, steps, max_steps),
+        self._checkpoints_to_resume,
+        self._start.warm_start,
+        lambda session, beginning: self._start.begin(
+          session, beginning, steps, max_steps
+        ),
+        self._positions.begin,
         self._watch,
+        self._stop.leave_if_made,
       )
-      if self._saves and self._cluster.is_given:
-        stack.enter_context(heartbeat.beating(self._config.model_dir))
-      session = tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks))
+      if self._is_saver:
+        checkpoint_leftovers.sweep(self._config.model_dir)
+        if self._cluster.is_given:
+          stack.enter_context(heartbeat.beating(self._config.model_dir))
+      session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=list(hooks))
       stack.enter_context(session)
       return self._train(session)
 
   def _build(self) -> None:
     self._global_step = tf.compat.v1.train.get_or_create_global_step()
     mode = tf.estimator.ModeKeys.TRAIN
-    features = model_graph.read_batch(self._model, mode, self._cluster)
+    self._positions = DataPositions(self._cluster)
+    features = model_graph.read_batch(
+      self._model, mode, self._cluster, self._positions.skip
+    )
     graph = model_graph.build(
       self._model,
       features,
@@ -154,7 +148,9 @@ class TrainLoop:
       self._config.model_name,
       self._config.admission_capacity,
     )
-    self._train_op, self._step = train_step.train_op(self._model, graph)
+    self._train_op, self._step = train_step.train_op(
+      self._model, graph, self._positions
+    )
     self._loss = graph.spec.loss
     self._batch_size = graph.batch_size()
     self._summary = tf.compat.v1.summary.merge_all()
@@ -164,68 +160,69 @@ class TrainLoop:
       max_increments=self._config.checkpoint_increments,
     )
     self._eviction = eviction.Eviction(graph.embedding, self._config.evict_every_hours)
-    # Where all workers stop. No global variable: it is the job's, not the model's.
-    with tf.device(self._global_step.device):
-      self._limit_value = tf.compat.v1.placeholder(tf.int64, [])
-      self._limit = tf.compat.v1.Variable(
-        self._limit_value, trainable=False, collections=[], use_resource=True
-      )
-    self._limit_is_set = self._limit.is_initialized()
+    self._saves = job_saves.JobSaves(
+      self._config, self._model.p, self._checkpointer, self._eviction, self._on_save
+    )
     self._reports = None
     if self._cluster.is_distributed:
       self._reports = coordination.JobReports(
-        self._cluster, self._config.worker_timeout_secs
+        self._cluster, self._config.worker_timeout_secs, self._stop
       )
+    self._start = job_start.JobStart(
+      self._config.model_dir,
+      self._warm_start_from,
+      self._checkpointer,
+      self._positions,
+      self._saves.policy,
+      self._reports.training_went_back if self._reports else lambda: None,
+    )
 
-  def _checkpoint_to_resume(self) -> str | None:
-    path = checkpoint.latest_checkpoint(self._config.model_dir)
-    if path:
-      checkpoint.mark(path, final=False)
-    return path
-
-  def _warm_start(self, session: tf.compat.v1.Session) -> None:
-    source = self._warm_start_from
-    path = checkpoint.latest_checkpoint(source) if tf.io.gfile.isdir(source) else source
-    if path is None or not checkpoint.is_complete(path):
-      raise ValueError(f"warm_start_from: found no complete checkpoint in {source}")
-    self._checkpointer.warm_start(session, path)
-
-  def _set_limit(
-    self,
-    session: tf.compat.v1.Session,
-    begin: int,
-    steps: int | None,
-    max_steps: int | None,
-  ) -> None:
-    """Sets the global step at which all workers stop, unless an earlier chief has.
-
-    It stays what it was first, also when a server has lost it and training goes on from
-    an earlier step.
-    """
-    if session.run(self._limit_is_set):
-      self._job_limit = int(session.run(self._limit))
-      return
-    if self._job_limit is None:
-      limits = [max_steps, begin + steps if steps else None]
-      self._job_limit = min((n for n in limits if n is not None), default=tf.int64.max)
-    session.run(self._limit.initializer, {self._limit_value: self._job_limit})
+  def _checkpoints_to_resume(self) -> list[str]:
+    # In a session that was lost: it fails, or its checkpoint is the newest.
+    self._saves.wait(_SAVE_ENDS_SECS)
+    return self._start.checkpoints()
 
   def _train(self, session) -> int:
     raw = session._tf_sess  # What hooks get as `SessionRunContext.session`.
-    step, limit = (int(n) for n in raw().run([self._global_step, self._limit]))
-    max_steps = limit if limit < tf.int64.max else None
+    with self._saves.beside_training():
+      while True:
+        try:
+          return self._train_to_end(session, raw)
+        except _SERVER_IS_AWAY as error:
+          # While others were waited for, or the end was saved. In the steps before it
+          # is the session that begins anew.
+          logging.warning(
+            "a parameter server was lost; training goes on when it is back (%s)",
+            error.message,
+          )
+          time.sleep(_LOST_AGAIN_SECS)
+          _begin_anew(session)
+
+  def _train_to_end(self, session, raw) -> int:
+    step, limit = (int(n) for n in raw().run([self._global_step, self._start.limit]))
+    if self._progress is None:
+      self._progress = self._new_progress(raw, limit)
+    # Over before the job ends: nothing may run on servers that leave.
+    with self._evicting_beside_training(raw):
+      step = self._train_steps(session, step, limit)
+      is_done = self._wait_for_others(raw())
+    if self._stop.is_made() and not is_done:
+      return self._leave_early(raw())
+    return self._finish(raw())
+
+  def _new_progress(self, raw, limit: int) -> ProgressReporter:
     on_report = None
     if self._reports:
       on_report = lambda examples: _unless_a_server_is_away(  # noqa: E731
         "report", lambda: self._reports.report(raw(), examples)
       )
-    progress = ProgressReporter(self._config, self._cluster, max_steps, on_report)
-    policy = _SavePolicy(self._config, self._model.p)
-    latest = checkpoint.latest_checkpoint(self._config.model_dir)
-    if latest and checkpoint.step_of(latest) == step:
-      policy.saved(step)
-    else:
-      policy.begin(step)
+    max_steps = limit if limit < tf.int64.max else None
+    return ProgressReporter(self._config, self._cluster, max_steps, on_report)
+
+  def _train_steps(self, session, step: int, limit: int) -> int:
+    """Trains to the end of the data, of the job, or until this process is asked to
+    leave; returns the global step."""
+    progress = self._progress
     fetches = {
       "train": self._train_op,
       "step": self._step,
@@ -235,30 +232,32 @@ class TrainLoop:
     with_summary = fetches
     if self._summary is not None:
       with_summary = {**fetches, "summary": self._summary}
-    # Over before the job ends: nothing may run on servers that leave.
-    with self._evicting_beside_training(raw):
-      while step < limit and not session.should_stop():
-        try:
-          with core_errors.told_plainly():
-            done = session.run(with_summary if progress.wants_summary() else fetches)
-        except tf.errors.OutOfRangeError:  # The end of the data.
-          if not progress.examples:
-            self._warn_of_no_data()
-          break
-        step = int(done["step"])
-        progress.step_done(
-          step, float(done["loss"]), int(done["examples"]), done.get("summary")
-        )
-        self._report_evicted(step, progress)
-        # The last step is saved at the end, once, when all workers are done.
-        if self._saves and policy.is_due(step) and step < limit:
-          saved = _unless_a_server_is_away(
-            "checkpoint", lambda step=step: self._save(raw(), step, progress)
-          )
-          if saved:
-            policy.saved(step)
-      self._wait_for_others(raw(), progress)
-    return self._finish(raw(), progress, policy)
+    self._is_at_end = False
+    while step < limit and not session.should_stop():
+      if self._stop.is_made():
+        return step
+      try:
+        with core_errors.told_plainly():
+          done = session.run(with_summary if progress.wants_summary() else fetches)
+      except tf.errors.OutOfRangeError:  # The end of the data.
+        if not self._positions.current:
+          self._warn_of_no_data()
+        break
+      step = int(done["step"])
+      self._positions.step_done()
+      progress.step_done(
+        step,
+        float(done["loss"]),
+        int(done["examples"]),
+        done.get("summary"),
+        self._positions.current,
+      )
+      self._report_evicted(step)
+      # The last step is saved at the end, once, when all workers are done.
+      if self._is_saver and step < limit:
+        self._saves.step_done(session._tf_sess(), step, progress)
+    self._is_at_end = True
+    return step
 
   def _warn_of_no_data(self) -> None:
     logging.warning(
@@ -269,50 +268,64 @@ class TrainLoop:
     )
 
   @property
-  def _saves(self) -> bool:
+  def _is_saver(self) -> bool:
     return self._cluster.is_chief and bool(self._config.model_dir)
-
-  def _save(
-    self, session, step: int, progress: ProgressReporter, final: bool = False
-  ) -> None:
-    progress.saving()
-    begin = time.monotonic()
-    self._report_evicted(step, progress)
-    progress.evicted(step, self._eviction.run(session))
-    path = self._checkpointer.save(session, self._config.model_dir, step, final)
-    progress_log.info("saved %s in %.1f s", path, time.monotonic() - begin)
-    progress.tables(step, self._checkpointer.table_stats(session))
-    if self._on_save:
-      self._on_save(path)
 
   def _evicting_beside_training(self, session) -> contextlib.AbstractContextManager:
     if self._cluster.is_chief:
       return self._eviction.beside_training(session)
     return contextlib.nullcontext()
 
-  def _report_evicted(self, step: int, progress: ProgressReporter) -> None:
+  def _report_evicted(self, step: int) -> None:
     """Reports what was evicted beside training."""
     for rows in self._eviction.take_done():
-      progress.evicted(step, rows)
+      self._progress.evicted(step, rows)
 
-  def _wait_for_others(self, session, progress: ProgressReporter) -> None:
-    """Tells that this worker has trained; the chief waits until all have."""
+  def _wait_for_others(self, session) -> bool:
+    """Tells that this worker has trained; the chief waits until all have.
+
+    Returns:
+      False where this process was asked to leave before that.
+    """
+    if not self._is_at_end:
+      return False
     if self._reports:
-      self._reports.report(session, progress.examples, done=True)
-      if self._cluster.is_chief:
-        self._reports.wait_for_workers(session)
+      self._reports.report(session, self._progress.examples, done=True)
+      # Where an earlier chief has ended the job the others have left.
+      if self._cluster.is_chief and not self._reports.is_saved(session):
+        check = lambda: self._creator.check_servers(session)  # noqa: E731
+        return self._reports.wait_for_workers(session, check)
+    return True
 
-  def _finish(self, session, progress: ProgressReporter, policy: _SavePolicy) -> int:
+  def _leave_early(self, session) -> int:
+    """Ends this worker's part because it was asked to leave; a chief saves before."""
+    self._how_it_leaves = "this worker leaves; the job goes on without it"
+    step = int(session.run(self._global_step))
+    if self._is_saver:
+      saved = _unless_a_server_is_away(
+        "checkpoint",
+        lambda: self._saves.save_now(session, step, self._progress, final=False),
+      )
+      self._how_it_leaves = f"{'' if saved else 'not '}saved at step {step}; leaving"
+    self._progress.stopped(step)
+    if self._reports and self._cluster.is_chief:
+      self._watch.stop()
+      self._reports.say_leaving(session)
+    return step
+
+  def _finish(self, session) -> int:
     """Ends this worker's part; the chief ends the job."""
     step = int(session.run(self._global_step))
-    self._report_evicted(step, progress)
-    if self._saves:
-      if step == policy.last_step and self._is_all_saved(session):
+    self._report_evicted(step)
+    if self._is_saver:
+      self._saves.wait()
+      self._saves.report(session, step, self._progress)
+      if step == self._saves.policy.last_step and self._is_all_saved(session):
         path = checkpoint.latest_checkpoint(self._config.model_dir)
         checkpoint.mark(path, final=True)
       else:
-        self._save(session, step, progress, final=True)
-    progress.finished(step)
+        self._saves.save_now(session, step, self._progress, final=True)
+    self._progress.finished(step)
     if self._reports:
       self._end_job(session)
     return step
@@ -327,7 +340,9 @@ class TrainLoop:
   def _end_job(self, session) -> None:
     """The chief lets everybody leave; others wait for its last checkpoint."""
     if self._cluster.is_chief:
-      self._reports.end_job(session)
+      _unless_a_server_is_away(
+        "word of the end to all", lambda: self._reports.end_job(session)
+      )
       self._watch.stop()
       self._reports.release_servers(session)
       failures = self._reports.failures()
@@ -336,16 +351,35 @@ class TrainLoop:
           f"{'; '.join(failures)}. The job went on without it to its end, which is "
           f"saved in {self._config.model_dir}"
         )
-    elif self._reports.wait_for_chief(session):
+    elif self._reports.wait_for_chief(
+      session,
+      self._progress.examples,
+      lambda: self._positions.read(session) == self._positions.current,
+    ):
       self._watch.stop()
       self._reports.say_goodbye(session)
+    elif self._stop.is_made():
+      self._how_it_leaves = "this worker has trained its part and leaves"
     else:
       path = checkpoint.latest_checkpoint(self._config.model_dir)
+      # Servers leave when the chief has saved the end.
       if not path or not checkpoint.is_final(path):
-        raise RuntimeError(
-          "the parameter servers left before the chief had saved the end of the job; "
-          f"the last checkpoint in {self._config.model_dir} is {path or 'none'}"
+        raise tf.errors.AbortedError(
+          None, None, "before the chief has saved the end of the job"
         )
+
+
+def _begin_anew(session) -> None:
+  """Lets a session be made anew: its servers may have been restarted, and the data have
+  to go on where the model is."""
+  lost = [tf.errors.AbortedError(None, None, "a parameter server was lost")]
+
+  def step(step_context) -> None:
+    del step_context
+    if lost:
+      raise lost.pop()
+
+  session.run_step_fn(step)
 
 
 def _unless_a_server_is_away(what: str, do: Callable[[], object]) -> bool:

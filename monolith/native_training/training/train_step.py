@@ -9,14 +9,20 @@ from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.number_checks import is_finite
 from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import layer_updates
+from monolith.native_training.training.data_positions import DataPositions
 from monolith.native_training.training.model_graph import ModelGraph
 from monolith.native_training.training.server_buffers import ServerBuffers, task_of
 
 _DEFAULT_DENSE_LEARNING_RATE = 0.05
 
 
-def train_op(model: MonolithModel, graph: ModelGraph) -> tuple[tf.Operation, tf.Tensor]:
+def train_op(
+  model: MonolithModel, graph: ModelGraph, positions: DataPositions | None = None
+) -> tuple[tf.Operation, tf.Tensor]:
   """One step of training.
+
+  Args:
+    positions: where the batch is counted, if it is.
 
   Returns:
     The op of the whole step, and the global step that it leads to (int64 scalar).
@@ -54,6 +60,8 @@ def train_op(model: MonolithModel, graph: ModelGraph) -> tuple[tf.Operation, tf.
     tf.control_dependencies([step_before, updates[0]]),
   ):
     counted = global_step.assign_add(one, read_value=True)
+    if positions:
+      updates.append(positions.count_batch())
   return _joined_end(updates, counted)
 
 

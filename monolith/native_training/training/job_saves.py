@@ -1,0 +1,179 @@
+"""What the chief saves: beside training now and then, and once at its end."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+import tensorflow as tf
+from absl import logging
+
+from monolith.core.hyperparams import Params
+from monolith.native_training.training import (
+  background_save,
+  checkpoint,
+  checkpoint_leftovers,
+  progress_log,
+)
+from monolith.native_training.training.checkpointer import Checkpointer
+from monolith.native_training.training.eviction import Eviction
+from monolith.native_training.training.progress import ProgressReporter
+from monolith.native_training.training.runner_config import RunnerConfig
+from monolith.native_training.training.save_policy import SavePolicy
+
+# What a full disk, a read-only folder and the like raise: training goes on.
+_STORAGE_FAILS = (tf.errors.OpError, OSError, RuntimeError)
+_SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
+_LEAVE_SECS = 5.0
+
+
+class JobSaves:
+  """The chief's checkpoints. Used from one thread.
+
+  Args:
+    on_save: called with the path of each checkpoint that was saved, perhaps in another
+      thread.
+
+  Attributes:
+    policy: when to save.
+  """
+
+  def __init__(
+    self,
+    config: RunnerConfig,
+    params: Params,
+    checkpointer: Checkpointer,
+    eviction: Eviction,
+    on_save: Callable[[str], object] | None = None,
+  ):
+    self.policy = SavePolicy(config, params)
+    self._model_dir = config.model_dir
+    self._checkpointer = checkpointer
+    self._eviction = eviction
+    self._on_save = on_save
+    self._background = background_save.BackgroundSave(self._save)
+
+  def _save(self, save: background_save.Save) -> None:
+    """Does a save; in another thread than the rest, but for the last one."""
+    save.evicted = self._eviction.run(save.session)
+    begin = time.monotonic()
+    try:
+      save.path = self._checkpointer.save(
+        save.session, self._model_dir, save.step, save.final
+      )
+    except Exception:
+      path = checkpoint.path_of(self._model_dir, save.step)
+      checkpoint_leftovers.remove_incomplete(path)
+      raise
+    save.secs = time.monotonic() - begin
+    save.tables = self._checkpointer.table_stats(save.session)
+    if self._on_save:
+      self._on_save(save.path)
+
+  @contextlib.contextmanager
+  def beside_training(self) -> Iterator[None]:
+    """A context that waits at its end for the save that is running; where an exception
+    ends it, for a few seconds only."""
+    patience = _LEAVE_SECS
+    try:
+      yield
+      patience = None
+    finally:
+      self.wait(patience)
+
+  def wait(self, secs: float | None = None) -> None:
+    """Waits until no save is running, or for so many seconds."""
+    self._background.wait(secs)
+
+  def step_done(
+    self, session: tf.compat.v1.Session, step: int, progress: ProgressReporter
+  ) -> None:
+    """Begins to save if that is due, and reports what was saved.
+
+    Args:
+      session: in which a step was done.
+      step: the global step.
+    """
+    self.report(session, step, progress)
+    if self.policy.is_due(step) and not self._background.is_running:
+      self._background.begin(session, step)
+
+  def report(
+    self, session: tf.compat.v1.Session, step: int, progress: ProgressReporter
+  ) -> None:
+    """Reports the save that has ended, if one has.
+
+    Args:
+      session: the present one.
+      step: the global step.
+    """
+    save = self._background.take_done()
+    if not save:
+      return
+    self._report_done(save, progress)
+    error = save.error
+    if error is None:
+      return
+    if isinstance(error, _SERVER_IS_AWAY) or (
+      save.session is not session and isinstance(error, _STORAGE_FAILS)
+    ):
+      logging.warning("no checkpoint: a parameter server was away (%s)", error)
+    elif not isinstance(error, _STORAGE_FAILS):
+      raise error
+    elif save.path:
+      logging.error(
+        "checkpoint %s is saved, but what belongs to it is not: %s: %s. TRAINING GOES "
+        "ON; the next checkpoint's will be tried",
+        save.path,
+        type(error).__name__,
+        error,
+      )
+    else:
+      logging.error(
+        "the checkpoint of step %d was NOT SAVED: %s: %s. TRAINING GOES ON, the last "
+        "checkpoint is still %s, and saving is tried again in %s",
+        save.step,
+        type(error).__name__,
+        error,
+        self._last(),
+        self.policy.failed(step),
+      )
+
+  def _last(self) -> str:
+    try:
+      return checkpoint.latest_checkpoint(self._model_dir) or "none"
+    except tf.errors.OpError:
+      return "what it was"
+
+  def _report_done(
+    self, save: background_save.Save, progress: ProgressReporter
+  ) -> None:
+    if save.evicted is not None:
+      progress.evicted(save.step, save.evicted)
+    if save.path:
+      progress_log.info("saved %s in %.1f s", save.path, save.secs)
+      self.policy.saved(save.step, save.began_at)
+    if save.tables is not None:
+      progress.tables(save.step, save.tables)
+
+  def save_now(
+    self,
+    session: tf.compat.v1.Session,
+    step: int,
+    progress: ProgressReporter,
+    final: bool,
+  ) -> None:
+    """Saves in this thread, after a save that is running.
+
+    Args:
+      final: whether training ends with it.
+
+    Raises:
+      Exception: what has failed.
+    """
+    self.wait()
+    self.report(session, step, progress)
+    progress.saving()
+    save = self._background.run(session, step, final)
+    self._report_done(save, progress)
+    if save.error:
+      raise save.error

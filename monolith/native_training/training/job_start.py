@@ -1,0 +1,128 @@
+"""Where a job's training begins, and where it is to end."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from monolith.native_training.training import (
+  checkpoint,
+  progress_log,
+  sound_checkpoint,
+)
+from monolith.native_training.training.checkpointer import Checkpointer
+from monolith.native_training.training.data_positions import DataPositions
+from monolith.native_training.training.save_policy import SavePolicy
+from monolith.native_training.training.session import Beginning
+
+
+class JobStart:
+  """Brings in order what goes with the model that training begins with.
+
+  Only the chief calls its methods; every worker reads `limit`.
+
+  Args:
+    model_dir: folder of the job's checkpoints.
+    warm_start_from: folder or path of a checkpoint to take initial values from.
+    positions: of the workers in their data.
+    policy: counts from where training begins.
+    on_back: called when training has gone back to an earlier state of the model.
+
+  Attributes:
+    limit: int64 scalar, the global step at which all workers stop.
+  """
+
+  def __init__(
+    self,
+    model_dir: str,
+    warm_start_from: str | None,
+    checkpointer: Checkpointer,
+    positions: DataPositions,
+    policy: SavePolicy,
+    on_back: Callable[[], None],
+  ):
+    self._model_dir = model_dir
+    self._warm_start_from = warm_start_from
+    self._checkpointer = checkpointer
+    self._positions = positions
+    self._policy = policy
+    self._on_back = on_back
+    self._has_begun = False
+    self._job_limit: int | None = None  # Once that is known.
+    self._global_step = tf.compat.v1.train.get_global_step()
+    # No global variable: it is the job's, not the model's.
+    with tf.device(self._global_step.device):
+      self._limit_value = tf.compat.v1.placeholder(tf.int64, [])
+      self.limit = tf.compat.v1.Variable(
+        self._limit_value, trainable=False, collections=[], use_resource=True
+      )
+    self._limit_is_set = self.limit.is_initialized()
+
+  def checkpoints(self) -> list[str]:
+    """Paths of those to begin with, the best first."""
+    return checkpoint.checkpoints(self._model_dir)[::-1]
+
+  def warm_start(self, session: tf.compat.v1.Session) -> None:
+    """Takes initial values from another model, where that is asked for.
+
+    Raises:
+      ValueError: it has no checkpoint, or that cannot be used.
+    """
+    source = self._warm_start_from
+    if not source:
+      return
+    path = checkpoint.latest_checkpoint(source) if tf.io.gfile.isdir(source) else source
+    if path is None or not checkpoint.is_complete(path):
+      raise ValueError(f"warm_start_from: found no complete checkpoint in {source}")
+    self._checkpointer.warm_start(session, path)
+
+  def begin(
+    self,
+    session: tf.compat.v1.Session,
+    beginning: Beginning,
+    steps: int | None,
+    max_steps: int | None,
+  ) -> None:
+    """Begins, or begins anew after a server was lost.
+
+    Args:
+      beginning: the model there is.
+      steps: global steps to go.
+      max_steps: global step to stop at.
+    """
+    path = beginning.checkpoint
+    if path:
+      sound_checkpoint.set_aside(beginning.refused)
+      anew = checkpoint.begins_data_anew(path)
+      if anew:
+        self._positions.reset(session)
+      checkpoint.mark(path, final=False, data_from_start=anew)
+    step = int(session.run(self._global_step))
+    self._set_limit(session, step, steps, max_steps)
+    if beginning.is_live:
+      progress_log.info("the servers hold the model; going on at step %d", step)
+    elif self._has_begun:
+      self._on_back()
+    if not (beginning.is_live and self._has_begun):
+      self._policy.begin(step)
+      self._policy.last_step = step if path else None
+    self._has_begun = True
+
+  def _set_limit(
+    self,
+    session: tf.compat.v1.Session,
+    begin: int,
+    steps: int | None,
+    max_steps: int | None,
+  ) -> None:
+    """Sets the global step at which all workers stop, unless an earlier chief has.
+
+    It stays what it was first, also when a server has lost it and training goes on from
+    an earlier step.
+    """
+    if session.run(self._limit_is_set):
+      self._job_limit = int(session.run(self.limit))
+      return
+    if self._job_limit is None:
+      limits = [max_steps, begin + steps if steps else None]
+      self._job_limit = min((n for n in limits if n is not None), default=tf.int64.max)
+    session.run(self.limit.initializer, {self._limit_value: self._job_limit})
