@@ -188,19 +188,6 @@ def remove(path: str) -> None:
     tf.io.gfile.remove(name)
 
 
-def set_aside(path: str) -> str:
-  """Takes a checkpoint that cannot be used out of the way of others, for people to look
-  at; returns its new path, which `checkpoints` passes over."""
-  folder, name = os.path.split(path)
-  to = os.path.join(folder, f"unusable-{name}")
-  count = 1
-  while tf.io.gfile.exists(tables_dir(to)):
-    count += 1
-    to = os.path.join(folder, f"unusable-{count}-{name}")
-  rename(path, to)
-  return to
-
-
 def rename(path: str, to: str) -> None:
   """Moves a checkpoint to where none is."""
   for name in dense_files(path):

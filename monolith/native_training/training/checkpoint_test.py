@@ -168,16 +168,6 @@ class CheckpointManifestTest(parameterized.TestCase):
     with self.assertRaisesRegex(ValueError, "model.ckpt-10.index: cannot be read"):
       checkpoint.check_dense_files(path)
 
-  def test_what_is_set_aside_is_no_checkpoint(self):
-    self._add(10)
-    for count in range(2):
-      path = self._add(20)
-      open(path + ".index", "w").close()
-      aside = checkpoint.set_aside(path)
-      self.assertTrue(os.path.exists(aside + ".index"))
-      self.assertTrue(os.path.exists(f"{aside}.tables/manifest.json"))
-      self.assertEqual(checkpoint.checkpoints(self._dir), [self._path(10)], count)
-
 
 if __name__ == "__main__":
   absltest.main()

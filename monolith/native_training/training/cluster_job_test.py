@@ -1,21 +1,17 @@
 """Whole jobs of real processes: however a job ends, every process ends by itself."""
 
 import glob
-import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.training import checkpoint
+from monolith.native_training.training.job_processes import JobProcesses
 from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
 
-_LIMIT_SECONDS = 240
 _LATE_SECONDS = 15
 _SERVER_IS_SILENT = r"parameter server 1 \(127.0.0.1:\d+\) has not answered for 20 s"
 _SERVER_IS_GONE = r"parameter server 0 \(127.0.0.1:\d+\) cannot be reached for 20 s"
@@ -44,62 +40,22 @@ class ClusterJobTest(absltest.TestCase):
     Returns:
       Its model_dir, and the exit code and log of each process that was left alone.
     """
-    cluster = {
-      name: [f"127.0.0.1:{port}" for port in local_cluster.free_ports(count)]
-      for name, count in jobs.items()
-    }
-    tasks = [(name, i) for name, count in jobs.items() for i in range(count)]
-    if evaluator:
-      tasks.append(("evaluator", 0))
-    model_dir = self.create_tempdir().full_path
-    processes, outcomes = {}, {}
-    try:
-      for task in sorted(tasks, key=lambda task: task == late):
-        if task == late:
-          time.sleep(_LATE_SECONDS)
-        log = open(self.create_tempfile().full_path, "w+")
-        self.addCleanup(log.close)
-        processes[task] = self._start(cluster, task, model_dir, flags, log), log
+    folder = self.create_tempdir().full_path
+    with JobProcesses(jobs, folder, *flags, evaluator=evaluator) as job:
+      job.start(*(task for task in job.tasks if task != late))
+      if late:
+        time.sleep(_LATE_SECONDS)
+        job.start(late)
+      if kill or stop:
+        job.wait_for_checkpoint()
       if kill:
-        self._wait_for_checkpoint(model_dir)
-        killed, _ = processes.pop(kill)
-        killed.kill()
-        killed.wait()
+        job.kill(kill)
       if stop:
-        self._wait_for_checkpoint(model_dir)
-        stopped, _ = processes.pop(stop)
-        self.addCleanup(stopped.wait)
-        self.addCleanup(stopped.kill)
-        stopped.send_signal(signal.SIGSTOP)
-      for task, (process, log) in processes.items():
-        code = process.wait(timeout=_LIMIT_SECONDS)
-        log.seek(0)
-        outcomes[task] = code, log.read()
-    finally:
-      for process, _ in processes.values():
-        if process.poll() is None:
-          process.kill()
-          process.wait()
-    return model_dir, outcomes
-
-  def _start(self, cluster, task, model_dir, flags, log) -> subprocess.Popen:
-    task = {"type": task[0], "index": task[1]}
-    return subprocess.Popen(
-      [
-        sys.executable,
-        "-m",
-        "monolith.native_training.training.sums_job",
-        f"--model_dir={model_dir}",
-        *flags,
-      ],
-      env={
-        **os.environ,
-        "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        "PYTHONPATH": os.pathsep.join(sys.path),
-      },
-      stderr=log,
-    )
+        job.send(signal.SIGSTOP, stop)
+      left_alone = [task for task in job.tasks if task not in (kill, stop)]
+      return job.model_dir, {
+        task: (job.wait(task), job.log(task)) for task in left_alone
+      }
 
   def _run(self, *args, **kwargs) -> str:
     """Runs a job in which every process must leave with exit code 0; its model_dir."""
@@ -134,12 +90,6 @@ class ClusterJobTest(absltest.TestCase):
     model_dir = self._run({"worker": 2, "ps": 2}, "--max_steps=50")
     # A worker may be in the middle of a step when the other reaches the last one.
     self.assertBetween(self._step(model_dir), 50, 51)
-
-  def _wait_for_checkpoint(self, model_dir: str) -> None:
-    give_up = time.monotonic() + _LIMIT_SECONDS
-    while not checkpoint.latest_checkpoint(model_dir):
-      self.assertLess(time.monotonic(), give_up, "nothing was saved")
-      time.sleep(0.2)
 
   def test_everybody_leaves_when_the_chief_is_gone(self):
     _, outcomes = self._outcomes(

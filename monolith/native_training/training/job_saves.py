@@ -93,18 +93,15 @@ class JobSaves:
       session: in which a step was done.
       step: the global step.
     """
-    self.report(session, step, progress)
+    self.report(session, progress)
     if self.policy.is_due(step) and not self._background.is_running:
       self._background.begin(session, step)
 
-  def report(
-    self, session: tf.compat.v1.Session, step: int, progress: ProgressReporter
-  ) -> None:
+  def report(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> None:
     """Reports the save that has ended, if one has.
 
     Args:
       session: the present one.
-      step: the global step.
     """
     save = self._background.take_done()
     if not save:
@@ -135,7 +132,7 @@ class JobSaves:
         type(error).__name__,
         error,
         self._last(),
-        self.policy.failed(step),
+        self.policy.failed(save.step),
       )
 
   def _last(self) -> str:
@@ -171,7 +168,7 @@ class JobSaves:
       Exception: what has failed.
     """
     self.wait()
-    self.report(session, step, progress)
+    self.report(session, progress)
     progress.saving()
     save = self._background.run(session, step, final)
     self._report_done(save, progress)

@@ -49,7 +49,7 @@ class SavePolicy:
     """Lets the save be tried again after a while.
 
     Args:
-      step: the global step now.
+      step: of the checkpoint that is missing.
 
     Returns:
       When, in words.

@@ -1,11 +1,12 @@
-"""One process of a small job, for cluster_job_test: learns sums of two ids' numbers,
-then evaluates.
+"""One process of a small job, for tests of real processes: learns sums of two ids'
+numbers, then evaluates.
 
 The role comes from `TF_CONFIG`, `--model_dir` and the like from `RunnerConfig`'s flags.
 """
 
 import json
 import os
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +21,7 @@ EXAMPLES = 3200
 _ENDLESS = flags.DEFINE_bool("endless", False, "Read the data again and again.")
 _FAIL_WORKER = flags.DEFINE_integer("fail_worker", None, "Worker whose data fail.")
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "Global step to stop at.")
+_STEP_SECS = flags.DEFINE_float("step_secs", 0.0, "Wait so long after each step.")
 _STEPS = flags.DEFINE_integer("steps", None, "Global steps to go.")
 
 
@@ -54,10 +56,18 @@ class Sums(MonolithModel):
     )
 
 
+class Slowly(tf.compat.v1.train.SessionRunHook):
+  """Waits after each step."""
+
+  def after_run(self, run_context, run_values):
+    del run_context, run_values
+    time.sleep(_STEP_SECS.value)
+
+
 def main(_):
   config = RunnerConfig.from_flags()
   job = Estimator(Sums.params().instantiate(), config)
-  job.train(steps=_STEPS.value, max_steps=_MAX_STEPS.value)
+  job.train(steps=_STEPS.value, max_steps=_MAX_STEPS.value, hooks=[Slowly()])
   if config.server_type in ("chief", "worker"):
     # What was trained is there for every worker that has returned from `train`.
     print("loss", job.evaluate()["loss"])

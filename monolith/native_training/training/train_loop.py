@@ -319,7 +319,7 @@ class TrainLoop:
     self._report_evicted(step)
     if self._is_saver:
       self._saves.wait()
-      self._saves.report(session, step, self._progress)
+      self._saves.report(session, self._progress)
       if step == self._saves.policy.last_step and self._is_all_saved(session):
         path = checkpoint.latest_checkpoint(self._config.model_dir)
         checkpoint.mark(path, final=True)

@@ -1,0 +1,215 @@
+"""One process: training that was interrupted goes on, damaged checkpoints are passed
+over."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training import entry, estimator
+from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.training import checkpoint
+
+_BATCHES = 40
+
+
+class Interrupted(Exception):
+  """What a step raises in place of the machine that fails."""
+
+
+class InterruptAfter(tf.compat.v1.train.SessionRunHook):
+  """Notes the numbers of the batches, and fails after some steps."""
+
+  def __init__(self, seen: list[int], steps: int | None = None):
+    self._seen = seen
+    self._steps = steps
+
+  def before_run(self, run_context):
+    graph = run_context.session.graph
+    return tf.compat.v1.train.SessionRunArgs(graph.get_tensor_by_name("number:0"))
+
+  def after_run(self, run_context, run_values):
+    self._seen.append(int(run_values.results))
+    if self._steps is not None:
+      self._steps -= 1
+      if not self._steps:
+        raise Interrupted
+
+
+class Numbered(MonolithModel):
+  """Learns one number of each of few ids, from batches that are numbered."""
+
+  def input_fn(self, mode):
+    del mode
+    dataset = tf.data.Dataset.range(_BATCHES)
+    return dataset.map(
+      lambda i: {
+        "id": tf.expand_dims(tf.range(4, dtype=tf.int64), 1),
+        "label": tf.fill([4], tf.cast(i, tf.float32)),
+        "number": tf.fill([4], i),
+      }
+    )
+
+  def model_fn(self, features, mode):
+    del mode
+    if "number" in features:
+      tf.identity(features["number"][0], name="number")
+    self.create_embedding_feature_column("id")
+    vec = self.lookup_embedding_slice(["id"], "vec", 2, optimizer=entry.SgdOptimizer())
+    pred = tf.reduce_sum(vec[0], axis=1)
+    loss = None
+    if "label" in features:
+      loss = tf.reduce_mean(tf.square(pred - features["label"]))
+    bias = tf.compat.v1.get_variable("bias", [], initializer=tf.zeros_initializer())
+    return estimator.EstimatorSpec(
+      label=features.get("label"),
+      pred=pred + bias,
+      head_name="taste",
+      loss=None if loss is None else loss + tf.square(bias - 1.0),
+      classification=False,
+    )
+
+  def serving_input_receiver_fn(self):
+    ids = tf.compat.v1.placeholder(tf.int64, [None, 1])
+    return tf.estimator.export.ServingInputReceiver({"id": ids}, {"id": ids})
+
+
+class EstimatorRecoveryTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self._dir = self.create_tempdir().full_path
+
+  def _estimator(self, **settings) -> estimator.Estimator:
+    config = estimator.RunnerConfig(
+      tf_config="", model_dir=self._dir, save_checkpoints_secs=3600, **settings
+    )
+    return estimator.Estimator(Numbered.params().instantiate(), config)
+
+  def _train(self, interrupt_after: int | None = None, **limits) -> list[int]:
+    """Trains; returns the numbers of the batches."""
+    seen = []
+    hook = InterruptAfter(seen, interrupt_after)
+    try:
+      self._estimator().train(hooks=[hook], **limits)
+    except Interrupted:
+      self.assertIsNotNone(interrupt_after)
+    return seen
+
+  def _train_to(self, *steps: int) -> None:
+    """Trains in several parts, each of which leaves a checkpoint."""
+    for step in steps:
+      self._train(max_steps=step)
+
+  def _damage(self, step: int) -> None:
+    path = checkpoint.tables_dir(checkpoint.path_of(self._dir, step))
+    with open(os.path.join(path, "part-00000-of-00001"), "r+b") as file:
+      file.truncate(30)
+
+  def _edit_manifest(self, path: str, **fields) -> None:
+    name = os.path.join(checkpoint.tables_dir(path), "manifest.json")
+    with open(name) as file:
+      manifest = json.load(file)
+    with open(name, "w") as file:
+      json.dump({**manifest, **fields}, file)
+
+  def _steps(self) -> list[int]:
+    return [checkpoint.step_of(path) for path in checkpoint.checkpoints(self._dir)]
+
+  def test_data_go_on_where_training_was_interrupted(self):
+    self._train_to(15)
+    path = checkpoint.latest_checkpoint(self._dir)
+    self._edit_manifest(path, final=False)  # As if it had been interrupted there.
+    self.assertEqual(self._train(interrupt_after=5), list(range(15, 20)))
+    # Not saved, so again.
+    self.assertEqual(self._train(), list(range(15, _BATCHES)))
+    self.assertEqual(self._steps(), [15, _BATCHES])
+
+  def test_data_begin_anew_after_the_end_also_when_that_is_interrupted(self):
+    self._train_to(15)
+    self.assertEqual(self._train(interrupt_after=5), list(range(5)))
+    self.assertEqual(self._train(interrupt_after=3), list(range(3)))
+    self.assertEqual(self._train(), list(range(_BATCHES)))
+    self.assertEqual(self._steps(), [15, 15 + _BATCHES])
+
+  def test_a_damaged_checkpoint_is_passed_over_and_set_aside(self):
+    self._train_to(5, 10, 15)
+    self._damage(15)
+    with self.assertLogs("absl", "ERROR") as logs:
+      self._train(max_steps=12)
+    self.assertRegex(
+      logs.output[0], "ckpt-15 is PASSED OVER.*ckpt-15 cannot be restored: table file"
+    )
+    self.assertEqual(self._steps(), [5, 10, 12])
+    self.assertTrue(
+      os.path.isdir(os.path.join(self._dir, "model.ckpt-15.refused.tables"))
+    )
+    # Neither of the two is what training was ended with any more.
+    finals = [checkpoint.is_final(p) for p in checkpoint.checkpoints(self._dir)]
+    self.assertEqual(finals, [False, False, True])
+
+  def test_only_what_was_restored_is_marked(self):
+    self._train_to(5, 10)
+    self._damage(10)
+    newest = checkpoint.latest_checkpoint(self._dir)
+    before = checkpoint.read_manifest(newest)
+    self._train(interrupt_after=1)
+    self.assertEqual(checkpoint.read_manifest(newest + ".refused"), before)
+    self.assertFalse(checkpoint.is_final(checkpoint.path_of(self._dir, 5)))
+
+  def test_where_none_is_sound_training_does_not_begin_anew(self):
+    self._train_to(5, 10)
+    self._damage(5)
+    self._damage(10)
+    with self.assertRaisesRegex(
+      ValueError, "none of 2 checkpoints can be used: .*ckpt-10 .*ckpt-5 "
+    ):
+      self._train()
+    self.assertEqual(self._steps(), [5, 10])
+
+  def test_evaluation_and_prediction_pass_over_what_is_damaged(self):
+    self._train_to(5, 10)
+    job = self._estimator()
+    newest = job.latest_checkpoint()
+    before = next(job.predict(checkpoint_path=checkpoint.path_of(self._dir, 5)))
+    self._damage(10)
+    with self.assertLogs("absl", "ERROR"):
+      self.assertEqual(job.evaluate()["global_step"], 5)
+    with self.assertLogs("absl", "ERROR"):
+      np.testing.assert_array_equal(next(job.predict())["taste"], before["taste"])
+    with self.assertRaisesRegex(ValueError, "ckpt-10 cannot be restored"):
+      next(job.predict(checkpoint_path=newest))
+    # They change nothing.
+    self.assertEqual(self._steps(), [5, 10])
+
+  def test_export_passes_over_what_is_damaged(self):
+    self._train_to(5, 10)
+    job = self._estimator()
+    with open(checkpoint.path_of(self._dir, 10) + ".index", "w"):
+      pass
+    with self.assertLogs("absl", "ERROR") as logs:
+      job.export_saved_model()
+    self.assertRegex(logs.output[0], "ckpt-10 is PASSED OVER")
+    with self.assertRaisesRegex(ValueError, "ckpt-10"):
+      job.export_saved_model(checkpoint_path=job.latest_checkpoint())
+
+  def test_what_a_killed_chief_has_left_goes_when_training_begins(self):
+    self._train_to(5)
+    left = os.path.join(self._dir, "model.ckpt-9.tables")
+    shutil.copytree(os.path.join(self._dir, "model.ckpt-5.tables"), left)
+    os.remove(os.path.join(left, "manifest.json"))
+    self._train_to(7)
+    self.assertFalse(os.path.exists(left))
+    self.assertEqual(self._steps(), [5, 7])
+
+  def test_the_last_save_fails_aloud(self):
+    with open(os.path.join(self._dir, "model.ckpt-5.tables"), "w"):
+      pass
+    with self.assertRaisesRegex(tf.errors.OpError, "model.ckpt-5.tables"):
+      self._train_to(5)
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,70 @@
+import threading
+
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.training.background_save import BackgroundSave, Save
+
+
+class BackgroundSaveTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self._session = self.enter_context(tf.compat.v1.Session(graph=tf.Graph()))
+    self._may_end = threading.Event()
+    self.addCleanup(self._may_end.set)
+    self._graphs = []
+
+  def _save(self, save: Save) -> None:
+    self._graphs.append(tf.compat.v1.get_default_graph())
+    self._may_end.wait()
+    save.path = f"model.ckpt-{save.step}"
+    if save.step == 13:
+      raise OSError("no space left")
+
+  def test_goes_on_beside_who_has_begun_it(self):
+    saving = BackgroundSave(self._save)
+    self.assertFalse(saving.is_running)
+    saving.begin(self._session, 7)
+    self.assertTrue(saving.is_running)
+    self.assertIsNone(saving.take_done())
+    saving.wait(0.01)
+    self._may_end.set()
+    saving.wait()
+    self.assertTrue(saving.is_running)  # Until it is reported.
+    done = saving.take_done()
+    self.assertEqual((done.step, done.path), (7, "model.ckpt-7"))
+    self.assertIsNone(done.error)
+    self.assertFalse(saving.is_running)
+    self.assertIsNone(saving.take_done())
+    self.assertEqual(self._graphs, [self._session.graph])
+
+  def test_one_at_a_time(self):
+    saving = BackgroundSave(self._save)
+    saving.begin(self._session, 7)
+    for begin in (
+      lambda: saving.begin(self._session, 8),
+      lambda: saving.run(self._session, 8, final=True),
+    ):
+      with self.assertRaisesRegex(RuntimeError, "running already"):
+        begin()
+
+  def test_an_error_is_told_and_the_next_one_may_begin(self):
+    self._may_end.set()
+    saving = BackgroundSave(self._save)
+    saving.begin(self._session, 13)
+    saving.wait()
+    self.assertIsInstance(saving.take_done().error, OSError)
+    saving.begin(self._session, 14)
+    saving.wait()
+    self.assertIsNone(saving.take_done().error)
+
+  def test_the_last_one_runs_here(self):
+    self._may_end.set()
+    saving = BackgroundSave(self._save)
+    save = saving.run(self._session, 9, final=True)
+    self.assertEqual((save.path, save.final), ("model.ckpt-9", True))
+    self.assertFalse(saving.is_running)
+
+
+if __name__ == "__main__":
+  absltest.main()

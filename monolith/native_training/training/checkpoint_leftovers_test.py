@@ -1,0 +1,104 @@
+import os
+from unittest import mock
+
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.training import checkpoint, checkpoint_leftovers
+
+
+class CheckpointLeftoversTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self._dir = self.create_tempdir().full_path
+
+  def _add(self, name: str, complete: bool, rows: int = 1) -> str:
+    """What a save of that name has written."""
+    path = os.path.join(self._dir, name)
+    os.makedirs(path + ".tables")
+    for file in (".tables/part-00000-of-00001", ".index", ".data-00000-of-00001"):
+      with open(path + file, "w") as f:
+        f.write(f"{rows} rows")
+    if complete:
+      manifest = {"format_version": 1, "tables": [], "table_files": [], "rows": rows}
+      checkpoint.write_manifest(path, manifest)
+    return path
+
+  def _names(self) -> list[str]:
+    return sorted(os.listdir(self._dir))
+
+  def test_what_has_no_manifest_goes(self):
+    self._add("model.ckpt-10", complete=True)
+    before = self._names()
+    self._add("model.ckpt-20", complete=False)
+    self._add("model.ckpt-10.new", complete=False)
+    os.makedirs(os.path.join(self._dir, "model.ckpt-20_temp"))
+    os.makedirs(os.path.join(self._dir, "model.ckpt-10_temp"))
+    for name in (
+      "model.ckpt-30.data-00001-of-00002",
+      "model.ckpt-30.index.tempstate1234",
+    ):
+      with open(os.path.join(self._dir, name), "w"):
+        pass
+    checkpoint_leftovers.sweep(self._dir)
+    self.assertEqual(self._names(), before)
+
+  def test_what_is_not_ours_stays(self):
+    for name in ("model.ckpt-20.refused.index", "my-model.ckpt-5.index", "checkpoint"):
+      with open(os.path.join(self._dir, name), "w"):
+        pass
+    # The name of a folder of ours.
+    with open(os.path.join(self._dir, "model.ckpt-7.tables"), "w"):
+      pass
+    os.makedirs(os.path.join(self._dir, "exported_models"))
+    before = self._names()
+    checkpoint_leftovers.sweep(self._dir)
+    checkpoint_leftovers.sweep(os.path.join(self._dir, "nowhere"))
+    self.assertEqual(self._names(), before)
+
+  def test_a_replacement_that_is_complete_replaces(self):
+    path = self._add("model.ckpt-10", complete=True, rows=1)
+    before = self._names()
+    for removed in (False, True):
+      self._add("model.ckpt-10.new", complete=True, rows=2 + removed)
+      if removed:
+        os.remove(os.path.join(path + ".tables", "manifest.json"))
+      checkpoint_leftovers.sweep(self._dir)
+      self.assertEqual(self._names(), before)
+      self.assertEqual(checkpoint.read_manifest(path)["rows"], 2 + removed)
+      with open(path + ".index") as file:
+        self.assertEqual(file.read(), f"{2 + removed} rows")
+
+  def test_a_replacement_that_was_moved_in_part_is_moved_to_the_end(self):
+    new = self._add("model.ckpt-10.new", complete=True, rows=2)
+    path = os.path.join(self._dir, "model.ckpt-10")
+    os.rename(new + ".data-00000-of-00001", path + ".data-00000-of-00001")
+    checkpoint_leftovers.sweep(self._dir)
+    self.assertEqual(checkpoint.checkpoints(self._dir), [path])
+    self.assertLen(self._names(), 3)
+
+  def test_only_one_save(self):
+    self._add("model.ckpt-10", complete=True)
+    before = self._names()
+    failed = self._add("model.ckpt-20", complete=False)
+    other = self._add("model.ckpt-30", complete=False)
+    checkpoint_leftovers.remove_incomplete(failed)
+    checkpoint_leftovers.remove_incomplete(os.path.join(self._dir, "model.ckpt-10"))
+    self.assertTrue(os.path.exists(other + ".index"))
+    checkpoint_leftovers.remove_incomplete(other)
+    self.assertEqual(self._names(), before)
+
+  def test_what_cannot_be_removed_is_said(self):
+    self._add("model.ckpt-20", complete=False)
+    error = tf.errors.PermissionDeniedError(None, None, "read-only")
+    with (
+      mock.patch.object(tf.io.gfile, "rmtree", side_effect=error),
+      mock.patch.object(tf.io.gfile, "remove", side_effect=error),
+      self.assertLogs("absl", "WARNING") as logs,
+    ):
+      checkpoint_leftovers.sweep(self._dir)
+    self.assertRegex(" ".join(logs.output), "ckpt-20.tables cannot be removed: read-")
+
+
+if __name__ == "__main__":
+  absltest.main()

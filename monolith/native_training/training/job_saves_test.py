@@ -1,0 +1,160 @@
+import os
+import threading
+from unittest import mock
+
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.training import checkpoint
+from monolith.native_training.training.job_saves import JobSaves
+from monolith.native_training.training.runner_config import RunnerConfig
+
+
+class JobSavesTest(absltest.TestCase):
+  """A checkpointer that can be made to fail, and a session of which nothing is run."""
+
+  def setUp(self):
+    super().setUp()
+    self._dir = self.create_tempdir().full_path
+    self._session = self.enter_context(tf.compat.v1.Session(graph=tf.Graph()))
+    self._progress = mock.Mock()
+    self._checkpointer = mock.Mock()
+    self._checkpointer.save.side_effect = self._write
+    self._checkpointer.table_stats.return_value = {"user": (3, 300)}
+    self._error: Exception | None = None
+    self._may_end = threading.Event()
+    self._may_end.set()
+    self.addCleanup(self._may_end.set)
+
+  def _write(self, session, model_dir: str, step: int, final: bool) -> str:
+    self._may_end.wait()
+    path = checkpoint.path_of(model_dir, step)
+    os.makedirs(checkpoint.tables_dir(path))
+    if self._error:
+      raise self._error
+    checkpoint.write_manifest(
+      path,
+      dict(format_version=1, tables=[], table_files=[], rows=0, final=final),
+    )
+    return path
+
+  def _saves(self, on_save=None, every_steps: int = 10) -> JobSaves:
+    config = RunnerConfig(
+      tf_config="", model_dir=self._dir, save_checkpoints_steps=every_steps
+    )
+    eviction = mock.Mock()
+    eviction.run.return_value = {"user": 1}
+    return JobSaves(
+      config, MonolithModel.params(), self._checkpointer, eviction, on_save
+    )
+
+  def _steps(self) -> list[int]:
+    return [checkpoint.step_of(path) for path in checkpoint.checkpoints(self._dir)]
+
+  def _step_done(self, saves: JobSaves, step: int, session=None) -> None:
+    """A step, and the end of the save that it begins, if it does."""
+    saves.step_done(session or self._session, step, self._progress)
+    saves.wait()
+
+  def test_training_goes_on_beside_it(self):
+    exported = []
+    saves = self._saves(exported.append)
+    self._may_end.clear()
+    for step in range(1, 35):
+      saves.step_done(self._session, step, self._progress)
+    self.assertEmpty(self._steps())
+    self._may_end.set()
+    saves.wait()
+    self._progress.tables.assert_not_called()
+    # It is reported by the thread of the steps, and then the next one is due.
+    self._step_done(saves, 35)
+    self._progress.tables.assert_called_once_with(10, {"user": (3, 300)})
+    self._progress.evicted.assert_called_once_with(10, {"user": 1})
+    self.assertEqual(self._steps(), [10, 35])
+    self.assertEqual(
+      exported, [checkpoint.path_of(self._dir, step) for step in (10, 35)]
+    )
+
+  def test_what_fails_is_said_removed_and_tried_again(self):
+    saves = self._saves()
+    self._step_done(saves, 10)
+    self._error = tf.errors.ResourceExhaustedError(None, None, "no space left")
+    self._step_done(saves, 20)
+    self.assertTrue(os.path.isdir(checkpoint.tables_dir(f"{self._dir}/model.ckpt-10")))
+    self.assertFalse(
+      os.path.exists(checkpoint.tables_dir(f"{self._dir}/model.ckpt-20"))
+    )
+    with self.assertLogs("absl", "ERROR") as logs:
+      self._step_done(saves, 21)
+    self.assertRegex(
+      logs.output[0],
+      "checkpoint of step 20 was NOT SAVED: ResourceExhaustedError: no space left. "
+      "TRAINING GOES ON, the last checkpoint is still .*ckpt-10, and saving is tried "
+      "again in 10 steps or 60 s",
+    )
+    self._error = None
+    self._step_done(saves, 22)
+    self.assertEqual(self._steps(), [10])
+    with mock.patch.object(saves.policy, "_failed_at", 0.0):
+      self._step_done(saves, 30)
+    self.assertEqual(self._steps(), [10, 30])
+
+  def test_a_session_that_was_lost_is_no_error(self):
+    saves = self._saves()
+    for error in (
+      tf.errors.UnavailableError(None, None, "gone"),
+      RuntimeError("Attempted to use a closed Session."),
+    ):
+      self._error = error
+      saves.policy.begin(0)
+      self._step_done(saves, 10)
+      other = mock.Mock()
+      with self.assertLogs("absl", "WARNING") as logs:
+        saves.report(other, self._progress)
+      self.assertRegex(logs.output[0], "^WARNING.*no checkpoint: a parameter server")
+      # At once.
+      self.assertTrue(saves.policy.is_due(11))
+
+  def test_an_export_that_fails_leaves_the_checkpoint(self):
+    saves = self._saves(mock.Mock(side_effect=OSError("no space left")))
+    self._step_done(saves, 10)
+    with self.assertLogs("absl", "ERROR") as logs:
+      self._step_done(saves, 11)
+    self.assertRegex(logs.output[0], "ckpt-10 is saved, but what belongs to it is not")
+    self.assertEqual(self._steps(), [10])
+    self.assertEqual(saves.policy.last_step, 10)
+
+  def test_mistakes_end_training(self):
+    saves = self._saves(mock.Mock(side_effect=TypeError("of the model")))
+    self._step_done(saves, 10)
+    with self.assertRaisesRegex(TypeError, "of the model"):
+      self._step_done(saves, 11)
+
+  def test_the_last_one_waits_and_fails_aloud(self):
+    saves = self._saves()
+    self._may_end.clear()
+    saves.step_done(self._session, 10, self._progress)
+    threading.Timer(0.2, self._may_end.set).start()
+    saves.save_now(self._session, 12, self._progress, final=True)
+    self.assertEqual(self._steps(), [10, 12])
+    self.assertTrue(checkpoint.is_final(checkpoint.latest_checkpoint(self._dir)))
+    self._error = OSError("no space left")
+    with self.assertRaisesRegex(OSError, "no space"):
+      saves.save_now(self._session, 13, self._progress, final=True)
+    self.assertEqual(self._steps(), [10, 12])
+
+  def test_an_error_of_a_step_does_not_wait_for_long(self):
+    saves = self._saves()
+    self._may_end.clear()
+    with (
+      mock.patch("monolith.native_training.training.job_saves._LEAVE_SECS", 0.1),
+      self.assertRaisesRegex(ValueError, "of a step"),
+      saves.beside_training(),
+    ):
+      saves.step_done(self._session, 10, self._progress)
+      raise ValueError("of a step")
+
+
+if __name__ == "__main__":
+  absltest.main()

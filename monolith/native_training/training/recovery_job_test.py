@@ -1,0 +1,146 @@
+"""Whole jobs of real processes, in which some are killed and started again."""
+
+import os
+import signal
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.training import checkpoint
+from monolith.native_training.training.job_processes import JobProcesses, Task
+from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
+
+_BATCHES = EXAMPLES // BATCH_SIZE
+_CHIEF, _WORKER = ("worker", 0), ("worker", 1)
+_SERVERS = [("ps", 0), ("ps", 1)]
+
+
+class RecoveryJobTest(absltest.TestCase):
+  def _job(self, *flags: str, **jobs: int) -> JobProcesses:
+    job = JobProcesses(
+      jobs or {"worker": 2, "ps": 2},
+      self.create_tempdir().full_path,
+      *flags,
+      "--step_secs=0.1",
+    )
+    job.start(*job.tasks)
+    return self.enter_context(job)
+
+  def _assert_all_is_trained(self, job: JobProcesses) -> None:
+    """Waits for the end of a job; it has trained on each batch once, as far as the
+    model that it has saved goes."""
+    for task in job.tasks:
+      code = job.wait(task)
+      self.assertEqual(code, 0, f"{task}: {job.log(task)[-3000:]}")
+    path = checkpoint.latest_checkpoint(job.model_dir)
+    self.assertTrue(checkpoint.is_final(path))
+    self.assertEqual(checkpoint.step_of(path), _BATCHES)
+    positions = tf.train.load_variable(path, "monolith_data_positions")
+    np.testing.assert_array_equal(positions, [_BATCHES // 2] * 2)
+
+  def _leave(self, job: JobProcesses, *tasks: Task) -> None:
+    """Waits until processes that were asked to leave have left."""
+    for task in tasks:
+      self.assertEqual(job.wait(task), 143, f"{task}: {job.log(task)[-3000:]}")
+
+  def test_a_worker_that_is_killed_goes_on_where_it_was(self):
+    job = self._job("--save_checkpoints_steps=1000")
+    job.wait_for_position(_WORKER, 20)
+    job.kill(_WORKER)
+    job.start(_WORKER)
+    self._assert_all_is_trained(job)
+    self.assertRegex(job.log(_WORKER), r"data go on behind batch \d\d")
+    self.assertLessEqual(job.progress(_WORKER)["batches"], _BATCHES // 2 - 20)
+    self.assertEqual(job.progress(_WORKER)["position"], _BATCHES // 2)
+
+  def test_all_go_back_to_the_last_checkpoint_when_a_server_is_killed(self):
+    for server in _SERVERS:
+      job = self._job("--save_checkpoints_steps=30")
+      job.wait_for_checkpoint()
+      position = job.progress(_WORKER)["position"]
+      job.wait_for_position(_WORKER, position + 5)
+      job.kill(server)
+      job.start(server)
+      self._assert_all_is_trained(job)
+      self.assertRegex(job.log(_CHIEF), r"restored .*model.ckpt-\d+")
+      # Some of them again.
+      batches = sum(job.progress(task)["batches"] for task in (_CHIEF, _WORKER))
+      self.assertGreater(batches, _BATCHES)
+
+  def test_a_chief_that_is_killed_goes_on_with_the_live_model(self):
+    job = self._job("--save_checkpoints_steps=30")
+    job.wait_for_checkpoint()
+    position = job.progress(_CHIEF)["position"]
+    job.wait_for_position(_CHIEF, position + 10)
+    job.kill(_CHIEF)
+    job.start(_CHIEF)
+    self._assert_all_is_trained(job)
+    log = job.log(_CHIEF)
+    self.assertRegex(log, r"servers hold the model; going on at step \d+")
+    # The evaluation at the end restores, the training does not.
+    self.assertNotRegex(log.split("trained on")[0], "restored")
+    self.assertEqual(job.progress(_WORKER)["batches"], _BATCHES // 2)
+
+  def test_a_job_all_of_which_is_killed_goes_on_from_its_checkpoint(self):
+    job = self._job("--save_checkpoints_steps=30")
+    job.wait_for_checkpoint()
+    position = job.progress(_WORKER)["position"]
+    job.wait_for_position(_WORKER, position + 5)
+    job.kill(*job.tasks)
+    saved = checkpoint.step_of(checkpoint.latest_checkpoint(job.model_dir))
+    job.start(*job.tasks)
+    self._assert_all_is_trained(job)
+    self.assertIn(f"restored {job.model_dir}/model.ckpt-", job.log(_CHIEF))
+    batches = sum(job.progress(task)["batches"] for task in (_CHIEF, _WORKER))
+    self.assertLessEqual(batches, _BATCHES - saved + 3)
+
+  def test_a_job_that_is_asked_to_leave_saves_and_goes_on_later(self):
+    job = self._job("--save_checkpoints_steps=1000")
+    job.wait_for_position(_WORKER, 10)
+    job.send(signal.SIGTERM, *job.tasks)
+    self._leave(job, *job.tasks)
+    self.assertRegex(job.log(_CHIEF), r"SIGTERM: saved at step \d+")
+    path = checkpoint.latest_checkpoint(job.model_dir)
+    self.assertFalse(checkpoint.is_final(path))
+    job.start(*job.tasks)
+    self._assert_all_is_trained(job)
+
+  def test_workers_that_are_asked_to_leave_come_back(self):
+    job = self._job("--save_checkpoints_steps=1000")
+    job.wait_for_position(_WORKER, 10)
+    job.send(signal.SIGTERM, _WORKER, _CHIEF)
+    self._leave(job, _WORKER, _CHIEF)
+    job.start(_WORKER, _CHIEF)
+    self._assert_all_is_trained(job)
+    self.assertNotRegex(job.log(_CHIEF), "worker 1 failed")
+    self.assertRegex(job.log(_CHIEF), "servers hold the model; going on")
+
+  def test_a_process_by_itself_saves_and_leaves(self):
+    job = self._job("--save_checkpoints_steps=1000", worker=1)
+    job.wait_for_position(_CHIEF, 10)
+    job.send(signal.SIGTERM, _CHIEF)
+    self._leave(job, _CHIEF)
+    path = checkpoint.latest_checkpoint(job.model_dir)
+    self.assertFalse(checkpoint.is_final(path))
+    position = tf.train.load_variable(path, "monolith_data_positions")
+    self.assertEqual(list(position), [checkpoint.step_of(path)])
+
+  def test_training_goes_on_while_nothing_can_be_saved(self):
+    job = self._job("--save_checkpoints_steps=50", worker=1)
+    # Its name is taken, which stops root too, whom permissions do not.
+    in_the_way = checkpoint.tables_dir(checkpoint.path_of(job.model_dir, 50))
+    os.makedirs(job.model_dir, exist_ok=True)
+    with open(in_the_way, "w"):
+      pass
+    self.assertEqual(job.wait(_CHIEF), 0, job.log(_CHIEF)[-3000:])
+    log = job.log(_CHIEF)
+    self.assertRegex(log, "checkpoint of step 50 was NOT SAVED: .*TRAINING GOES ON")
+    self.assertRegex(log, "last checkpoint is still none, and saving is tried again in")
+    self.assertRegex(log, "saved .*model.ckpt-100 in")
+    steps = [checkpoint.step_of(p) for p in checkpoint.checkpoints(job.model_dir)]
+    self.assertEqual(steps, [100, 150, 200])
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,59 @@
+import os
+
+from absl.testing import absltest
+
+from monolith.native_training.training import checkpoint, sound_checkpoint
+
+
+def _refusing(*paths: str):
+  def use(path: str) -> None:
+    if path in paths:
+      raise ValueError(f"{path} is truncated")
+
+  return use
+
+
+class SoundCheckpointTest(absltest.TestCase):
+  def test_the_first_is_used_without_a_word(self):
+    with self.assertNoLogs("absl"):
+      self.assertEqual(sound_checkpoint.first_sound(["c", "b"], _refusing("b")), "c")
+
+  def test_what_is_refused_is_passed_over_loudly(self):
+    with self.assertLogs("absl", "ERROR") as logs:
+      used = sound_checkpoint.first_sound(["c", "b", "a"], _refusing("c", "b"))
+    self.assertEqual(used, "a")
+    self.assertLen(logs.output, 2)
+    self.assertRegex(logs.output[0], "checkpoint c is PASSED OVER.*c is truncated")
+
+  def test_where_all_are_refused_each_reason_is_given(self):
+    with self.assertRaisesRegex(
+      sound_checkpoint.AllRefusedError,
+      "none of 2 checkpoints can be used: b is truncated; a is truncated",
+    ):
+      sound_checkpoint.first_sound(["b", "a"], _refusing("a", "b"))
+    with self.assertRaisesRegex(ValueError, "^a is truncated$"):
+      sound_checkpoint.first_sound(["a"], _refusing("a"))
+
+  def test_other_errors_are_not_the_checkpoints(self):
+    def use(path: str) -> None:
+      raise OSError(path)
+
+    with self.assertRaises(OSError):
+      sound_checkpoint.first_sound(["b", "a"], use)
+
+  def test_what_is_set_aside_counts_no_more(self):
+    folder = self.create_tempdir().full_path
+    for step in (10, 20):
+      path = checkpoint.path_of(folder, step)
+      os.makedirs(checkpoint.tables_dir(path))
+      checkpoint.write_manifest(path, {})
+      with open(path + ".index", "w"):
+        pass
+    for _ in range(2):  # The second time there is nothing to rename.
+      sound_checkpoint.set_aside([checkpoint.path_of(folder, 20)])
+    self.assertEqual(checkpoint.checkpoints(folder), [checkpoint.path_of(folder, 10)])
+    self.assertIn("model.ckpt-20.refused.index", os.listdir(folder))
+
+
+if __name__ == "__main__":
+  absltest.main()
