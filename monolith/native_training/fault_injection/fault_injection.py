@@ -20,6 +20,7 @@ signal's number where a signal ended it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -51,7 +52,9 @@ _KEEP = flags.DEFINE_string(
   "keep", "", "Folder for models and logs of lost rounds. Empty: a temporary one."
 )
 
-# Times the mean held-out loss of the undisturbed rounds.
+# A round's held-out loss may be so many times the mean of the undisturbed ones. Twelve
+# of them had 0.0013 to 0.0031, the mean was 0.0025; jobs that stop after half of their
+# steps have 0.026, and after 5/12 of them 0.19. If less is lost, the rows tell exactly.
 LOSS_FACTOR = 3.0
 
 
@@ -67,6 +70,7 @@ class Run:
     self._folder = folder
     self._signals = signals
     self._loss_limit: float | None = None
+    self._unfinished = ""
     self.rounds: list[report.Round] = []
 
   def run(self) -> None:
@@ -84,13 +88,20 @@ class Run:
       self._play(str(number), fault)
     print(report.summary(self.rounds), flush=True)
 
+  def remove_unfinished(self) -> None:
+    """Removes the folder of a round that was broken off."""
+    if self._unfinished:
+      shutil.rmtree(self._unfinished, ignore_errors=True)
+
   def _play(self, name: str, fault: fault_plan.Fault) -> None:
     # Here, because TensorFlow takes long to import, which --help need not.
     from monolith.native_training.fault_injection.verdict import judge
 
     folder = os.path.join(self._folder, f"round-{name}")
+    self._unfinished = folder
     limit_seconds = _LIMIT_SECONDS.value
     outcome = JobRound(fault, folder, limit_seconds, self._signals.check).run()
+    self._unfinished = ""
     played = report.Round(name, outcome, judge(outcome, self._loss_limit))
     self.rounds.append(played)
     print(report.row(played), flush=True)
@@ -119,12 +130,12 @@ def main(argv: Sequence[str]) -> int:
       run.run()
   except Stopped as stop:
     print(stop, file=sys.stderr)
-    shutil.rmtree(folder, ignore_errors=True)
+    run.remove_unfinished()
     return 128 + stop.signum
-  if any(played.is_lost for played in run.rounds):
-    return 1
-  shutil.rmtree(folder)
-  return 0
+  finally:
+    with contextlib.suppress(OSError):  # Not empty: lost rounds are kept.
+      os.rmdir(folder)
+  return 1 if any(played.is_lost for played in run.rounds) else 0
 
 
 if __name__ == "__main__":

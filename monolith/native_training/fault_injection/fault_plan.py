@@ -76,7 +76,11 @@ def faults(rounds: int, seed: int, servers: int) -> list[Fault]:
     for some in (first, others):
       chance.shuffle(some)
       kinds += some
-  return [_fault(chance, *kind, servers) for kind in kinds[:rounds]]
+  # Each from a seed of its own, so that more rounds begin with the same ones.
+  return [
+    _fault(random.Random(f"{seed} {i}"), *kind, servers)
+    for i, kind in enumerate(kinds[:rounds])
+  ]
 
 
 def _fault(chance: random.Random, when: str, victim: str, servers: int) -> Fault:

@@ -28,7 +28,7 @@ class _Pause(tf.compat.v1.train.SessionRunHook):
 
 def main(_):
   config = RunnerConfig.from_flags()
-  if _STOP_AT.value and config.server_type == "chief":
+  if _STOP_AT.value and config.cluster().is_chief:
     stop = save_phases.Stop(_STOP_FOLDER.value, _STOP_AT.value, _STOP_TIME.value)
     save_phases.install(stop)
   Estimator(CountedModel.params().instantiate(), config).train(hooks=[_Pause()])
