@@ -1,6 +1,5 @@
 """Training, evaluation and prediction of one process, over real tables."""
 
-import json
 import os
 
 import numpy as np
@@ -238,7 +237,10 @@ class EstimatorTest(absltest.TestCase):
 
   def test_keeps_the_newest_checkpoints(self):
     job = _estimator(
-      self.model_dir, save_checkpoints_steps=10, checkpoints_max_to_keep=3
+      self.model_dir,
+      save_checkpoints_steps=10,
+      checkpoints_max_to_keep=3,
+      checkpoint_increments=0,
     )
     job.train(max_steps=60)
     steps = [_step(path) for path in checkpoint.checkpoints(self.model_dir)]
@@ -246,6 +248,19 @@ class EstimatorTest(absltest.TestCase):
     left = [n for n in os.listdir(self.model_dir) if "ckpt-10" in n or "ckpt-30" in n]
     self.assertEmpty(left)
     self.assertEndsWith(tf.train.latest_checkpoint(self.model_dir), "model.ckpt-60")
+
+  def test_keeps_what_the_newest_checkpoint_is_made_of(self):
+    job = _estimator(
+      self.model_dir, save_checkpoints_steps=20, checkpoints_max_to_keep=1
+    )
+    job.train(max_steps=30)
+    latest = job.latest_checkpoint()
+    chain = checkpoint.chain(latest)
+    self.assertEqual(checkpoint.checkpoints(self.model_dir), chain)
+    self.assertGreater(len(chain), 1)
+    alone = _estimator(self.create_tempdir().full_path, save_checkpoints_steps=10)
+    alone.train(max_steps=30)
+    self.assertEqual(job.evaluate()["loss"], alone.evaluate()["loss"])
 
   def test_a_checkpoint_without_manifest_does_not_count(self):
     job = _estimator(self.model_dir, save_checkpoints_steps=10)
@@ -256,11 +271,10 @@ class EstimatorTest(absltest.TestCase):
   def test_a_checkpoint_that_lost_its_rows_is_refused(self):
     job = _estimator(self.model_dir)
     job.train(max_steps=20)
-    name = os.path.join(self.model_dir, "model.ckpt-20.tables", "manifest.json")
-    with open(name) as file:
-      manifest = json.load(file)
-    with open(name, "w") as file:
-      json.dump({**manifest, "table_files": []}, file)
+    path = job.latest_checkpoint()
+    manifest = checkpoint.read_manifest(path)
+    manifest.table_files = []
+    checkpoint.write_manifest(path, manifest)
     with self.assertRaisesRegex(ValueError, "ckpt-20: its files have 0 rows"):
       job.evaluate()
 
@@ -271,7 +285,7 @@ class EstimatorTest(absltest.TestCase):
     with open(name, "r+b") as file:
       file.truncate(1)
     with self.assertRaisesRegex(
-      ValueError, r"cannot restore the dense variables .*model.ckpt-20.data-\*\): Read"
+      ValueError, "model.ckpt-20.data-00000-of-00001 is damaged: it has 1 bytes"
     ) as raised:
       job.evaluate()
     self.assertLen(str(raised.exception).splitlines(), 1)
@@ -279,7 +293,9 @@ class EstimatorTest(absltest.TestCase):
   def test_damaged_tables_name_the_file(self):
     job = _estimator(self.model_dir)
     job.train(max_steps=20)
-    name = os.path.join(self.model_dir, "model.ckpt-20.tables", "part-00000-of-00001")
+    name = os.path.join(
+      self.model_dir, "model.ckpt-20.tables", "rows-00000-of-00001-1-of-2"
+    )
     with open(name, "r+b") as file:
       file.truncate(100)
     with self.assertRaisesRegex(

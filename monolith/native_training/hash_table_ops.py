@@ -197,9 +197,15 @@ class HashTable:
       How many rows were written: int64 scalar.
     """
     with tf.control_dependencies([self.evict(now)]):
-      return self._ops.monolith_save_tables(
-        self._handle(), basename, shard_index=0, num_shards=1
+      saved = self._ops.monolith_save_tables(
+        self._handle(),
+        basename,
+        shard_index=0,
+        num_shards=1,
+        save_id="",
+        base_save_id="",
       )
+      return saved.rows
 
   def restore(self, basename) -> tf.Tensor:
     """Replaces all rows by those of a file that `save` wrote. Ids without a row go on

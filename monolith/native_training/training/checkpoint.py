@@ -1,12 +1,16 @@
 """Checkpoints as files: dense variables and embedding tables of one global step.
 
   model_dir/model.ckpt-STEP.index, .data-*   dense variables, TensorFlow's own format
-  model_dir/model.ckpt-STEP.tables/          a file of rows from every server
+  model_dir/model.ckpt-STEP.tables/          files of rows from every server
   model_dir/model.ckpt-STEP.tables/manifest.json
 
 The manifest is written last and renamed into place: a checkpoint without one does not
 exist. Rows find their server again by id, so a checkpoint saved by any number of
-servers is restored by any other.
+servers is restored by any other. `runtime/ops/table_files/README.md` describes the
+files, and what of a checkpoint is from one moment.
+
+The rows of a checkpoint are all rows, or those that have changed since another, its
+base, which then is a part of it: `chain`.
 
 A file of rows also has how often ids without a row have occurred, where a table has an
 `occurrence_threshold`. They go on from there when as many servers restore it; any other
@@ -15,17 +19,16 @@ others, because what is kept of an id on trial does not tell its server. With an
 `admission_capacity` they begin at 0 again, which the log says.
 """
 
-import json
 import os
 import re
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-FORMAT_VERSION = 1
+from monolith.native_training.training import manifest
+from monolith.native_training.training.manifest import Manifest
+
 _PREFIX = "model.ckpt-"
-_MANIFEST = "manifest.json"
-_MANIFEST_FIELDS = {"tables": list, "table_files": list, "rows": int}
 
 
 def path_of(model_dir: str, step: int) -> str:
@@ -39,7 +42,7 @@ def tables_dir(path: str) -> str:
 
 
 def _manifest_path(path: str) -> str:
-  return os.path.join(tables_dir(path), _MANIFEST)
+  return os.path.join(tables_dir(path), manifest.NAME)
 
 
 def step_of(path: str) -> int:
@@ -71,17 +74,18 @@ def latest_checkpoint(model_dir: str) -> str | None:
   return paths[-1] if paths else None
 
 
-def _replace_file(path: str, text: str) -> None:
-  """Writes a file so that readers see the old content or the new, never a part."""
-  temporary = path + ".tmp"
-  with tf.io.gfile.GFile(temporary, "w") as file:
-    file.write(text)
-  tf.io.gfile.rename(temporary, path, overwrite=True)
-
-
-def write_manifest(path: str, manifest: dict) -> None:
+def write_manifest(path: str, content: Manifest) -> None:
   """Makes what lies at a path a checkpoint."""
-  _replace_file(_manifest_path(path), json.dumps(manifest, indent=2))
+  manifest.write(_manifest_path(path), content)
+
+
+def read_manifest(path: str) -> Manifest:
+  """The manifest of a checkpoint.
+
+  Raises:
+    ValueError: it is not readable as one, or from another version.
+  """
+  return manifest.read(_manifest_path(path))
 
 
 def write_state(model_dir: str, names: Sequence[str]) -> None:
@@ -89,80 +93,106 @@ def write_state(model_dir: str, names: Sequence[str]) -> None:
   `tf.train.latest_checkpoint`: a `CheckpointState` proto as text."""
   lines = [f'model_checkpoint_path: "{names[-1]}"']
   lines += [f'all_model_checkpoint_paths: "{name}"' for name in names]
-  _replace_file(os.path.join(model_dir, "checkpoint"), "\n".join(lines) + "\n")
+  manifest.replace_file(os.path.join(model_dir, "checkpoint"), "\n".join(lines) + "\n")
 
 
 def is_final(path: str) -> bool:
   """Whether training ended with this checkpoint."""
-  return bool(read_manifest(path).get("final"))
+  return read_manifest(path).final
 
 
 def mark(path: str, final: bool) -> None:
   """Notes that training ended with a checkpoint, or goes on from it after all."""
-  manifest = read_manifest(path)
-  if manifest.get("final") != final:
-    write_manifest(path, {**manifest, "final": final})
+  content = read_manifest(path)
+  if content.final != final:
+    content.final = final
+    write_manifest(path, content)
 
 
-def read_manifest(path: str) -> dict:
-  """The manifest of a checkpoint.
+def chain(path: str) -> list[str]:
+  """The checkpoints that a checkpoint is made of: one with all rows, then those with
+  what has changed since the one before, up to itself.
 
   Raises:
-    ValueError: it is not readable as one, or from a newer version.
+    ValueError: one is missing, damaged, or not the one that the next was made from.
   """
-  name = _manifest_path(path)
-  try:
-    with tf.io.gfile.GFile(name) as file:
-      manifest = json.load(file)
-  except tf.errors.OpError as error:
-    raise ValueError(f"{name}: cannot be read ({error.message})") from None
-  except (json.JSONDecodeError, UnicodeDecodeError) as error:
-    raise ValueError(f"{name}: damaged manifest ({error})") from None
-  if not isinstance(manifest, dict):
-    raise ValueError(f"{name}: damaged manifest (no JSON object)")
-  version = manifest.get("format_version")
-  if version != FORMAT_VERSION:
-    raise ValueError(
-      f"{name}: got format version {version}, this program reads {FORMAT_VERSION}"
-    )
-  for key, kind in _MANIFEST_FIELDS.items():
-    if not isinstance(manifest.get(key), kind):
-      raise ValueError(f"{name}: damaged manifest ({key} is {manifest.get(key)!r})")
-  for key in ("tables", "table_files"):
-    if not all(isinstance(each, str) for each in manifest[key]):
-      raise ValueError(f"{name}: damaged manifest ({key} is {manifest[key]!r})")
-  return manifest
+  paths = [path]
+  content = read_manifest(path)
+  while content.base:
+    base = os.path.join(os.path.dirname(path), content.base)
+    if not is_complete(base):
+      raise ValueError(
+        f"checkpoint {paths[0]} has only the rows changed since {base}, which is "
+        "missing or not complete"
+      )
+    base_content = read_manifest(base)
+    if base_content.save_id != content.base_save_id:
+      raise ValueError(
+        f"checkpoint {paths[0]} has only the rows changed since save "
+        f"{content.base_save_id}, but {base} is save {base_content.save_id}"
+      )
+    if base in paths:
+      raise ValueError(f"checkpoint {base} is made from itself")
+    paths.insert(0, base)
+    content = base_content
+  return paths
 
 
-def _dense_files(path: str) -> list[str]:
+def table_files(path: str) -> list[str]:
+  """The files of rows of a checkpoint, those of its base first."""
+  return [
+    os.path.join(tables_dir(each), name)
+    for each in chain(path)
+    for name in read_manifest(each).table_files
+  ]
+
+
+def dense_files(path: str) -> list[str]:
   """The files of a checkpoint's dense variables."""
   folder, prefix = os.path.split(path)
+  if not tf.io.gfile.isdir(folder):
+    return []
   return [
     os.path.join(folder, name)
-    for name in tf.io.gfile.listdir(folder)
+    for name in sorted(tf.io.gfile.listdir(folder))
     if name == f"{prefix}.index" or name.startswith(f"{prefix}.data-")
   ]
 
 
+def check_dense_files(path: str) -> None:
+  """Raises a ValueError that names it if a file of the dense variables is not as it
+  was written."""
+  for suffix, digest in read_manifest(path).dense_files.items():
+    manifest.check_digest(path + suffix, digest)
+
+
 def remove(path: str) -> None:
-  """Removes a checkpoint."""
+  """Removes a checkpoint, or what there is of one."""
   # The manifest first: what is half removed is no checkpoint any more.
-  tf.io.gfile.remove(_manifest_path(path))
-  tf.io.gfile.rmtree(tables_dir(path))
-  for name in _dense_files(path):
+  if is_complete(path):
+    tf.io.gfile.remove(_manifest_path(path))
+  if tf.io.gfile.isdir(tables_dir(path)):
+    tf.io.gfile.rmtree(tables_dir(path))
+  for name in dense_files(path):
     tf.io.gfile.remove(name)
+
+
+def set_aside(path: str) -> str:
+  """Takes a checkpoint that cannot be used out of the way of others, for people to look
+  at; returns its new path, which `checkpoints` passes over."""
+  folder, name = os.path.split(path)
+  to = os.path.join(folder, f"unusable-{name}")
+  count = 1
+  while tf.io.gfile.exists(tables_dir(to)):
+    count += 1
+    to = os.path.join(folder, f"unusable-{count}-{name}")
+  rename(path, to)
+  return to
 
 
 def rename(path: str, to: str) -> None:
   """Moves a checkpoint to where none is."""
-  for name in _dense_files(path):
+  for name in dense_files(path):
     tf.io.gfile.rename(name, to + name[len(path) :], overwrite=True)
   # With the manifest, so last.
   tf.io.gfile.rename(tables_dir(path), tables_dir(to))
-
-
-def table_files(path: str) -> Sequence[str]:
-  """The files of rows of a checkpoint."""
-  return [
-    os.path.join(tables_dir(path), name) for name in read_manifest(path)["table_files"]
-  ]

@@ -2,26 +2,35 @@
 
 import os
 import time
+import uuid
 
 import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
 from monolith.native_training.runtime.ops import core_errors, loader
-from monolith.native_training.training import checkpoint, progress_log
+from monolith.native_training.training import checkpoint, manifest, progress_log
 from monolith.native_training.training.dense_variables import DenseVariables
+from monolith.native_training.training.increments import Increments
 
 _SUCCESSOR = ".new"  # Behind the path of a checkpoint that replaces a complete one.
+# That each server writes beside each other, and as many threads.
+_FILES_PER_SERVER = 2
 
 
 class Checkpointer:
   """Saves and restores the default graph's variables and tables.
 
+  Saving may go on in one thread while another trains; two saves may not.
+
   Args:
     embedding: the tables.
-    max_to_keep: older checkpoints are removed when a new one is complete.
+    max_to_keep: older checkpoints are removed when a new one is complete, but for those
+      that are a part of one that is kept.
     with_trials: whether `restore` and `warm_start` take how often ids without a row
       have occurred, which only training needs.
+    max_increments: how many checkpoints in a row may have only the rows that have
+      changed since the one before; see `RunnerConfig.checkpoint_increments`.
   """
 
   def __init__(
@@ -29,25 +38,50 @@ class Checkpointer:
     embedding: ShardedEmbedding,
     max_to_keep: int = 10,
     with_trials: bool = True,
+    max_increments: int = 0,
   ):
     self._max_to_keep = max_to_keep
+    self._increments = Increments(max_increments)
     self._dense = DenseVariables()
     self._tables = embedding.plan.tables
     sets = embedding.table_sets()
     ops = loader.ops()
-    self._file = tf.compat.v1.placeholder(tf.string, [])
+    self._folder = tf.compat.v1.placeholder(tf.string, [])
     self._files = tf.compat.v1.placeholder(tf.string, [None])
+    self._save_id = tf.compat.v1.placeholder(tf.string, [])
+    self._base_save_id = tf.compat.v1.placeholder(tf.string, [])
     self._save, self._restore, self._clear, self._stats = [], [], [], []
+    self._restore_matching, self._names = [], []
     for i, (server, handle) in enumerate(sets):
+      name = f"rows-{i:05d}-of-{len(sets):05d}"
+      self._names += [
+        f"{name}-{k}-of-{_FILES_PER_SERVER}" for k in range(_FILES_PER_SERVER)
+      ]
       with tf.device(server):
-        name = tf.strings.join([self._file, f"part-{i:05d}-of-{len(sets):05d}"])
         shard = {"shard_index": i, "num_shards": len(sets)}
-        self._save.append(ops.monolith_save_tables(handle, name, **shard))
-        self._restore.append(
-          ops.monolith_restore_tables(
-            handle, self._files, **shard, with_trials=with_trials
+        self._save.append(
+          ops.monolith_save_tables(
+            handle,
+            tf.strings.join([self._folder, name]),
+            **shard,
+            save_id=self._save_id,
+            base_save_id=self._base_save_id,
+            num_files=_FILES_PER_SERVER,
           )
         )
+        for restores, only_matching in (
+          (self._restore, False),
+          (self._restore_matching, True),
+        ):
+          restores.append(
+            ops.monolith_restore_tables(
+              handle,
+              self._files,
+              **shard,
+              with_trials=with_trials,
+              only_matching=only_matching,
+            )
+          )
         self._clear.append(ops.monolith_table_clear(handle))
         self._stats.append(ops.monolith_table_stats(handle))
 
@@ -84,14 +118,22 @@ class Checkpointer:
       Its path, without suffix.
     """
     path = checkpoint.path_of(model_dir, step)
-    if checkpoint.is_complete(path):
-      # What is there stays until its successor is complete.
-      successor = path + _SUCCESSOR
-      self._write(session, successor, step, final)
+    is_replaced = checkpoint.is_complete(path)
+    # What is there stays until its successor is complete, which has all rows, because
+    # what is replaced cannot be its base.
+    target = path + _SUCCESSOR if is_replaced else path
+    if is_replaced:
+      self._increments.forget()
+    try:
+      self._write(session, target, step, final)
+    except BaseException:
+      self._increments.forget()
+      _remove_what_is_left(target)
+      raise
+    if is_replaced:
       checkpoint.remove(path)
-      checkpoint.rename(successor, path)
-    else:
-      self._write(session, path, step, final)
+      checkpoint.rename(target, path)
+    self._increments.saved_as(os.path.basename(path))
     self._keep_newest(model_dir)
     return path
 
@@ -99,29 +141,54 @@ class Checkpointer:
     self, session: tf.compat.v1.Session, path: str, step: int, final: bool
   ) -> None:
     """Writes a checkpoint where none is."""
+    checkpoint.remove(path)  # What a save that was killed has left.
     folder = checkpoint.tables_dir(path)
     tf.io.gfile.makedirs(folder)
-    with core_errors.told_plainly():
-      rows = session.run(self._save, {self._file: folder + "/"})
+    content = manifest.Manifest(
+      global_step=step,
+      save_id=uuid.uuid4().hex,
+      table_files=self._names,
+      tables=[table.name for table in self._tables],
+      rows=0,
+      saved_at=int(time.time()),
+      final=final,
+    )
+    content.base, content.base_save_id = self._increments.base()
+    self._save_tables(session, folder, content)
     self._dense.save(session, path)
-    manifest = {
-      "format_version": checkpoint.FORMAT_VERSION,
-      "global_step": step,
-      "saved_at": int(time.time()),
-      "table_files": [
-        f"part-{i:05d}-of-{len(self._save):05d}" for i in range(len(self._save))
-      ],
-      "tables": [table.name for table in self._tables],
-      "rows": sum(int(n) for n in rows),
-      "final": final,
-    }
-    for name in manifest["table_files"]:
+    for name in checkpoint.dense_files(path):
+      manifest.flush_to_storage(name)
+      content.dense_files[name[len(path) :]] = manifest.digest(name)
+    for name in content.table_files:
       if not tf.io.gfile.exists(os.path.join(folder, name)):
         raise RuntimeError(
           f"{os.path.join(folder, name)}: a parameter server has written it, but it "
           "cannot be seen here. model_dir must be a folder that all processes share"
         )
-    checkpoint.write_manifest(path, manifest)
+    checkpoint.write_manifest(path, content)
+    self._increments.wrote(content)
+
+  def _save_tables(
+    self, session: tf.compat.v1.Session, folder: str, content: manifest.Manifest
+  ) -> None:
+    """Lets the servers write their rows; notes how many in the manifest."""
+    feed = {
+      self._folder: folder + "/",
+      self._save_id: content.save_id,
+      self._base_save_id: content.base_save_id,
+    }
+    with core_errors.told_plainly():
+      try:
+        saved = session.run(self._save, feed)
+      except tf.errors.FailedPreconditionError as error:
+        if not content.base:
+          raise
+        # A server has been restored, or a save has failed, since the base.
+        logging.info("saving all rows: %s", error.message)
+        content.base = content.base_save_id = ""
+        saved = session.run(self._save, {**feed, self._base_save_id: ""})
+    content.rows = sum(int(each.rows) for each in saved)
+    content.erased = sum(int(each.erased) for each in saved)
 
   def restore(self, session: tf.compat.v1.Session, path: str) -> None:
     """Restores tables, then dense variables.
@@ -130,17 +197,21 @@ class Checkpointer:
       ValueError: a file is missing, damaged, from a newer version, or does not fit the
         model; the message names it.
     """
-    self._restore_tables(session, path)
+    checkpoint.check_dense_files(path)
+    self._increments.forget()
+    self._restore_tables(session, path, self._restore)
     self._dense.restore(session, path)
 
-  def _restore_tables(self, session: tf.compat.v1.Session, path: str) -> None:
-    manifest = checkpoint.read_manifest(path)
+  def _restore_tables(
+    self, session: tf.compat.v1.Session, path: str, restores: list[tf.Tensor]
+  ) -> None:
+    contents = [checkpoint.read_manifest(each) for each in checkpoint.chain(path)]
     wanted = {table.name for table in self._tables}
-    for name in sorted(wanted.difference(manifest["tables"])):
+    for name in sorted(wanted.difference(contents[-1].tables)):
       logging.warning("table %s begins empty: %s does not have it", name, path)
     files = checkpoint.table_files(path)
     try:
-      restored = session.run(self._restore, {self._files: files})
+      restored = session.run(restores, {self._files: files}) if files else []
     except (tf.errors.AbortedError, tf.errors.UnavailableError):
       raise  # A server is away; what is made of that is the session's matter.
     except tf.errors.OpError as error:
@@ -148,16 +219,18 @@ class Checkpointer:
         f"checkpoint {path} cannot be restored: {core_errors.sentence_of(error)}"
       ) from None
     rows = sum(int(n) for n in restored)
-    if wanted.issuperset(manifest["tables"]) and rows != manifest["rows"]:
+    saved = sum(content.rows for content in contents)
+    there = {name for content in contents for name in content.tables}
+    if wanted.issuperset(there) and rows != saved:
       raise ValueError(
-        f"checkpoint {path}: its files have {rows} rows, its manifest says "
-        f"{manifest['rows']}"
+        f"checkpoint {path}: its files have {rows} rows, its manifest says {saved}"
       )
 
   def warm_start(self, session: tf.compat.v1.Session, path: str) -> None:
     """Takes what matches from another model's checkpoint: tables by name, dense
     variables by name and shape; the global step stays as it is."""
-    self._restore_tables(session, path)
+    checkpoint.check_dense_files(path)
+    self._restore_tables(session, path, self._restore_matching)
     taken = self._dense.take_matching(session, path)
     progress_log.info(
       "warm start from %s: %d dense variables and the tables", path, taken
@@ -167,5 +240,20 @@ class Checkpointer:
     paths = checkpoint.checkpoints(model_dir)
     kept = paths[-self._max_to_keep :]
     checkpoint.write_state(model_dir, [os.path.basename(p) for p in kept])
-    for path in paths[: -self._max_to_keep]:
-      checkpoint.remove(path)
+    needed = set(kept)
+    for path in kept:
+      try:
+        needed.update(checkpoint.chain(path))
+      except ValueError as error:
+        logging.warning("%s cannot be used: %s", path, error)
+    for path in paths:
+      if path not in needed:
+        checkpoint.remove(path)
+
+
+def _remove_what_is_left(path: str) -> None:
+  """Of a save that has failed, as far as storage lets."""
+  try:
+    checkpoint.remove(path)
+  except tf.errors.OpError as error:
+    logging.warning("%s is not complete and could not be removed: %s", path, error)

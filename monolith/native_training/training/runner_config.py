@@ -26,6 +26,8 @@ _HELP = {
   "save_checkpoints_secs": "Save after so many seconds. With neither this nor "
   "save_checkpoints_steps: 600.",
   "checkpoints_max_to_keep": "Older checkpoints are removed.",
+  "checkpoint_increments": "At most so many checkpoints after one with all rows have "
+  "only the rows that have changed since the one before. 0: all have all rows.",
   "log_step_count_steps": "Log loss and speed after so many of a worker's steps.",
   "save_summary_steps": "Write TensorBoard summaries after so many of the chief's "
   "steps.",
@@ -56,6 +58,10 @@ class RunnerConfig:
     save_checkpoints_steps, save_checkpoints_secs: how often to save; with neither,
       every 600 seconds. A checkpoint is also saved at the end.
     checkpoints_max_to_keep: older checkpoints are removed.
+    checkpoint_increments: at most so many checkpoints after one with all rows have only
+      the rows that have changed since the one before, and which ones are gone; those
+      that a kept one is made of are kept as well. All rows are saved sooner where
+      increments together have half as many, and after every restore. 0: all have all.
     log_step_count_steps: a worker logs loss and speed after so many of its steps.
     save_summary_steps: summaries after so many of the chief's steps.
     worker_timeout_secs: how long another process may be silent. At its end the chief
@@ -85,6 +91,7 @@ class RunnerConfig:
   save_checkpoints_steps: int | None = None
   save_checkpoints_secs: float | None = None
   checkpoints_max_to_keep: int = 10
+  checkpoint_increments: int = 9
   log_step_count_steps: int = 100
   save_summary_steps: int = 100
   worker_timeout_secs: float = 600.0
@@ -140,6 +147,12 @@ class RunnerConfig:
     plan.check_admission_capacity(
       "RunnerConfig.admission_capacity", self.admission_capacity
     )
+    increments = self.checkpoint_increments
+    if not is_whole(increments) or increments < 0:
+      raise ValueError(
+        f"RunnerConfig.checkpoint_increments: got {increments!r}, wanted a whole "
+        "number, 0 or more"
+      )
     hours = self.evict_every_hours
     if not is_finite(hours) or hours < 0:
       raise ValueError(

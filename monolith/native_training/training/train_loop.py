@@ -159,7 +159,9 @@ class TrainLoop:
     self._batch_size = graph.batch_size()
     self._summary = tf.compat.v1.summary.merge_all()
     self._checkpointer = checkpointer.Checkpointer(
-      graph.embedding, self._config.checkpoints_max_to_keep
+      graph.embedding,
+      self._config.checkpoints_max_to_keep,
+      max_increments=self._config.checkpoint_increments,
     )
     self._eviction = eviction.Eviction(graph.embedding, self._config.evict_every_hours)
     # Where all workers stop. No global variable: it is the job's, not the model's.

@@ -44,7 +44,7 @@ absl::Status WriteAdmittedRows(size_t n, RowArena& arena, Stripe* stripes,
     const auto stripe_number = static_cast<size_t>(StripeOfHash(hash));
     Stripe& stripe = stripes[stripe_number];
     // The ids before may have been the same one.
-    *slot = {stripe.Find(id_at(i), hash), false};
+    *slot = {stripe.FindToChange(id_at(i), hash), false};
     if (slot->row != RowArena::kNoRow) return true;
     absl::StatusOr<bool> admitted =
         filters[stripe_number]->Admit(hash, occurrences_at(i), threshold);
@@ -62,7 +62,7 @@ absl::Status WriteAdmittedRows(size_t n, RowArena& arena, Stripe* stripes,
       [&](size_t i) {
         const uint64_t hash = hashes[i % kPipelineRing];
         rows[i % kPipelineRing] =
-            stripes[StripeOfHash(hash)].Find(id_at(i), hash);
+            stripes[StripeOfHash(hash)].FindToChange(id_at(i), hash);
       },
       [&](size_t i) {
         const uint64_t hash = hashes[i % kPipelineRing];

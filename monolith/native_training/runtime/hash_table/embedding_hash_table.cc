@@ -131,8 +131,8 @@ int64_t EmbeddingHashTable::EvictPart(uint32_t now_seconds, int part,
     Stripe& stripe = stripes_[first];
     std::vector<std::pair<int64_t, uint32_t>> rows;
     int64_t count = 0;
-    uint64_t place = Stripe::kFirstRow;
-    while (place != Stripe::kPastRows) {
+    uint64_t place = Stripe::kFirstPlace;
+    while (place != Stripe::kPastPlaces) {
       rows.clear();
       const StripeHold hold(stripes_.get(), *gate_, first, first + 1);
       place = stripe.ForEachFrom(place, kEvictBuckets,
@@ -172,6 +172,7 @@ int64_t EmbeddingHashTable::memory_bytes() const {
                   static_cast<int64_t>(sizeof(StripeGate)) +
                   static_cast<int64_t>(sizeof(IndexMemory)) +
                   index_memory_->memory_bytes() + arena_->memory_bytes();
+  for (int i = 0; i < kNumStripes; ++i) total += stripes_[i].erased_bytes();
   for (const auto& filter : filters_) {
     total += static_cast<int64_t>(sizeof(*filter)) + filter->memory_bytes();
   }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <shared_mutex>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -165,8 +166,7 @@ class EmbeddingHashTable {
 
   // Removes the rows whose last update is more than expire_time_days before
   // `now_seconds`; returns how many. Others go on meanwhile and never wait for
-  // more than some thousand rows; of rows that are in the way of an index that
-  // grows just then, a few may stay until the next time.
+  // more than some thousand rows.
   int64_t Evict(uint32_t now_seconds,
                 Executor& executor = InlineExecutor::Get());
 
@@ -182,7 +182,8 @@ class EmbeddingHashTable {
   // The number of rows. Exact when nobody is writing.
   int64_t size() const;
 
-  // Memory held for rows, index and trials, in bytes, free rows included.
+  // Memory held for rows, index, trials and the ids erased since the last save,
+  // in bytes, free rows included.
   int64_t memory_bytes() const;
 
   int num_stripes() const;
@@ -193,6 +194,35 @@ class EmbeddingHashTable {
   // any.
   absl::Status ExportStripe(int stripe, RowBatch* out,
                             TrialBatch* trials = nullptr) const;
+
+  // How a save treats what has changed since the one before.
+  enum class SaveMode {
+    kCopy,     // all rows; what counts as changed stays so
+    kAll,      // all rows; from here on changes are counted anew
+    kChanges,  // the rows that have changed since the last kAll or kChanges of
+               // this stripe, and the ids erased; likewise
+  };
+
+  // Takes what a save gives it, outside of all locks. An error ends the save.
+  class StripeWriter {
+   public:
+    virtual ~StripeWriter() = default;
+    // Ids that had a row in the save before, and have been erased. Some may
+    // have a row again.
+    virtual absl::Status WriteErased(absl::Span<const int64_t> ids) = 0;
+    virtual absl::Status WriteTrials(const TrialBatch& trials) = 0;
+    virtual absl::Status WriteRows(const RowBatch& rows) = 0;
+  };
+
+  // Gives all there is to save of one stripe to `writer`, while others train:
+  // they never wait for more than some thousand rows. Each row is as it was at
+  // one moment. The order is that in which a reader has to apply them: erased
+  // ids, ids on trial, rows, in several batches. An id that is admitted
+  // meanwhile is in one of the last two at least. After an error the next save
+  // must be kAll, because changes have been forgotten.
+  //
+  // Not for two saves of a stripe at a time, other than of kCopy.
+  absl::Status SaveStripe(int stripe, SaveMode mode, StripeWriter& writer);
 
   // Inserts or overwrites whole rows, as ExportStripe gave them, if
   // ValidateRows accepts them. Of a repeated id the last row wins.
@@ -224,6 +254,10 @@ class EmbeddingHashTable {
 
   // InvalidArgument unless there is such a stripe.
   absl::Status CheckStripe(int stripe) const;
+
+  // Appends these rows of the arena.
+  void CopyRows(absl::Span<const std::pair<int64_t, uint32_t>> entries,
+                RowBatch* rows) const;
 
   // InvalidArgument unless `got` is num_ids * width; `what` names the matrix.
   absl::Status CheckMatrix(const char* what, size_t num_ids, size_t got,

@@ -1,4 +1,4 @@
-// Reading rows: Lookup and ExportStripe.
+// Reading rows: Lookup.
 
 #include <algorithm>
 #include <cstddef>
@@ -53,35 +53,6 @@ absl::Status EmbeddingHashTable::Lookup(absl::Span<const int64_t> ids,
     lookup(0);
   } else {
     executor.ParallelFor(static_cast<int64_t>(num_tasks), lookup);
-  }
-  return absl::OkStatus();
-}
-
-absl::Status EmbeddingHashTable::ExportStripe(int stripe, RowBatch* out,
-                                              TrialBatch* trials) const {
-  absl::Status status = CheckStripe(stripe);
-  if (!status.ok()) return status;
-  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-  const Stripe& source = stripes_[stripe];
-  std::shared_lock<std::shared_mutex> lock(source.mutex());
-  const size_t n = out->ids.size() + static_cast<size_t>(source.size());
-  out->ids.reserve(n);
-  out->embeddings.reserve(n * dim_);
-  out->states.reserve(n * state_dim_);
-  out->update_times.reserve(n);
-  source.ForEach([&](int64_t id, uint32_t row) {
-    const float* const floats = arena_->Row(row);
-    const float* const states = floats + dim_;
-    out->ids.push_back(id);
-    out->embeddings.insert(out->embeddings.end(), floats, states);
-    out->states.insert(out->states.end(), states, states + state_dim_);
-    out->update_times.push_back(*arena_->UpdateTime(row));
-  });
-  if (trials == nullptr) return absl::OkStatus();
-  *trials = TrialBatch();
-  if (!filters_.empty()) {
-    trials->num_buckets = filters_[stripe]->num_buckets();
-    filters_[stripe]->ExportTrials(&trials->trials);
   }
   return absl::OkStatus();
 }

@@ -19,56 +19,76 @@ constexpr uint64_t kFirstPhasedSize = 64;
 const IdIndex::Bucket IdIndex::kEmptyBucket = {};
 
 void IdIndex::Insert(int64_t id, uint64_t hash, uint32_t row) {
-  Place(id, hash, row);
+  Put(hash, {id, row, /*changed=*/true});
   ++size_;
 }
 
 uint32_t IdIndex::Erase(int64_t id, uint64_t hash) {
+  const Entry entry = Locate(id, hash);
+  if (entry.match == 0) return kNoRow;
+  entry.bucket->meta &= ~(entry.match | entry.match << kChangedShift);
   const uint64_t n = num_buckets();
-  const uint64_t home = Home(hash, n);
-  uint64_t b = home;
-  for (uint64_t probes = 0; probes < n; ++probes) {
-    Bucket& bucket = *At(b);
-    const uint32_t match = bucket.Match(id);
-    if (match != 0) {
-      bucket.meta &= ~match;
-      for (uint64_t passed = home; passed != b;) {
-        At(passed)->meta -= kOneOverflow;
-        if (++passed == n) passed = 0;
-      }
-      --size_;
-      return bucket.rows[__builtin_ctz(match)];
-    }
-    if (bucket.overflow() == 0) return kNoRow;
-    if (++b == n) b = 0;
+  for (uint64_t passed = Home(hash, n); At(passed) != entry.bucket;) {
+    At(passed)->RemoveOverflow();
+    if (++passed == n) passed = 0;
   }
-  return kNoRow;
+  --size_;
+  return entry.bucket->rows[__builtin_ctz(entry.match)];
 }
 
 void IdIndex::ForEach(absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
-  ForEachIn(0, num_buckets(), visit);
-}
-
-// A place is a hash, scaled like Home scales it, so that it outlives growth.
-uint64_t IdIndex::ForEachFrom(
-    uint64_t place, uint64_t max_buckets,
-    absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
-  const uint64_t n = num_buckets();
-  const uint64_t first = (place * n) >> 32;
-  const uint64_t last = std::min(n, first + max_buckets);
-  ForEachIn(first, last, visit);
-  return last == n ? kPastEntries : ((last << 32) + n - 1) / n;
-}
-
-void IdIndex::ForEachIn(
-    uint64_t first, uint64_t last,
-    absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
-  for (uint64_t b = first; b < last; ++b) {
+  for (uint64_t b = 0; b < num_buckets(); ++b) {
     const Bucket& bucket = *At(b);
     for (int slot = 0; slot < kSlots; ++slot) {
       if (bucket.meta >> slot & 1) visit(bucket.ids[slot], bucket.rows[slot]);
     }
   }
+}
+
+// The entries are in the buckets that are their homes, and on from there for as
+// long as a bucket was passed by somebody.
+template <typename Visit>
+uint64_t IdIndex::ForEachSlotFrom(uint64_t place, uint64_t max_buckets,
+                                  Visit visit) const {
+  const uint64_t n = num_buckets();
+  if (n == 0) return kPastPlaces;
+  const uint64_t first = (place * n) >> 32;
+  const uint64_t past = std::min(n, first + max_buckets);  // of homes
+  const uint64_t end = past == n ? kPastPlaces : ((past << 32) + n - 1) / n;
+  const auto visit_bucket = [&](Bucket* bucket) {
+    for (int slot = 0; slot < kSlots; ++slot) {
+      if ((bucket->meta >> slot & 1) == 0) continue;
+      const uint64_t its_place = Place(HashId(bucket->ids[slot]));
+      if (its_place >= place && its_place < end) visit(bucket, slot);
+    }
+  };
+  for (uint64_t b = first; b < past; ++b) visit_bucket(At(b));
+  uint64_t b = past - 1;
+  for (uint64_t probes = past - first; probes < n; ++probes) {
+    if (At(b)->overflow() == 0) break;
+    if (++b == n) b = 0;
+    visit_bucket(At(b));
+  }
+  return end;
+}
+
+uint64_t IdIndex::ForEachFrom(
+    uint64_t place, uint64_t max_buckets,
+    absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
+  return ForEachSlotFrom(place, max_buckets, [&](Bucket* bucket, int slot) {
+    visit(bucket->ids[slot], bucket->rows[slot]);
+  });
+}
+
+uint64_t IdIndex::TakeChangesFrom(
+    uint64_t place, uint64_t max_buckets, bool only_changed,
+    absl::FunctionRef<void(int64_t, uint32_t)> visit) {
+  return ForEachSlotFrom(place, max_buckets, [&](Bucket* bucket, int slot) {
+    const uint32_t mark = 1u << (kChangedShift + slot);
+    if (only_changed && (bucket->meta & mark) == 0) return;
+    bucket->meta &= ~mark;
+    visit(bucket->ids[slot], bucket->rows[slot]);
+  });
 }
 
 void IdIndex::Clear() {
@@ -86,22 +106,23 @@ absl::Status IdIndex::Grow() {
   const uint64_t wanted = NextNumBuckets();
   absl::Status status = memory_->Reserve(wanted);
   if (!status.ok()) return status;
-  std::vector<std::pair<int64_t, uint32_t>> waiting;
+  std::vector<Content> waiting;
   for (uint64_t b = old; b-- > 0;) {
     const Bucket moved = *At(b);
     At(b)->meta = 0;
     for (int slot = 0; slot < kSlots; ++slot) {
       if ((moved.meta >> slot & 1) == 0) continue;
-      const int64_t id = moved.ids[slot];
-      const uint64_t home = Home(HashId(id), wanted);
-      if (home < b || !PlaceBefore(wanted, home, id, moved.rows[slot])) {
-        waiting.emplace_back(id, moved.rows[slot]);
+      const Content content = {moved.ids[slot], moved.rows[slot],
+                               (moved.meta >> (kChangedShift + slot) & 1) != 0};
+      const uint64_t home = Home(HashId(content.id), wanted);
+      if (home < b || !PutBefore(wanted, home, content)) {
+        waiting.push_back(content);
       }
     }
   }
   num_buckets_.store(wanted, std::memory_order_relaxed);
   capacity_ = wanted * 7 / 2;  // 70 % of kSlots
-  for (const auto& [id, row] : waiting) Place(id, HashId(id), row);
+  for (const Content& content : waiting) Put(HashId(content.id), content);
   return absl::OkStatus();
 }
 
@@ -116,30 +137,26 @@ uint64_t IdIndex::NextNumBuckets() const {
   return static_cast<uint64_t>(static_cast<double>(n) * kGrowth);
 }
 
-bool IdIndex::PlaceBefore(uint64_t end, uint64_t home, int64_t id,
-                          uint32_t row) {
+bool IdIndex::PutBefore(uint64_t end, uint64_t home, const Content& content) {
   uint64_t b = home;
   while (b < end && At(b)->free_slots() == 0) ++b;
   if (b >= end) return false;
-  for (uint64_t passed = home; passed < b; ++passed) {
-    At(passed)->meta += kOneOverflow;
-  }
+  for (uint64_t passed = home; passed < b; ++passed) At(passed)->AddOverflow();
   Bucket& bucket = *At(b);
   const int slot = __builtin_ctz(bucket.free_slots());
-  bucket.ids[slot] = id;
-  bucket.rows[slot] = row;
+  bucket.ids[slot] = content.id;
+  bucket.rows[slot] = content.row;
   bucket.meta |= 1u << slot;
+  if (content.changed) bucket.meta |= 1u << (kChangedShift + slot);
   return true;
 }
 
-void IdIndex::Place(int64_t id, uint64_t hash, uint32_t row) {
+void IdIndex::Put(uint64_t hash, const Content& content) {
   const uint64_t n = num_buckets();
   const uint64_t home = Home(hash, n);
-  if (PlaceBefore(n, home, id, row)) return;
-  for (uint64_t passed = home; passed < n; ++passed) {
-    At(passed)->meta += kOneOverflow;
-  }
-  PlaceBefore(home, 0, id, row);  // there is room: ReserveOne
+  if (PutBefore(n, home, content)) return;
+  for (uint64_t passed = home; passed < n; ++passed) At(passed)->AddOverflow();
+  PutBefore(home, 0, content);  // there is room: ReserveOne
 }
 
 }  // namespace monolith

@@ -22,7 +22,8 @@ namespace monolith {
 // the entries that wanted to be in it or passed it on the way from home but lie
 // further on ("overflow"). A search ends at the first bucket that nobody
 // passed, so ids that are not there are found out as fast as those that are,
-// and erasing leaves no tombstones.
+// and erasing leaves no tombstones. A bucket also marks which of its entries
+// have changed since somebody last asked for the changes.
 //
 // Because scaling keeps the order of hashes, growing moves the entries up in
 // one sweep from the last bucket to the first, where they are, and any number
@@ -81,16 +82,18 @@ class IdIndex {
 
   // The row of an id; kNoRow if it has none.
   uint32_t Find(int64_t id, uint64_t hash) const {
-    const uint64_t n = num_buckets();
-    uint64_t b = Home(hash, n);
-    for (uint64_t probes = 0; probes < n; ++probes) {
-      const Bucket& bucket = *At(b);
-      const uint32_t match = bucket.Match(id);
-      if (match != 0) return bucket.rows[__builtin_ctz(match)];
-      if (bucket.overflow() == 0) return kNoRow;
-      if (++b == n) b = 0;
-    }
-    return kNoRow;
+    const Entry entry = Locate(id, hash);
+    return entry.match == 0 ? kNoRow
+                            : entry.bucket->rows[__builtin_ctz(entry.match)];
+  }
+
+  // Find, and marks the entry as changed.
+  uint32_t FindToChange(int64_t id, uint64_t hash) {
+    const Entry entry = Locate(id, hash);
+    if (entry.match == 0) return kNoRow;
+    const uint32_t mark = entry.match << kChangedShift;
+    if ((entry.bucket->meta & mark) == 0) entry.bucket->meta |= mark;
+    return entry.bucket->rows[__builtin_ctz(entry.match)];
   }
 
   // Makes room for one more entry; ResourceExhausted leaves all as it was.
@@ -99,7 +102,7 @@ class IdIndex {
     return Grow();
   }
 
-  // Adds an id that is not there, after ReserveOne.
+  // Adds an id that is not there, as changed, after ReserveOne.
   void Insert(int64_t id, uint64_t hash, uint32_t row);
 
   // Removes an id; its row, or kNoRow if it was not there.
@@ -108,16 +111,23 @@ class IdIndex {
   // Calls visit(id, row) for every entry. visit may Erase that very entry.
   void ForEach(absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
 
-  // Where a walk over all entries begins and ends; see ForEachFrom.
-  static constexpr uint64_t kFirstEntry = 0;
-  static constexpr uint64_t kPastEntries = uint64_t{1} << 32;
+  // Where a walk over all entries in parts begins and ends. An entry's place
+  // depends on its id alone.
+  static constexpr uint64_t kFirstPlace = 0;
+  static constexpr uint64_t kPastPlaces = uint64_t{1} << 32;
 
-  // Calls visit(id, row) for the entries of at most `max_buckets` buckets, and
-  // returns where the walk goes on. Between two calls others may change the
-  // index: what stays in it is then visited once, but where the index has grown
-  // a few entries may be visited twice or not at all.
+  // Calls visit(id, row) for the entries at the places from `place` on that are
+  // the home of about `max_buckets` buckets, and returns where the walk goes
+  // on. Between two calls others may change the index, and it may grow: what
+  // stays in it is visited exactly once.
   uint64_t ForEachFrom(uint64_t place, uint64_t max_buckets,
                        absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
+
+  // ForEachFrom, for the entries that have changed alone if `only_changed`;
+  // those visited count as unchanged from now on.
+  uint64_t TakeChangesFrom(uint64_t place, uint64_t max_buckets,
+                           bool only_changed,
+                           absl::FunctionRef<void(int64_t, uint32_t)> visit);
 
   // Forgets everything; for when the memory is reset.
   void Clear();
@@ -125,7 +135,11 @@ class IdIndex {
  private:
   static constexpr int kSlots = 5;
   static constexpr uint32_t kOccupied = (1u << kSlots) - 1;
-  static constexpr uint32_t kOneOverflow = 1u << kSlots;
+  static constexpr int kChangedShift = kSlots;
+  static constexpr int kOverflowShift = 2 * kSlots;
+  static constexpr uint32_t kOneOverflow = 1u << kOverflowShift;
+  // As many as this are too many to count, and stay.
+  static constexpr uint32_t kMostOverflow = ~uint32_t{0} >> kOverflowShift;
 
   struct alignas(64) Bucket {
     // A bit for each occupied slot that holds the id; at most one is set.
@@ -137,33 +151,70 @@ class IdIndex {
       return match & meta;
     }
     uint32_t free_slots() const { return ~meta & kOccupied; }
-    uint32_t overflow() const { return meta >> kSlots; }
+    uint32_t overflow() const { return meta >> kOverflowShift; }
+    void AddOverflow() {
+      if (overflow() < kMostOverflow) meta += kOneOverflow;
+    }
+    void RemoveOverflow() {
+      if (overflow() < kMostOverflow) meta -= kOneOverflow;
+    }
 
     int64_t ids[kSlots];
     uint32_t rows[kSlots];
-    uint32_t meta;  // low 5 bits: slots occupied; the others: overflow
+    // Low 5 bits: slots occupied. The next 5: of these, changed. The others:
+    // overflow.
+    uint32_t meta;
   };
   static_assert(sizeof(Bucket) == IndexMemory::kBucketBytes,
                 "a bucket is one cache line");
 
+  // Where an id is: match is 0 if it is nowhere, and one bit otherwise.
+  struct Entry {
+    Bucket* bucket;
+    uint32_t match;
+  };
+
   static const Bucket kEmptyBucket;
 
+  static uint64_t Place(uint64_t hash) { return HashInStripe(hash) >> 32; }
+
   static uint64_t Home(uint64_t hash, uint64_t num_buckets) {
-    return ((HashInStripe(hash) >> 32) * num_buckets) >> 32;
+    return (Place(hash) * num_buckets) >> 32;
+  }
+
+  Entry Locate(int64_t id, uint64_t hash) const {
+    const uint64_t n = num_buckets();
+    uint64_t b = Home(hash, n);
+    for (uint64_t probes = 0; probes < n; ++probes) {
+      Bucket* const bucket = At(b);
+      const uint32_t match = bucket->Match(id);
+      if (match != 0) return {bucket, match};
+      if (bucket->overflow() == 0) break;
+      if (++b == n) b = 0;
+    }
+    return {nullptr, 0};
   }
 
   Bucket* At(uint64_t bucket) const {
     return static_cast<Bucket*>(memory_->Bucket(stripe_, bucket));
   }
 
-  void ForEachIn(uint64_t first, uint64_t last,
-                 absl::FunctionRef<void(int64_t, uint32_t)> visit) const;
+  // Calls visit(bucket, slot) for the entries of ForEachFrom.
+  template <typename Visit>
+  uint64_t ForEachSlotFrom(uint64_t place, uint64_t max_buckets,
+                           Visit visit) const;
   absl::Status Grow();
   uint64_t NextNumBuckets() const;
+  // An entry that is put somewhere.
+  struct Content {
+    int64_t id;
+    uint32_t row;
+    bool changed;
+  };
   // Puts an entry into the first bucket with room from its home on. False, and
   // nothing done, if there is none before bucket `end`.
-  bool PlaceBefore(uint64_t end, uint64_t home, int64_t id, uint32_t row);
-  void Place(int64_t id, uint64_t hash, uint32_t row);
+  bool PutBefore(uint64_t end, uint64_t home, const Content& content);
+  void Put(uint64_t hash, const Content& content);
 
   IndexMemory* memory_ = nullptr;
   int stripe_ = 0;

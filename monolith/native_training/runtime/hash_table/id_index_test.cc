@@ -1,5 +1,6 @@
 #include "monolith/native_training/runtime/hash_table/id_index.h"
 
+#include <algorithm>
 #include <limits>
 #include <random>
 #include <unordered_map>
@@ -94,14 +95,14 @@ TEST(IdIndexTest, AWalkInStepsSeesEveryEntry) {
   IdIndex index;
   index.Attach(memory, 0);
   EXPECT_EQ(
-      index.ForEachFrom(IdIndex::kFirstEntry, 1, [](int64_t, uint32_t) {}),
-      IdIndex::kPastEntries);
+      index.ForEachFrom(IdIndex::kFirstPlace, 1, [](int64_t, uint32_t) {}),
+      IdIndex::kPastPlaces);
   for (int64_t id = 0; id < 5000; ++id) {
     InsertId(index, id, static_cast<uint32_t>(id));
     if (id % 7 != 0) continue;
     std::unordered_map<int64_t, int> visits;
-    uint64_t place = IdIndex::kFirstEntry;
-    while (place != IdIndex::kPastEntries) {
+    uint64_t place = IdIndex::kFirstPlace;
+    while (place != IdIndex::kPastPlaces) {
       place = index.ForEachFrom(place, 3, [&](int64_t visited, uint32_t row) {
         EXPECT_EQ(visited, row);
         ++visits[visited];
@@ -110,6 +111,64 @@ TEST(IdIndexTest, AWalkInStepsSeesEveryEntry) {
     EXPECT_EQ(visits.size(), static_cast<size_t>(id) + 1);
     for (const auto& [visited, times] : visits) EXPECT_EQ(times, 1) << visited;
   }
+}
+
+// What stays in the index is seen once, however it grows on the way.
+TEST(IdIndexTest, AWalkInStepsOutlivesGrowth) {
+  IndexMemory memory;
+  IdIndex index;
+  index.Attach(memory, 5);
+  int64_t next = 0;
+  for (; next < 1000; ++next) {
+    InsertId(index, next, static_cast<uint32_t>(next));
+  }
+  std::vector<int> visits(20000);
+  uint64_t place = IdIndex::kFirstPlace;
+  while (place != IdIndex::kPastPlaces) {
+    place = index.ForEachFrom(place, 7,
+                              [&](int64_t id, uint32_t) { ++visits[id]; });
+    for (int i = 0; i < 100 && next < 20000; ++i, ++next) {
+      InsertId(index, next, static_cast<uint32_t>(next));
+    }
+  }
+  EXPECT_GT(next, 5000);
+  for (int64_t id = 0; id < 1000; ++id) EXPECT_EQ(visits[id], 1) << id;
+  for (int64_t id = 1000; id < next; ++id) EXPECT_LE(visits[id], 1) << id;
+}
+
+TEST(IdIndexTest, TellsChangesOnce) {
+  IndexMemory memory;
+  IdIndex index;
+  index.Attach(memory, 0);
+  const auto changes = [&] {
+    std::vector<int64_t> ids;
+    uint64_t place = IdIndex::kFirstPlace;
+    while (place != IdIndex::kPastPlaces) {
+      place = index.TakeChangesFrom(
+          place, 2, /*only_changed=*/true,
+          [&](int64_t id, uint32_t) { ids.push_back(id); });
+    }
+    std::sort(ids.begin(), ids.end());
+    return ids;
+  };
+  for (int64_t id = 0; id < 500; ++id) {
+    InsertId(index, id, static_cast<uint32_t>(id));
+  }
+  EXPECT_EQ(changes().size(), 500u);
+  EXPECT_EQ(changes().size(), 0u);
+  EXPECT_EQ(index.FindToChange(7, HashId(7)), 7u);
+  EXPECT_EQ(index.FindToChange(499, HashId(499)), 499u);
+  EXPECT_EQ(index.FindToChange(500, HashId(500)), IdIndex::kNoRow);
+  index.Erase(8, HashId(8));
+  for (int64_t id = 500; id < 5000; ++id) {  // It grows.
+    InsertId(index, id, static_cast<uint32_t>(id));
+  }
+  EXPECT_EQ(changes().size(), 2u + 4500u);
+  InsertId(index, 8, 8);
+  EXPECT_EQ(changes(), std::vector<int64_t>({8}));
+  EXPECT_EQ(index.FindToChange(8, HashId(8)), 8u);
+  index.Erase(8, HashId(8));
+  EXPECT_EQ(changes(), std::vector<int64_t>());
 }
 
 // Ids whose hashes are equal where the index looks first: all want one bucket.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
@@ -33,8 +34,19 @@ bool Stripe::Erase(int64_t id, uint64_t hash, RowArena& arena) {
   if (row == RowArena::kNoRow) return false;
   std::memcpy(arena.Row(row), &first_free_, sizeof(first_free_));
   first_free_ = row;
+  if (keeps_erased_) {
+    erased_.push_back(id);
+    PublishErased();
+  }
   PublishSize();
   return true;
+}
+
+std::vector<int64_t> Stripe::TakeErased() {
+  keeps_erased_ = true;
+  std::vector<int64_t> erased = std::exchange(erased_, {});
+  PublishErased();
+  return erased;
 }
 
 void Stripe::Clear() {
@@ -42,6 +54,9 @@ void Stripe::Clear() {
   first_free_ = RowArena::kNoRow;
   block_ = {0, 0};
   next_block_rows_ = 0;
+  keeps_erased_ = false;
+  erased_ = {};
+  PublishErased();
   PublishSize();
 }
 
@@ -62,6 +77,12 @@ absl::Status Stripe::TakeRow(RowArena& arena, uint32_t* row) {
   *row = block_.first++;
   --block_.count;
   return absl::OkStatus();
+}
+
+void Stripe::PublishErased() {
+  erased_bytes_.store(
+      static_cast<int64_t>(erased_.capacity() * sizeof(int64_t)),
+      std::memory_order_relaxed);
 }
 
 void Stripe::PublishSize() {

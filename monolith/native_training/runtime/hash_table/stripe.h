@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdint>
 #include <shared_mutex>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -47,10 +48,16 @@ class alignas(64) Stripe {
     return index_.Find(id, hash);
   }
 
-  // ResourceExhausted leaves the stripe as it was.
+  // Find, and marks the row as changed.
+  uint32_t FindToChange(int64_t id, uint64_t hash) {
+    return index_.FindToChange(id, hash);
+  }
+
+  // FindToChange, and inserts a row if there is none. ResourceExhausted leaves
+  // the stripe as it was.
   absl::Status FindOrInsert(int64_t id, uint64_t hash, RowArena& arena,
                             Slot* slot) {
-    *slot = {index_.Find(id, hash), false};
+    *slot = {index_.FindToChange(id, hash), false};
     if (slot->row != RowArena::kNoRow) return absl::OkStatus();
     return Insert(id, hash, arena, slot);
   }
@@ -64,11 +71,27 @@ class alignas(64) Stripe {
   }
 
   // See IdIndex::ForEachFrom.
-  static constexpr uint64_t kFirstRow = IdIndex::kFirstEntry;
-  static constexpr uint64_t kPastRows = IdIndex::kPastEntries;
+  static constexpr uint64_t kFirstPlace = IdIndex::kFirstPlace;
+  static constexpr uint64_t kPastPlaces = IdIndex::kPastPlaces;
   uint64_t ForEachFrom(uint64_t place, uint64_t max_buckets,
                        absl::FunctionRef<void(int64_t, uint32_t)> visit) const {
     return index_.ForEachFrom(place, max_buckets, visit);
+  }
+
+  // See IdIndex::TakeChangesFrom.
+  uint64_t TakeChangesFrom(uint64_t place, uint64_t max_buckets,
+                           bool only_changed,
+                           absl::FunctionRef<void(int64_t, uint32_t)> visit) {
+    return index_.TakeChangesFrom(place, max_buckets, only_changed, visit);
+  }
+
+  // The ids that were erased since this was last called, some perhaps inserted
+  // again or erased twice; none at the first call, which begins to keep them.
+  std::vector<int64_t> TakeErased();
+
+  // Memory that these take. May be called at any time.
+  int64_t erased_bytes() const {
+    return erased_bytes_.load(std::memory_order_relaxed);
   }
 
   // Forgets everything; for when the arena and the index's memory are reset.
@@ -80,12 +103,16 @@ class alignas(64) Stripe {
   absl::Status Insert(int64_t id, uint64_t hash, RowArena& arena, Slot* slot);
   absl::Status TakeRow(RowArena& arena, uint32_t* row);
   void PublishSize();
+  void PublishErased();
 
   mutable std::shared_mutex mutex_;
   IdIndex index_;
   uint32_t first_free_ = RowArena::kNoRow;
   RowArena::Block block_{0, 0};  // rows that nobody has had yet
   uint32_t next_block_rows_ = 0;
+  bool keeps_erased_ = false;
+  std::vector<int64_t> erased_;
+  std::atomic<int64_t> erased_bytes_{0};
   std::atomic<int64_t> size_{0};
 };
 

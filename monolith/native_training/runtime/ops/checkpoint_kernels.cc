@@ -12,7 +12,6 @@
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set.h"
 #include "monolith/native_training/runtime/ops/table_set_kernel.h"
-#include "monolith/native_training/runtime/ops/worker_executor.h"
 #include "tensorflow/core/framework/device_base.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
@@ -49,40 +48,78 @@ absl::StatusOr<TableShard> ShardInput(OpKernelContext* context, int index,
                     static_cast<int>(num_shards)};
 }
 
-absl::Status OutputRows(OpKernelContext* context, int64_t rows) {
+absl::Status OutputNumber(OpKernelContext* context, int index, int64_t number) {
   Tensor* output = nullptr;
-  TF_RETURN_IF_ERROR(context->allocate_output(0, TensorShape({}), &output));
-  output->scalar<int64_t>()() = rows;
+  TF_RETURN_IF_ERROR(context->allocate_output(index, TensorShape({}), &output));
+  output->scalar<int64_t>()() = number;
   return absl::OkStatus();
 }
 
-class SaveTablesOp : public TableSetKernel {
+std::string StringInput(OpKernelContext* context, int index) {
+  return std::string(context->input(index).scalar<tstring>()());
+}
+
+class SaveTablesOp : public SlowTableSetKernel {
  public:
-  using TableSetKernel::TableSetKernel;
+  explicit SaveTablesOp(OpKernelConstruction* context)
+      : SlowTableSetKernel(context) {
+    OP_REQUIRES_OK(context, context->GetAttr("num_files", &num_files_));
+    OP_REQUIRES(
+        context, num_files_ <= kMaxFiles,
+        absl::InvalidArgumentError(absl::StrCat(
+            "num_files must be in 1 .. ", kMaxFiles, ", got ", num_files_)));
+  }
 
  protected:
   absl::Status Run(OpKernelContext* context, TableSet& tables) override {
-    enum Inputs { kHandle, kFile, kShardIndex, kNumShards };
-    const Tensor& file = context->input(kFile);
-    TF_RETURN_IF_ERROR(CheckShape("file", file, TensorShape({})));
-    const std::string name(file.scalar<tstring>()());
-    if (name.empty()) {
+    enum Inputs {
+      kHandle,
+      kFile,
+      kShardIndex,
+      kNumShards,
+      kSaveId,
+      kBaseSaveId
+    };
+    TF_RETURN_IF_ERROR(
+        CheckShape("file", context->input(kFile), TensorShape({})));
+    TF_RETURN_IF_ERROR(
+        CheckShape("save_id", context->input(kSaveId), TensorShape({})));
+    TF_RETURN_IF_ERROR(CheckShape("base_save_id", context->input(kBaseSaveId),
+                                  TensorShape({})));
+    SaveRequest request;
+    request.file = StringInput(context, kFile);
+    request.num_files = num_files_;
+    request.written_by = context->device()->name();
+    request.save_id = StringInput(context, kSaveId);
+    request.base_save_id = StringInput(context, kBaseSaveId);
+    if (request.file.empty()) {
       return absl::InvalidArgumentError("file must be a name, got ''");
     }
-    TF_ASSIGN_OR_RETURN(const TableShard shard,
+    if (request.save_id.empty() && !request.base_save_id.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("base_save_id must be empty without a save_id, got '",
+                       request.base_save_id, "'"));
+    }
+    TF_ASSIGN_OR_RETURN(request.shard,
                         ShardInput(context, kShardIndex, kNumShards));
-    TF_ASSIGN_OR_RETURN(const int64_t rows,
-                        SaveTables(tables, shard, context->device()->name(),
-                                   context->env(), name));
-    return OutputRows(context, rows);
+    TF_ASSIGN_OR_RETURN(const TableCounts counts,
+                        SaveTables(tables, request, context->env()));
+    TF_RETURN_IF_ERROR(OutputNumber(context, 0, counts.rows));
+    return OutputNumber(context, 1, counts.erased);
   }
+
+ private:
+  int num_files_ = 1;
 };
 
-class RestoreTablesOp : public TableSetKernel {
+class RestoreTablesOp : public SlowTableSetKernel {
  public:
   explicit RestoreTablesOp(OpKernelConstruction* context)
-      : TableSetKernel(context) {
-    OP_REQUIRES_OK(context, context->GetAttr("with_trials", &with_trials_));
+      : SlowTableSetKernel(context) {
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("with_trials", &options_.with_trials));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("only_matching", &options_.only_matching));
   }
 
  protected:
@@ -96,15 +133,14 @@ class RestoreTablesOp : public TableSetKernel {
                                          flat.data() + flat.size());
     TF_ASSIGN_OR_RETURN(const TableShard shard,
                         ShardInput(context, kShardIndex, kNumShards));
-    WorkerExecutor executor(context);
-    TF_ASSIGN_OR_RETURN(const int64_t rows,
-                        RestoreTables(tables, files, shard, with_trials_,
-                                      context->env(), executor));
-    return OutputRows(context, rows);
+    TF_ASSIGN_OR_RETURN(
+        const int64_t rows,
+        RestoreTables(tables, files, shard, options_, context->env()));
+    return OutputNumber(context, 0, rows);
   }
 
  private:
-  bool with_trials_;
+  RestoreOptions options_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithSaveTables").Device(DEVICE_CPU),

@@ -12,7 +12,11 @@ REGISTER_OP("MonolithSaveTables")
     .Input("file: string")
     .Input("shard_index: int64")
     .Input("num_shards: int64")
+    .Input("save_id: string")
+    .Input("base_save_id: string")
+    .Attr("num_files: int >= 1 = 1")
     .Output("rows: int64")
+    .Output("erased: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       for (int i = 0; i < c->num_inputs(); ++i) {
@@ -20,20 +24,31 @@ REGISTER_OP("MonolithSaveTables")
         TF_RETURN_IF_ERROR(c->WithRank(c->input(i), 0, &unused));
       }
       c->set_output(0, c->Scalar());
+      c->set_output(1, c->Scalar());
       return absl::OkStatus();
     })
     .Doc(R"doc(
-Writes all tables to one file, on any filesystem that TensorFlow can write to.
+Writes all tables to files, on any filesystem that TensorFlow can write to.
 
-The file appears under its name once it is whole. Training goes on meanwhile;
-weights, optimizer state and time of a row are from one moment, and so is how
-often an id without a row has occurred.
+Files appear under their names once they are whole. Training goes on meanwhile;
+weights, optimizer state and time of a row are from one moment.
+
+With a `base_save_id` only the rows that have changed since that save are
+written, and which ids have lost their rows. It must be the last save of these
+tables that has succeeded: FailedPrecondition, otherwise and if they were
+restored since. An error means that the next save must be of everything.
 
 handle: scalar. From MonolithTableSet.
-file: scalar. Its folder is made if needed.
+file: scalar. Its folder is made if needed. With several files each has
+  "-K-of-NUM_FILES" behind that.
 shard_index: scalar. Which server this is, from 0.
 num_shards: scalar. How many servers there are.
+save_id: scalar. Names a save that another may take up from; '' for a copy on
+  the side, which leaves what counts as changed alone.
+base_save_id: scalar. '' for everything.
+num_files: How many files to write beside each other.
 rows: scalar. How many rows were written.
+erased: scalar. How many ids without a row any more were written.
 )doc");
 
 REGISTER_OP("MonolithRestoreTables")
@@ -42,6 +57,7 @@ REGISTER_OP("MonolithRestoreTables")
     .Input("shard_index: int64")
     .Input("num_shards: int64")
     .Attr("with_trials: bool = true")
+    .Attr("only_matching: bool = false")
     .Output("rows: int64")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
@@ -56,11 +72,14 @@ REGISTER_OP("MonolithRestoreTables")
     .Doc(R"doc(
 Replaces all rows by those that the files have for this server.
 
-The files may come from any number of servers. Tables and segments are matched
+The files may come from any number of servers, and from several saves: all those
+of a save of everything first, then all those of each save of changes, in order.
+A file that is missing, or a save that does not follow the one before, is
+refused. Tables and segments are matched
 by name: what only the files have is passed over, a segment that only the model
 has gets initial values. If a segment's optimizer is of another type now, its
-state starts anew. Damaged or unfinished files are refused before any row
-changes, naming the file and the reason.
+state starts anew. Damaged or unfinished files are refused, naming the file and
+the reason; rows that were there before are then there as they were.
 
 handle: scalar. From MonolithTableSet.
 files: [num_files]. From MonolithSaveTables: those of all servers.
@@ -69,6 +88,8 @@ num_shards: scalar. How many servers there are now.
 with_trials: Whether ids that have no row yet count on where they were. Those of
   files from as many servers do; of others as many as there is room for, the
   latest before others. With another admission capacity they begin at 0 again.
+only_matching: Whether segments of another dim, and files of other tables only,
+  leave rows with initial values instead of being refused.
 rows: scalar. How many rows were read.
 )doc");
 

@@ -73,9 +73,7 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     files = []
     for i, handle in enumerate(handles):
       files.append(os.path.join(self.folder, "new", f"tables-{i}"))
-      rows = ops.monolith_save_tables(
-        handle, files[-1], shard_index=i, num_shards=len(handles)
-      )
+      rows, _ = testing.save(handle, files[-1], i, len(handles))
       self.assertAllEqual(rows, sum(ops.monolith_table_stats(handle).sizes.numpy()))
     return files
 
@@ -142,9 +140,7 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     os.mkdir(folder)
     os.mkdir(os.path.join(folder, "tables"))
     with self.assertRaisesRegex(tf.errors.OpError, "writing table file .*taken/tables"):
-      ops.monolith_save_tables(
-        handle, os.path.join(folder, "tables"), shard_index=0, num_shards=1
-      )
+      testing.save(handle, os.path.join(folder, "tables"))
     self.assertEqual(os.listdir(folder), ["tables"])
 
   def test_tables_and_segments_are_matched_by_name(self):
@@ -239,8 +235,8 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     (lambda r: r[:1] + r, "not a block of rows"),
     (lambda r: [b"MTH1{"] + r[1:], "header is not readable"),
     (
-      lambda r: [b'MTH1{"version":3}'] + r[1:],
-      "format version is 3, this program reads versions 1 to 2",
+      lambda r: [b'MTH1{"version":4}'] + r[1:],
+      "format version is 4, this program reads versions 1 to 3",
     ),
     (
       lambda r: [b'MTH1{"version":2,"tables":[],"shard":[1,1]}'] + r[1:],
@@ -297,15 +293,13 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     handle = testing.table_set(CONFIG)
     for file, message in ((["a"], "file has the wrong shape"), ("", "must be a name")):
       with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
-        ops.monolith_save_tables(handle, file, shard_index=0, num_shards=1)
+        testing.save(handle, file)
     for shard_index, num_shards, message in (
       (0, 0, "num_shards must be in 1 .. 32768, got 0"),
       (2, 2, "shard_index must be in 0 .. 1, got 2"),
     ):
       with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
-        ops.monolith_save_tables(
-          handle, "a", shard_index=shard_index, num_shards=num_shards
-        )
+        testing.save(handle, "a", shard_index, num_shards)
     for arguments, message in (
       (("a", 0, 1), "files has the wrong shape"),
       ((["a"], 0, 0), "num_shards must be in 1 .. 32768, got 0"),

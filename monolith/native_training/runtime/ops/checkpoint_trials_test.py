@@ -76,7 +76,7 @@ class CheckpointTrialsTest(tf.test.TestCase, parameterized.TestCase):
   def save(self, servers):
     files = [os.path.join(self.folder, f"part-{i}") for i in range(len(servers))]
     for i, (server, file) in enumerate(zip(servers, files, strict=True)):
-      ops.monolith_save_tables(server, file, shard_index=i, num_shards=len(servers))
+      testing.save(server, file, i, len(servers))
     return files
 
   def restore(self, servers, files, **attributes):

@@ -1,11 +1,13 @@
 // The tables of one server, as a TensorFlow resource.
 //
-// Thread safety: thread-safe; the tables are, and nothing else changes.
+// Thread safety: thread-safe, but that nobody else should save what is
+// restored.
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_H_
 
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,16 @@ class TableSet : public tensorflow::ResourceBase {
   absl::Span<const int64_t> dims() const { return dims_; }
   std::vector<TableConfig> configs() const;
 
+  // Begins a save of what has changed since the save `base`, or of everything
+  // if that is empty; no other begins before the lock is gone. From here on
+  // there is no last save. FailedPrecondition if `base` is not the last one.
+  absl::StatusOr<std::unique_lock<std::mutex>> BeginSave(
+      const std::string& base);
+  // Of the holder of the lock: from now on changes are those since that save.
+  void SetLastSave(const std::string& save_id) { last_save_ = save_id; }
+  // The tables are no longer what was saved and changed.
+  void ForgetLastSave();
+
   std::string DebugString() const override;
   int64_t MemoryUsed() const override;
 
@@ -39,6 +51,8 @@ class TableSet : public tensorflow::ResourceBase {
 
   std::vector<std::unique_ptr<EmbeddingHashTable>> tables_;
   std::vector<int64_t> dims_;
+  std::mutex save_mutex_;
+  std::string last_save_;  // guarded by save_mutex_
 };
 
 }  // namespace monolith

@@ -30,6 +30,33 @@ class TableSetKernel : public tensorflow::OpKernel {
                            TableSet& tables) = 0;
 };
 
+// For what may take long and waits for storage: it has a thread of its own, so
+// that steps and questions to the server never wait for one that it holds.
+class SlowTableSetKernel : public tensorflow::AsyncOpKernel {
+ public:
+  using AsyncOpKernel::AsyncOpKernel;
+
+  void ComputeAsync(tensorflow::OpKernelContext* context,
+                    DoneCallback done) final {
+    tensorflow::ResourceHandle handle;
+    OP_REQUIRES_OK_ASYNC(
+        context, tensorflow::HandleFromInput(context, "handle", &handle), done);
+    tensorflow::core::RefCountPtr<TableSet> tables;
+    OP_REQUIRES_OK_ASYNC(
+        context, tensorflow::LookupResource(context, handle, &tables), done);
+    context->env()->SchedClosure(
+        [this, context, done, tables = std::move(tables)] {
+          OP_REQUIRES_OK_ASYNC(context, Run(context, *tables), done);
+          done();
+        });
+  }
+
+ protected:
+  // In a thread that may wait.
+  virtual absl::Status Run(tensorflow::OpKernelContext* context,
+                           TableSet& tables) = 0;
+};
+
 }  // namespace monolith
 
 #endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_KERNEL_H_

@@ -80,6 +80,7 @@ class TableClearOp : public TableSetKernel {
 
  protected:
   absl::Status Run(OpKernelContext*, TableSet& tables) override {
+    tables.ForgetLastSave();
     for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
     return absl::OkStatus();
   }

@@ -54,6 +54,20 @@ def request(*ids_of_tables: Sequence[int]) -> np.ndarray:
   return np.array(counts + [i for ids in ids_of_tables for i in ids], np.int64)
 
 
+def save(handle, file, shard_index=0, num_shards=1, save_id="", base="", num_files=1):
+  """Runs MonolithSaveTables; how many rows and erased ids were written."""
+  saved = loader.ops().monolith_save_tables(
+    handle,
+    file,
+    shard_index=shard_index,
+    num_shards=num_shards,
+    save_id=save_id,
+    base_save_id=base,
+    num_files=num_files,
+  )
+  return int(saved.rows), int(saved.erased)
+
+
 def update(handle, req, gradients, rates=(), time=1000, step=0, **attributes):
   """Runs MonolithUpdate with what a test does not care about filled in."""
   return loader.ops().monolith_update(

@@ -1,9 +1,11 @@
 #include "monolith/native_training/runtime/ops/table_files/restore_tables.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -11,6 +13,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
@@ -19,6 +22,7 @@
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/ops/table_files/row_conversion.h"
+#include "monolith/native_training/runtime/ops/table_files/saved_files.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
 #include "tensorflow/core/platform/env.h"
@@ -30,6 +34,10 @@ namespace {
 
 using RowBatch = EmbeddingHashTable::RowBatch;
 
+// That read files. A thread both reads and inserts, so a few keep up with most
+// storage.
+constexpr size_t kMaxThreads = 4;
+
 // What becomes of one table of a file.
 struct Destination {
   EmbeddingHashTable* table;
@@ -40,18 +48,19 @@ struct Destination {
 using Destinations = std::vector<std::optional<Destination>>;
 
 absl::StatusOr<Destinations> FindDestinations(const TableSet& tables,
-                                              const TableFileReader& reader) {
-  Destinations destinations(reader.header().tables.size());
+                                              const SavedFile& file,
+                                              bool only_matching) {
+  Destinations destinations(file.header.tables.size());
   for (size_t f = 0; f < destinations.size(); ++f) {
-    const TableFileHeader::Table& from = reader.header().tables[f];
+    const TableFileHeader::Table& from = file.header.tables[f];
     for (int t = 0; t < tables.num_tables(); ++t) {
       EmbeddingHashTable& table = tables.table(t);
       if (table.config().name != from.config.name) continue;
       absl::StatusOr<RowConversion> conversion =
-          RowConversion::Create(from, table.config());
+          RowConversion::Create(from, table.config(), only_matching);
       if (!conversion.ok()) {
         return absl::Status(conversion.status().code(),
-                            absl::StrCat("table file ", reader.file(), ": ",
+                            absl::StrCat("table file ", file.name, ": ",
                                          conversion.status().message()));
       }
       destinations[f] = Destination{&table, *std::move(conversion)};
@@ -60,14 +69,6 @@ absl::StatusOr<Destinations> FindDestinations(const TableSet& tables,
   return destinations;
 }
 
-// What the files hold, found before any table changes.
-struct Contents {
-  int64_t num_rows = 0;
-  bool has_destination = false;       // Some table is one of the model's.
-  std::set<std::string> table_names;  // In the files.
-  std::set<std::string> warnings;     // What will be lost.
-};
-
 // Rows as a table wants them.
 struct ConvertedRows {
   std::vector<float> embeddings;
@@ -75,8 +76,7 @@ struct ConvertedRows {
 };
 
 absl::StatusOr<ConvertedRows> Convert(const Destination& destination,
-                                      const RowBatch& rows,
-                                      Executor& executor) {
+                                      const RowBatch& rows) {
   const EmbeddingHashTable& table = *destination.table;
   ConvertedRows converted;
   converted.embeddings.resize(rows.ids.size() * table.dim());
@@ -84,7 +84,7 @@ absl::StatusOr<ConvertedRows> Convert(const Destination& destination,
   if (destination.conversion.needs_initial_values()) {
     TF_RETURN_IF_ERROR(
         table.Lookup(rows.ids, EmbeddingHashTable::MissingId::kInitialValue,
-                     absl::MakeSpan(converted.embeddings), executor));
+                     absl::MakeSpan(converted.embeddings)));
   }
   destination.conversion.Convert(rows, absl::MakeSpan(converted.embeddings),
                                  absl::MakeSpan(converted.states));
@@ -92,12 +92,12 @@ absl::StatusOr<ConvertedRows> Convert(const Destination& destination,
 }
 
 absl::Status CheckRows(const std::optional<Destination>& destination,
-                       const RowBatch& rows, Executor& executor) {
+                       const RowBatch& rows) {
   if (!destination.has_value()) return absl::OkStatus();
   TF_ASSIGN_OR_RETURN(const ConvertedRows converted,
-                      Convert(*destination, rows, executor));
+                      Convert(*destination, rows));
   return destination->table->ValidateRows(rows.ids, converted.embeddings,
-                                          converted.states, executor);
+                                          converted.states);
 }
 
 absl::Status CheckTrials(const std::optional<Destination>& destination,
@@ -111,53 +111,26 @@ absl::Status CheckTrials(const std::optional<Destination>& destination,
       destination->table->config().name, ", which has ", num_stripes));
 }
 
-// Reads all of a file.
-absl::Status CheckFile(const TableSet& tables, tensorflow::Env* env,
-                       const std::string& file, Executor& executor,
-                       Contents* contents) {
+// Reads all of a file; how many rows it has.
+absl::StatusOr<int64_t> CheckFile(const TableSet& tables, tensorflow::Env* env,
+                                  const SavedFile& file, bool only_matching) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
-                      TableFileReader::Open(env, file));
+                      TableFileReader::Open(env, file.name));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
-                      FindDestinations(tables, *reader));
-  for (size_t f = 0; f < destinations.size(); ++f) {
-    contents->table_names.insert(reader->header().tables[f].config.name);
-    if (!destinations[f].has_value()) continue;
-    contents->has_destination = true;
-    const auto& lost = destinations[f]->conversion.warnings();
-    contents->warnings.insert(lost.begin(), lost.end());
-  }
+                      FindDestinations(tables, file, only_matching));
+  int64_t num_rows = 0;
   for (;;) {
     TF_ASSIGN_OR_RETURN(const auto block, reader->Next());
-    if (!block.has_value()) return absl::OkStatus();
+    if (!block.has_value()) return num_rows;
     absl::Status valid;
     if (const auto* rows = std::get_if<RowBlock>(&*block)) {
-      contents->num_rows += rows->rows.ids.size();
-      valid = CheckRows(destinations[rows->table], rows->rows, executor);
-    } else {
-      const auto& trials = std::get<TrialBlock>(*block);
-      valid = CheckTrials(destinations[trials.table], trials);
+      num_rows += rows->rows.ids.size();
+      valid = CheckRows(destinations[rows->table], rows->rows);
+    } else if (const auto* trials = std::get_if<TrialBlock>(&*block)) {
+      valid = CheckTrials(destinations[trials->table], *trials);
     }
     if (!valid.ok()) return reader->Damaged(valid.message());
   }
-}
-
-// Rows of tables that the model no longer has are passed over; rows of none but
-// such tables are another model's.
-absl::Status CheckSomeTableIsKnown(const TableSet& tables,
-                                   absl::Span<const std::string> files,
-                                   const Contents& contents) {
-  if (contents.num_rows == 0 || contents.has_destination) {
-    return absl::OkStatus();
-  }
-  std::set<std::string> wanted;
-  for (int t = 0; t < tables.num_tables(); ++t) {
-    wanted.insert(tables.table(t).config().name);
-  }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "table file ", files.front(), files.size() > 1 ? " and others" : "",
-      ": got rows of ", absl::StrJoin(contents.table_names, ", "),
-      ", wanted some of ", absl::StrJoin(wanted, ", "),
-      "; nothing was restored"));
 }
 
 // Keeps the rows of one shard, in place.
@@ -181,13 +154,24 @@ void KeepShard(TableShard shard, int dim, int state_dim, RowBatch* rows) {
   rows->update_times.resize(kept);
 }
 
-absl::Status ImportRows(const Destination& destination, const RowBatch& rows,
-                        Executor& executor) {
+absl::Status ImportRows(const Destination& destination, const RowBatch& rows) {
+  if (destination.conversion.is_identity()) {
+    return destination.table->ImportRows(rows.ids, rows.embeddings, rows.states,
+                                         rows.update_times);
+  }
   TF_ASSIGN_OR_RETURN(const ConvertedRows converted,
-                      Convert(destination, rows, executor));
+                      Convert(destination, rows));
   return destination.table->ImportRows(rows.ids, converted.embeddings,
-                                       converted.states, rows.update_times,
-                                       executor);
+                                       converted.states, rows.update_times);
+}
+
+absl::Status EraseRows(const Destination& destination, TableShard shard,
+                       std::vector<int64_t> ids) {
+  const auto is_elsewhere = [shard](int64_t id) {
+    return ShardOfId(id, shard.count) != shard.index;
+  };
+  ids.erase(std::remove_if(ids.begin(), ids.end(), is_elsewhere), ids.end());
+  return destination.table->Erase(ids).status();
 }
 
 // False if they were counted in a filter of another size.
@@ -214,52 +198,214 @@ void Warn(const std::set<std::string>& warnings) {
   for (const std::string& warning : warnings) LOG(ERROR) << warning;
 }
 
-}  // namespace
-
-absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
-                                      absl::Span<const std::string> files,
-                                      TableShard shard, bool with_trials,
-                                      tensorflow::Env* env,
-                                      Executor& executor) {
-  Contents contents;
-  for (const std::string& file : files) {
-    TF_RETURN_IF_ERROR(CheckFile(tables, env, file, executor, &contents));
+// Of rows that are all of tables that the model does not have.
+absl::Status AnotherModel(const TableSet& tables,
+                          const std::vector<SavedFiles>& saves) {
+  std::set<std::string> got, wanted;
+  for (const SavedFiles& save : saves) {
+    for (const TableFileHeader::Table& table : save.front().header.tables) {
+      got.insert(table.config.name);
+    }
   }
-  TF_RETURN_IF_ERROR(CheckSomeTableIsKnown(tables, files, contents));
-  Warn(contents.warnings);
-  for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
-  int64_t num_rows = 0;
-  std::set<std::string> lost_trials;
-  for (const std::string& file : files) {
+  for (int t = 0; t < tables.num_tables(); ++t) {
+    wanted.insert(tables.table(t).config().name);
+  }
+  const SavedFiles& first = saves.front();
+  return absl::InvalidArgumentError(absl::StrCat(
+      "table file ", first.front().name, first.size() > 1 ? " and others" : "",
+      ": got rows of ", absl::StrJoin(got, ", "), ", wanted some of ",
+      absl::StrJoin(wanted, ", "), "; nothing was restored"));
+}
+
+// Calls body(file) for each, several beside each other; the first error ends
+// it.
+absl::Status ForEachFile(
+    tensorflow::Env* env, const std::vector<const SavedFile*>& files,
+    absl::FunctionRef<absl::Status(const SavedFile&)> body) {
+  std::mutex mutex;
+  absl::Status status;
+  std::atomic<size_t> next{0};
+  const auto work = [&] {
+    for (size_t i = next++; i < files.size(); i = next++) {
+      const absl::Status done = body(*files[i]);
+      if (done.ok()) continue;
+      next = files.size();
+      std::lock_guard<std::mutex> lock(mutex);
+      status.Update(done);
+    }
+  };
+  std::vector<std::unique_ptr<tensorflow::Thread>> threads;
+  for (size_t i = 1; i < std::min(files.size(), kMaxThreads); ++i) {
+    threads.emplace_back(env->StartThread({}, "monolith_restore", work));
+  }
+  work();
+  threads.clear();  // Waits for them.
+  return status;
+}
+
+// Reads files into tables, save by save.
+class Restorer {
+ public:
+  Restorer(TableSet& tables, std::vector<SavedFiles> saves, TableShard shard,
+           const RestoreOptions& options, tensorflow::Env* env)
+      : tables_(tables),
+        saves_(std::move(saves)),
+        shard_(shard),
+        options_(options),
+        env_(env) {}
+
+  // Whether the files fit the tables, as far as their headers tell; says what
+  // will be lost. `has_destination`: whether some table is one of the model's.
+  absl::Status CheckHeaders(bool* has_destination) const {
+    *has_destination = false;
+    std::set<std::string> warnings;
+    for (const SavedFiles& save : saves_) {
+      for (const SavedFile& file : save) {
+        TF_ASSIGN_OR_RETURN(
+            const Destinations destinations,
+            FindDestinations(tables_, file, options_.only_matching));
+        for (const auto& destination : destinations) {
+          if (!destination.has_value()) continue;
+          *has_destination = true;
+          const auto& lost = destination->conversion.warnings();
+          warnings.insert(lost.begin(), lost.end());
+        }
+      }
+    }
+    Warn(warnings);
+    return absl::OkStatus();
+  }
+
+  // Reads all files to their end; how many rows they have.
+  absl::StatusOr<int64_t> CheckContents() const {
+    std::atomic<int64_t> num_rows{0};
+    for (const SavedFiles& save : saves_) {
+      TF_RETURN_IF_ERROR(
+          ForEachFile(env_, FilesOfShard(save), [&](const SavedFile& file) {
+            absl::StatusOr<int64_t> rows =
+                CheckFile(tables_, env_, file, options_.only_matching);
+            if (rows.ok()) num_rows += *rows;
+            return rows.status();
+          }));
+    }
+    return num_rows.load();
+  }
+
+  // Adds the rows to empty tables; how many were read.
+  absl::StatusOr<int64_t> Restore() {
+    for (const SavedFiles& save : saves_) {
+      const bool is_last = &save == &saves_.back();
+      TF_RETURN_IF_ERROR(
+          ForEachFile(env_, FilesOfShard(save), [&](const SavedFile& file) {
+            return RestoreFile(file, options_.with_trials && is_last);
+          }));
+    }
+    Warn(lost_trials_);
+    return num_rows_.load();
+  }
+
+ private:
+  // As many servers spread ids in the same way: others' files have none of
+  // ours.
+  std::vector<const SavedFile*> FilesOfShard(const SavedFiles& save) const {
+    std::vector<const SavedFile*> files;
+    for (const SavedFile& file : save) {
+      const TableShard other = file.header.shard;
+      if (file.header.save.id.empty() || other.count != shard_.count ||
+          other.index == shard_.index) {
+        files.push_back(&file);
+      }
+    }
+    return files;
+  }
+
+  absl::Status RestoreFile(const SavedFile& file, bool with_trials) {
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
-                        TableFileReader::Open(env, file));
-    TF_ASSIGN_OR_RETURN(const Destinations destinations,
-                        FindDestinations(tables, *reader));
-    const TableFileHeader& header = reader->header();
-    const bool takes_trials = with_trials && TakesTrials(shard, header.shard);
+                        TableFileReader::Open(env_, file.name));
+    TF_ASSIGN_OR_RETURN(
+        const Destinations destinations,
+        FindDestinations(tables_, file, options_.only_matching));
+    const bool takes_trials =
+        with_trials && TakesTrials(shard_, file.header.shard);
     for (;;) {
       TF_ASSIGN_OR_RETURN(auto block, reader->Next());
-      if (!block.has_value()) break;
+      if (!block.has_value()) return absl::OkStatus();
+      absl::Status done;
       if (auto* rows = std::get_if<RowBlock>(&*block)) {
         const auto& destination = destinations[rows->table];
         if (!destination.has_value()) continue;
-        KeepShard(shard, rows->dim, rows->state_dim, &rows->rows);
-        TF_RETURN_IF_ERROR(ImportRows(*destination, rows->rows, executor));
-        num_rows += rows->rows.ids.size();
+        KeepShard(shard_, rows->dim, rows->state_dim, &rows->rows);
+        done = ImportRows(*destination, rows->rows);
+        num_rows_ += rows->rows.ids.size();
+      } else if (auto* erased = std::get_if<ErasedBlock>(&*block)) {
+        const auto& destination = destinations[erased->table];
+        if (!destination.has_value()) continue;
+        done = EraseRows(*destination, shard_, std::move(erased->ids));
       } else {
         const auto& trials = std::get<TrialBlock>(*block);
         const auto& destination = destinations[trials.table];
         if (!destination.has_value() || !takes_trials) continue;
-        TF_ASSIGN_OR_RETURN(const bool taken,
-                            ImportTrials(*destination, trials));
-        if (taken) continue;
-        lost_trials.insert(LostTrials(header.tables[trials.table].config,
-                                      destination->table->config()));
+        done = TakeTrials(file, *destination, trials);
       }
+      // The table refuses what no table can have held.
+      if (absl::IsInvalidArgument(done) || absl::IsDataLoss(done)) {
+        return reader->Damaged(done.message());
+      }
+      TF_RETURN_IF_ERROR(done);
     }
   }
-  Warn(lost_trials);
-  return num_rows;
+
+  absl::Status TakeTrials(const SavedFile& file, const Destination& destination,
+                          const TrialBlock& trials) {
+    TF_RETURN_IF_ERROR(CheckTrials(destination, trials));
+    TF_ASSIGN_OR_RETURN(const bool taken, ImportTrials(destination, trials));
+    if (taken) return absl::OkStatus();
+    std::lock_guard<std::mutex> lock(mutex_);
+    lost_trials_.insert(LostTrials(file.header.tables[trials.table].config,
+                                   destination.table->config()));
+    return absl::OkStatus();
+  }
+
+  TableSet& tables_;
+  const std::vector<SavedFiles> saves_;
+  const TableShard shard_;
+  const RestoreOptions options_;
+  tensorflow::Env* const env_;
+  std::atomic<int64_t> num_rows_{0};
+  std::mutex mutex_;
+  std::set<std::string> lost_trials_;  // guarded by mutex_
+};
+
+}  // namespace
+
+absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
+                                      absl::Span<const std::string> files,
+                                      TableShard shard,
+                                      const RestoreOptions& options,
+                                      tensorflow::Env* env) {
+  TF_ASSIGN_OR_RETURN(std::vector<SavedFiles> saves, FindSaves(env, files));
+  Restorer restorer(tables, saves, shard, options, env);
+  bool has_destination = false;
+  TF_RETURN_IF_ERROR(restorer.CheckHeaders(&has_destination));
+  int64_t rows_there = 0;
+  for (int t = 0; t < tables.num_tables(); ++t) {
+    rows_there += tables.table(t).size();
+  }
+  if (rows_there > 0 || !has_destination) {
+    TF_ASSIGN_OR_RETURN(const int64_t num_rows, restorer.CheckContents());
+    // Rows of tables that the model no longer has are passed over.
+    if (num_rows > 0 && !has_destination && !options.only_matching) {
+      return AnotherModel(tables, saves);
+    }
+  }
+  tables.ForgetLastSave();
+  const auto clear = [&] {
+    for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
+  };
+  clear();
+  absl::StatusOr<int64_t> restored = restorer.Restore();
+  if (!restored.ok()) clear();
+  return restored;
 }
 
 }  // namespace monolith

@@ -7,36 +7,49 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "monolith/native_training/runtime/concurrency/executor.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set.h"
 #include "tensorflow/core/platform/env.h"
 
 namespace monolith {
 
+struct RestoreOptions {
+  // Take over how often ids without a row have occurred.
+  bool with_trials = true;
+  // Let what does not fit, a segment of another dim or all tables, begin with
+  // initial values, with a warning, instead of refusing it.
+  bool only_matching = false;
+};
+
 // Replaces all rows of `tables` by those rows of the files whose ids belong to
-// `shard` (id_hash.h); returns how many there are.
+// `shard` (id_hash.h); returns how many were read for it.
+//
+// The files are those of a save of everything, then those of each save of
+// changes since the one before, in order; within a save the order is free.
+// InvalidArgument if a file is missing or a save does not follow the one
+// before.
 //
 // With `with_trials`, ids on trial count on, as far as the tables have an
-// occurrence_threshold: where the files are of as many shards, those of the
-// same shard. Of other files a server takes all that it has room for, the
-// latest before others: whose they are cannot be told, and those of ids that it
-// does not get fade in time. If the admission_capacity has changed they begin
-// at 0 again, with a warning.
+// occurrence_threshold: where the files of the last save are of as many shards,
+// those of the same shard. Of other files a server takes all that it has room
+// for, the latest before others: whose they are cannot be told, and those of
+// ids that it does not get fade in time. If the admission_capacity has changed
+// they begin at 0 again, with a warning.
 //
 // Tables and segments are matched by name. What only the files have is passed
 // over; a segment that only the model has gets initial values. If a segment's
 // optimizer is of another type now, its state starts anew, with a warning.
 //
-// All files are read to their end before the first row changes: DataLoss (a
-// damaged or unfinished file, or one with a row that cannot be, see
+// DataLoss (a damaged or unfinished file, or one with a row that cannot be, see
 // EmbeddingHashTable::ValidateRows) and InvalidArgument (a segment of another
-// dim) leave the tables as they were. Nobody else should use the tables
+// dim) leave the tables as they were: if they have rows, all files are read to
+// their end before the first row changes. Nobody else should use the tables
 // meanwhile. REQUIRES: 0 <= shard.index < shard.count.
 absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
                                       absl::Span<const std::string> files,
-                                      TableShard shard, bool with_trials,
-                                      tensorflow::Env* env, Executor& executor);
+                                      TableShard shard,
+                                      const RestoreOptions& options,
+                                      tensorflow::Env* env);
 
 }  // namespace monolith
 

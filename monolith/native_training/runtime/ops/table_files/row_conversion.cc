@@ -43,7 +43,8 @@ Place FindSegment(const TableFileHeader::Table& table,
 }  // namespace
 
 absl::StatusOr<RowConversion> RowConversion::Create(
-    const TableFileHeader::Table& from, const TableConfig& to) {
+    const TableFileHeader::Table& from, const TableConfig& to,
+    bool only_matching) {
   RowConversion conversion;
   conversion.from_dim_ = from.dim();
   conversion.from_state_dim_ = from.state_dim();
@@ -59,6 +60,12 @@ absl::StatusOr<RowConversion> RowConversion::Create(
     const Place place = FindSegment(from, segment.name);
     if (place.segment == nullptr) {
       conversion.needs_initial_values_ = true;
+    } else if (place.segment->dim != segment.dim && only_matching) {
+      conversion.needs_initial_values_ = true;
+      conversion.warnings_.push_back(absl::StrCat(
+          "segment ", segment.name, " of table ", to.name, " has dim ",
+          place.segment->dim, " in the file, but ", segment.dim,
+          " in the model: it begins with initial values"));
     } else if (place.segment->dim != segment.dim) {
       return absl::InvalidArgumentError(
           absl::StrCat("segment ", segment.name, " of table ", to.name,
@@ -81,6 +88,17 @@ absl::StatusOr<RowConversion> RowConversion::Create(
     state += state_dim;
   }
   conversion.to_dim_ = embedding;
+  const auto is_in_place = [](const Range& range) {
+    return range.from == range.to;
+  };
+  conversion.is_identity_ =
+      conversion.from_dim_ == embedding &&
+      conversion.from_state_dim_ == state &&
+      !conversion.needs_initial_values_ && conversion.warnings_.empty() &&
+      std::all_of(conversion.embeddings_.begin(), conversion.embeddings_.end(),
+                  is_in_place) &&
+      std::all_of(conversion.states_.begin(), conversion.states_.end(),
+                  is_in_place);
   return conversion;
 }
 

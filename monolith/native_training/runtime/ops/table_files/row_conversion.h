@@ -21,9 +21,10 @@ class RowConversion {
   using RowBatch = EmbeddingHashTable::RowBatch;
 
   // InvalidArgument naming table and segment if both have a segment, but of
-  // different dims.
+  // different dims; with `only_matching` it gets initial values instead.
   static absl::StatusOr<RowConversion> Create(
-      const TableFileHeader::Table& from, const TableConfig& to);
+      const TableFileHeader::Table& from, const TableConfig& to,
+      bool only_matching);
 
   // What the rows lose: sentences to log.
   const std::vector<std::string>& warnings() const { return warnings_; }
@@ -31,6 +32,9 @@ class RowConversion {
   // Some embeddings come from no file: `embeddings` of Convert must hold
   // initial values.
   bool needs_initial_values() const { return needs_initial_values_; }
+
+  // Rows of the file are rows of the table as they are.
+  bool is_identity() const { return is_identity_; }
 
   // Converts all rows.
   void Convert(const RowBatch& from,
@@ -54,6 +58,7 @@ class RowConversion {
   std::vector<Range> states_;
   std::vector<float> initial_state_;  // of a whole row
   bool needs_initial_values_ = false;
+  bool is_identity_ = false;
   std::vector<std::string> warnings_;
 };
 

@@ -1,26 +1,42 @@
-// Writes a server's tables to one file (table_file_format.h).
+// Writes a server's tables to files (table_file_format.h).
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_SAVE_TABLES_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_SAVE_TABLES_H_
 
-#include <cstdint>
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set.h"
 #include "tensorflow/core/platform/env.h"
 
 namespace monolith {
 
-// Returns the number of rows written. The file appears under its name when it
-// is whole, replacing one that was there; its folder is made if needed. Tables
-// may be used and trained meanwhile: each stripe, rows and ids on trial, is
-// written as it was at one moment. `shard` is the one that the tables hold.
-absl::StatusOr<int64_t> SaveTables(const TableSet& tables, TableShard shard,
-                                   absl::string_view written_by,
-                                   tensorflow::Env* env,
-                                   const std::string& file);
+struct SaveRequest {
+  // Of the file, or with several of each: then "-K-of-N" follows.
+  std::string file;
+  int num_files = 1;  // 1 .. kMaxFiles, written beside each other
+  TableShard shard;   // the one that the tables hold
+  std::string written_by;
+  // Of a save that others may take up from; empty for a copy on the side.
+  std::string save_id;
+  // Write only what has changed since that save; empty: everything.
+  std::string base_save_id;
+};
+
+constexpr int kMaxFiles = 64;
+
+// Returns what was written of all tables. Files appear under their names when
+// they are whole, replacing those that were there; their folder is made if
+// needed. Tables may be used and trained meanwhile: see
+// EmbeddingHashTable::SaveStripe for what is from one moment.
+//
+// FailedPrecondition, and nothing is written, if the tables do not know what
+// has changed since `base_save_id`, because that was not their last save, or
+// has failed, or they were restored since. An error leaves no file behind, if
+// that can be helped, and the next save must be of everything.
+absl::StatusOr<TableCounts> SaveTables(TableSet& tables,
+                                       const SaveRequest& request,
+                                       tensorflow::Env* env);
 
 }  // namespace monolith
 

@@ -27,10 +27,13 @@ namespace {
 using Json = nlohmann::json;
 using RowBatch = EmbeddingHashTable::RowBatch;
 
-constexpr int kVersion = 2;
+constexpr int kVersion = 3;
 constexpr int kOldestVersion = 1;
+constexpr int kFirstWithShards = 2;
+constexpr int kFirstWithSaves = 3;
 constexpr absl::string_view kHeaderTag = "MTH1";
 constexpr absl::string_view kBlockTag = "MTB1";
+constexpr absl::string_view kErasedTag = "MTE1";
 constexpr absl::string_view kTrialsTag = "MTT1";
 constexpr absl::string_view kFooterTag = "MTF1";
 constexpr size_t kTagSize = 4;
@@ -45,6 +48,13 @@ struct BlockHeader {
   uint64_t n;
 };
 static_assert(sizeof(BlockHeader) == 24, "no padding");
+
+struct ErasedHeader {
+  char tag[kTagSize];
+  uint32_t table;
+  uint64_t n;
+};
+static_assert(sizeof(ErasedHeader) == 16, "no padding");
 
 struct TrialsHeader {
   char tag[kTagSize];
@@ -109,6 +119,39 @@ bool IsListOfCounts(const Json& json) {
   return true;
 }
 
+// A list of index and count.
+bool ReadPart(const Json& json, int* index, int* count) {
+  if (!IsListOfCounts(json) || json.size() != 2 || json[0] >= json[1] ||
+      json[1] > std::numeric_limits<int>::max()) {
+    return false;
+  }
+  *index = json[0].get<int>();
+  *count = json[1].get<int>();
+  return true;
+}
+
+bool ReadSave(const Json& header, TableSave* save) {
+  const Json id = header.value("save", Json());
+  const Json base = header.value("base", Json());
+  if (!id.is_string() || !base.is_string()) return false;
+  save->id = id.get<std::string>();
+  save->base = base.get<std::string>();
+  return ReadPart(header.value("file", Json()), &save->file_index,
+                  &save->num_files);
+}
+
+// Counts of each table; none of anything where the footer does not say.
+bool ReadCounts(const Json& footer, const char* name,
+                int64_t TableCounts::*member, TableFileFooter* counts) {
+  const Json json =
+      footer.value(name, Json(std::vector<int64_t>(counts->size())));
+  if (!IsListOfCounts(json) || json.size() != counts->size()) return false;
+  for (size_t t = 0; t < counts->size(); ++t) {
+    (*counts)[t].*member = json[t].get<int64_t>();
+  }
+  return true;
+}
+
 absl::StatusOr<TableFileHeader::Table> DecodeTable(const Json& json) {
   if (!json.is_object() || !json.contains("config") ||
       !json.contains("state_dims") || !IsListOfCounts(json["state_dims"])) {
@@ -157,6 +200,7 @@ int TableFileHeader::Table::state_dim() const {
 TableRecordKind KindOfRecord(absl::string_view record) {
   if (absl::StartsWith(record, kHeaderTag)) return TableRecordKind::kHeader;
   if (absl::StartsWith(record, kBlockTag)) return TableRecordKind::kBlock;
+  if (absl::StartsWith(record, kErasedTag)) return TableRecordKind::kErased;
   if (absl::StartsWith(record, kTrialsTag)) return TableRecordKind::kTrials;
   if (absl::StartsWith(record, kFooterTag)) return TableRecordKind::kFooter;
   return TableRecordKind::kUnknown;
@@ -166,6 +210,9 @@ std::string EncodeHeader(const TableFileHeader& header) {
   Json json = {{"version", kVersion},
                {"written_by", header.written_by},
                {"shard", {header.shard.index, header.shard.count}},
+               {"save", header.save.id},
+               {"base", header.save.base},
+               {"file", {header.save.file_index, header.save.num_files}},
                {"tables", Json::array()}};
   for (const TableFileHeader::Table& table : header.tables) {
     json["tables"].push_back({{"config", Json::parse(ToJson(table.config))},
@@ -194,13 +241,13 @@ absl::StatusOr<TableFileHeader> DecodeHeader(absl::string_view record) {
   if (json.contains("written_by") && json["written_by"].is_string()) {
     header.written_by = json["written_by"].get<std::string>();
   }
-  if (json["version"] > kOldestVersion) {
-    const Json shard = json.value("shard", Json());
-    if (!IsListOfCounts(shard) || shard.size() != 2 || shard[0] >= shard[1] ||
-        shard[1] > std::numeric_limits<int>::max()) {
-      return absl::DataLossError("its header does not tell its shard");
-    }
-    header.shard = {shard[0].get<int>(), shard[1].get<int>()};
+  if (json["version"] >= kFirstWithShards &&
+      !ReadPart(json.value("shard", Json()), &header.shard.index,
+                &header.shard.count)) {
+    return absl::DataLossError("its header does not tell its shard");
+  }
+  if (json["version"] >= kFirstWithSaves && !ReadSave(json, &header.save)) {
+    return absl::DataLossError("its header does not tell its save");
   }
   for (const Json& element : json["tables"]) {
     absl::StatusOr<TableFileHeader::Table> table = DecodeTable(element);
@@ -260,6 +307,37 @@ absl::StatusOr<RowBlock> DecodeBlock(absl::string_view record) {
   return block;
 }
 
+std::string EncodeErased(uint32_t table, absl::Span<const int64_t> ids) {
+  ErasedHeader header;
+  std::memcpy(header.tag, kErasedTag.data(), kTagSize);
+  header.table = table;
+  header.n = ids.size();
+  std::string record(reinterpret_cast<const char*>(&header), sizeof(header));
+  record.append(reinterpret_cast<const char*>(ids.data()),
+                ids.size() * sizeof(int64_t));
+  return record;
+}
+
+absl::StatusOr<ErasedBlock> DecodeErased(absl::string_view record) {
+  ErasedHeader header;
+  if (KindOfRecord(record) != TableRecordKind::kErased ||
+      record.size() < sizeof(header)) {
+    return absl::DataLossError("a record is not of erased ids");
+  }
+  std::memcpy(&header, record.data(), sizeof(header));
+  const uint64_t body = record.size() - sizeof(header);
+  if (body % sizeof(int64_t) != 0 || body / sizeof(int64_t) != header.n) {
+    return absl::DataLossError(
+        absl::StrCat("a record has ", body, " bytes of erased ids, wanted ",
+                     header.n, " of ", sizeof(int64_t), " bytes"));
+  }
+  ErasedBlock block;
+  block.table = header.table;
+  const char* from = record.data() + sizeof(header);
+  TakeColumn(header.n, &from, &block.ids);
+  return block;
+}
+
 std::string EncodeTrials(uint32_t table, uint32_t stripe,
                          const TrialBatch& batch, size_t begin, size_t end) {
   TrialsHeader header;
@@ -312,10 +390,13 @@ absl::StatusOr<TrialBlock> DecodeTrials(absl::string_view record) {
 }
 
 std::string EncodeFooter(const TableFileFooter& footer) {
-  Json json = {{"rows", Json::array()}, {"trials", Json::array()}};
+  Json json = {{"rows", Json::array()},
+               {"trials", Json::array()},
+               {"erased", Json::array()}};
   for (const TableCounts& counts : footer) {
     json["rows"].push_back(counts.rows);
     json["trials"].push_back(counts.trials);
+    json["erased"].push_back(counts.erased);
   }
   return absl::StrCat(kFooterTag, json.dump());
 }
@@ -328,15 +409,11 @@ absl::StatusOr<TableFileFooter> DecodeFooter(absl::string_view record) {
   if (!json.is_object() || !IsListOfCounts(json.value("rows", Json()))) {
     return absl::DataLossError("its footer is not readable");
   }
-  const Json& rows = json["rows"];
-  const Json trials =
-      json.value("trials", Json(std::vector<int64_t>(rows.size())));
-  if (!IsListOfCounts(trials) || trials.size() != rows.size()) {
+  TableFileFooter footer(json["rows"].size());
+  if (!ReadCounts(json, "rows", &TableCounts::rows, &footer) ||
+      !ReadCounts(json, "trials", &TableCounts::trials, &footer) ||
+      !ReadCounts(json, "erased", &TableCounts::erased, &footer)) {
     return absl::DataLossError("its footer is not readable");
-  }
-  TableFileFooter footer;
-  for (size_t t = 0; t < rows.size(); ++t) {
-    footer.push_back({rows[t].get<int64_t>(), trials[t].get<int64_t>()});
   }
   return footer;
 }

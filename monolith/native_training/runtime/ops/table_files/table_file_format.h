@@ -5,12 +5,13 @@
 //
 //   "MTH1"  header, first:  JSON, see TableFileHeader
 //   "MTB1"  block, any number of them: rows of one table in columns
+//   "MTE1"  erased, any number of them: ids of one table that lost their rows
 //   "MTT1"  trials, any number of them: ids on trial of one stripe of a table
 //   "MTF1"  footer, last:   JSON, see TableFileFooter
 //
-// A file without a footer was never finished. Format version 1 had no trials;
-// this program writes version 2 and reads both. Blocks and trials are binary,
-// all numbers little-endian:
+// A file without a footer was never finished. This program writes version 3 and
+// reads all: version 1 had no trials, 2 no erased ids and no save. All but
+// header and footer are binary, all numbers little-endian:
 //
 //   char[4] "MTB1"   uint32 table      position in the header's tables
 //   uint32 dim       uint32 state_dim
@@ -20,6 +21,10 @@
 //   float32 states[n][state_dim]       segments one after the other
 //   uint32  update_times[n]            seconds since the epoch
 //
+//   char[4] "MTE1"   uint32 table      position in the header's tables
+//   uint64 n
+//   int64   ids[n]                     may have a row in a later block
+//
 //   char[4] "MTT1"   uint32 table      position in the header's tables
 //   uint32 stripe    uint32 num_buckets
 //   uint64 n
@@ -28,7 +33,8 @@
 //   uint16  occurrences[n]
 //   uint8   ages[n]                    0 .. 14
 //
-// All functions are pure.
+// A reader applies the records in their order. README.md tells what files make
+// a checkpoint. All functions are pure.
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_TABLE_FILE_FORMAT_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_TABLE_FILE_FORMAT_H_
 
@@ -40,6 +46,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_filter/trial.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
@@ -56,9 +63,19 @@ inline bool operator==(const TableShard& a, const TableShard& b) {
   return a.index == b.index && a.count == b.count;
 }
 
-// JSON: {"version": 2, "written_by": "...", "shard": [0, 1],
+// Which save a file is a part of.
+struct TableSave {
+  std::string id;  // the same in all its files; empty: a file by itself
+  std::string
+      base;  // the save that it has the changes since; empty: since ever
+  int file_index = 0;
+  int num_files = 1;  // that each server has written
+};
+
+// JSON: {"version": 3, "written_by": "...", "shard": [0, 1],
+//        "save": "5f...", "base": "", "file": [0, 2],
 //        "tables": [{"config": {...}, "state_dims": [32]}]}
-// "config" is as in table_config.h; "shard" is index and count.
+// "config" is as in table_config.h; "shard" and "file" are index and count.
 struct TableFileHeader {
   struct Table {
     TableConfig config;
@@ -72,6 +89,7 @@ struct TableFileHeader {
 
   std::string written_by;  // device name; for people
   TableShard shard;        // of the tables; version 1 does not tell it
+  TableSave save;          // a file by itself, before version 3
   std::vector<Table> tables;
 };
 
@@ -80,6 +98,11 @@ struct RowBlock {
   uint32_t dim = 0;
   uint32_t state_dim = 0;
   EmbeddingHashTable::RowBatch rows;
+};
+
+struct ErasedBlock {
+  uint32_t table = 0;
+  std::vector<int64_t> ids;
 };
 
 // Ids on trial of one stripe, or some of them.
@@ -93,13 +116,21 @@ struct TrialBlock {
 struct TableCounts {
   int64_t rows = 0;
   int64_t trials = 0;
+  int64_t erased = 0;
 };
 
-// JSON: {"rows": [3], "trials": [0]}, a number a table. Version 1 has "rows"
-// only.
+// JSON: {"rows": [3], "trials": [0], "erased": [1]}, a number a table. Only
+// "rows" is in every version.
 using TableFileFooter = std::vector<TableCounts>;
 
-enum class TableRecordKind { kHeader, kBlock, kTrials, kFooter, kUnknown };
+enum class TableRecordKind {
+  kHeader,
+  kBlock,
+  kErased,
+  kTrials,
+  kFooter,
+  kUnknown
+};
 TableRecordKind KindOfRecord(absl::string_view record);
 
 // Decoders return DataLoss for a record that no encoder made.
@@ -111,6 +142,9 @@ std::string EncodeBlock(uint32_t table, int dim, int state_dim,
                         const EmbeddingHashTable::RowBatch& rows, size_t begin,
                         size_t end);
 absl::StatusOr<RowBlock> DecodeBlock(absl::string_view record);
+
+std::string EncodeErased(uint32_t table, absl::Span<const int64_t> ids);
+absl::StatusOr<ErasedBlock> DecodeErased(absl::string_view record);
 
 // Encodes trials [begin, end) of a stripe.
 std::string EncodeTrials(uint32_t table, uint32_t stripe,

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
@@ -35,7 +36,7 @@ TableFileHeader SomeHeader() {
   table.config.name = "mov";
   table.config.segments = {segment};
   table.state_dims = {1};
-  return {"/job:ps/task:1", {1, 3}, {table}};
+  return {"/job:ps/task:1", {1, 3}, {"5f", "4e", 1, 2}, {table}};
 }
 
 TEST(TableFileFormatTest, BlockRoundTrip) {
@@ -131,7 +132,9 @@ TEST(TableFileFormatTest, RefusesDamagedHeaders) {
         "{\"version\":2,\"tables\":[],\"shard\":[2,2]}",
         "{\"version\":2,\"tables\":[],\"shard\":[0,1.5]}",
         "{\"version\":2,\"tables\":[],\"shard\":[0,4294967297]}",
-        "{\"version\":0,\"tables\":[]}", "{\"version\":3,\"tables\":[]}"}) {
+        "{\"version\":0,\"tables\":[]}",
+        "{\"version\":3,\"tables\":[],\"shard\":[0,1]}",
+        "{\"version\":4,\"tables\":[]}"}) {
     EXPECT_EQ(DecodeHeader(std::string("MTH1") + json).status().code(),
               absl::StatusCode::kDataLoss)
         << json;
@@ -184,6 +187,41 @@ TEST(TableFileFormatTest, RefusesTrialsThatCannotBe) {
     EXPECT_EQ(
         DecodeTrials(EncodeTrials(0, 0, {9, {bad}}, 0, 1)).status().code(),
         absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(TableFileFormatTest, ErasedRoundTrip) {
+  const std::vector<int64_t> ids = {7, -1};
+  const std::string record = EncodeErased(3, ids);
+  EXPECT_EQ(record, std::string("MTE1\x03\0\0\0\x02\0\0\0\0\0\0\0"
+                                "\x07\0\0\0\0\0\0\0"
+                                "\xff\xff\xff\xff\xff\xff\xff\xff",
+                                32));
+  EXPECT_EQ(KindOfRecord(record), TableRecordKind::kErased);
+  const auto block = DecodeErased(record);
+  ASSERT_TRUE(block.ok()) << block.status();
+  EXPECT_EQ(block->table, 3u);
+  EXPECT_EQ(block->ids, ids);
+  for (size_t size = 0; size < record.size(); ++size) {
+    EXPECT_EQ(DecodeErased(record.substr(0, size)).status().code(),
+              absl::StatusCode::kDataLoss);
+  }
+}
+
+TEST(TableFileFormatTest, HeaderTellsItsSave) {
+  const auto header = DecodeHeader(EncodeHeader(SomeHeader()));
+  ASSERT_TRUE(header.ok()) << header.status();
+  EXPECT_EQ(header->save.id, "5f");
+  EXPECT_EQ(header->save.base, "4e");
+  EXPECT_EQ(header->save.file_index, 1);
+  EXPECT_EQ(header->save.num_files, 2);
+  for (const char* wrong : {"", ",\"save\":7,\"base\":\"\",\"file\":[0,1]",
+                            ",\"save\":\"a\",\"base\":\"\",\"file\":[1,1]",
+                            ",\"save\":\"a\",\"file\":[0,1]"}) {
+    const std::string record = absl::StrCat(
+        "MTH1{\"version\":3,\"tables\":[],\"shard\":[0,1]", wrong, "}");
+    EXPECT_EQ(DecodeHeader(record).status().code(), absl::StatusCode::kDataLoss)
+        << record;
   }
 }
 

@@ -53,10 +53,12 @@ absl::StatusOr<std::unique_ptr<TableFileReader>> TableFileReader::Open(
 
 absl::Status TableFileReader::Damaged(absl::string_view reason) const {
   return absl::DataLossError(
-      absl::StrCat("table file ", file_, " cannot be used: ", reason));
+      absl::StrCat("table file ", file_, " cannot be used: ", reason,
+                   " (in the record at byte ", record_offset_, ")"));
 }
 
 absl::StatusOr<bool> TableFileReader::ReadRecord() {
+  record_offset_ = records_.TellOffset();
   const absl::Status status = records_.ReadRecord(&record_);
   if (status.ok()) return true;
   if (absl::IsOutOfRange(status)) return false;
@@ -74,6 +76,10 @@ absl::StatusOr<std::optional<TableFileReader::Block>> TableFileReader::Next() {
     case TableRecordKind::kFooter: {
       TF_RETURN_IF_ERROR(CheckFooter());
       return std::nullopt;
+    }
+    case TableRecordKind::kErased: {
+      TF_ASSIGN_OR_RETURN(ErasedBlock erased, TakeErased());
+      return std::optional<Block>(std::move(erased));
     }
     case TableRecordKind::kTrials: {
       TF_ASSIGN_OR_RETURN(TrialBlock trials, TakeTrials());
@@ -109,6 +115,14 @@ absl::StatusOr<RowBlock> TableFileReader::TakeRows() {
   return block;
 }
 
+absl::StatusOr<ErasedBlock> TableFileReader::TakeErased() {
+  absl::StatusOr<ErasedBlock> block = DecodeErased(record_);
+  if (!block.ok()) return Damaged(block.status().message());
+  TF_RETURN_IF_ERROR(CheckTable(block->table));
+  read_[block->table].erased += block->ids.size();
+  return block;
+}
+
 absl::StatusOr<TrialBlock> TableFileReader::TakeTrials() {
   absl::StatusOr<TrialBlock> block = DecodeTrials(record_);
   if (!block.ok()) return Damaged(block.status().message());
@@ -127,13 +141,16 @@ absl::Status TableFileReader::CheckFooter() {
   }
   for (size_t t = 0; t < read_.size(); ++t) {
     const TableCounts& wanted = (*footer)[t];
-    if (wanted.rows == read_[t].rows && wanted.trials == read_[t].trials) {
+    const TableCounts& got = read_[t];
+    if (wanted.rows == got.rows && wanted.trials == got.trials &&
+        wanted.erased == got.erased) {
       continue;
     }
-    return Damaged(absl::StrCat(
-        "it has ", read_[t].rows, " rows and ", read_[t].trials,
-        " ids on trial of table ", header_.tables[t].config.name,
-        ", but its footer says ", wanted.rows, " and ", wanted.trials));
+    return Damaged(
+        absl::StrCat("it has ", got.rows, " rows, ", got.erased,
+                     " erased ids and ", got.trials, " ids on trial of table ",
+                     header_.tables[t].config.name, ", but its footer says ",
+                     wanted.rows, ", ", wanted.erased, " and ", wanted.trials));
   }
   // The bytes are counted: reading on would pass over too few for a record.
   if (records_.TellOffset() < size_) {

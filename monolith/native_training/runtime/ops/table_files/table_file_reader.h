@@ -2,13 +2,13 @@
 //
 //   auto reader = TableFileReader::Open(env, file);
 //   for (;;) {
-//     auto block = (*reader)->Next();  // rows or ids on trial
+//     auto block = (*reader)->Next();  // rows, erased ids or ids on trial
 //     if (!block.ok()) return block.status();
 //     if (!block->has_value()) break;  // the file was whole
 //   }
 //
-// Every error names the file. DataLoss: the file is damaged or was never
-// finished. Not thread-safe.
+// Every error names the file, and where in it. DataLoss: the file is damaged or
+// was never finished. Not thread-safe.
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_TABLE_FILE_READER_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_TABLE_FILE_READER_H_
 
@@ -41,7 +41,7 @@ class TableFileReader {
   // The error for a file that cannot be used.
   absl::Status Damaged(absl::string_view reason) const;
 
-  using Block = std::variant<RowBlock, TrialBlock>;
+  using Block = std::variant<RowBlock, ErasedBlock, TrialBlock>;
 
   // The next block, whose table and widths are those of the header; nothing
   // after the last, once the footer has confirmed that all were there.
@@ -55,12 +55,14 @@ class TableFileReader {
   absl::StatusOr<bool> ReadRecord();
   absl::Status CheckTable(uint32_t table) const;
   absl::StatusOr<RowBlock> TakeRows();
+  absl::StatusOr<ErasedBlock> TakeErased();
   absl::StatusOr<TrialBlock> TakeTrials();
   absl::Status CheckFooter();
 
   const std::string file_;
   std::unique_ptr<tensorflow::RandomAccessFile> source_;
-  uint64_t size_ = 0;  // Bytes of the file.
+  uint64_t size_ = 0;           // Bytes of the file.
+  uint64_t record_offset_ = 0;  // Where record_ begins.
   tensorflow::io::SequentialRecordReader records_;
   tensorflow::tstring record_;
   TableFileHeader header_;
