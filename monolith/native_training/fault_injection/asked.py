@@ -7,6 +7,7 @@ BATCHES = 300  # Of one worker, in one pass over its data.
 PASSES = 2
 SAVE_STEPS = 100
 CHECKPOINTS_KEPT = 3
+INCREMENTS = 2  # Few, so that old checkpoints are removed several times.
 
 STEPS = WORKERS * BATCHES * PASSES
 EXAMPLES = STEPS * BATCH_SIZE

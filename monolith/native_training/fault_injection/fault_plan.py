@@ -33,7 +33,10 @@ HANDFUL = len(_AT_RANDOM) + len(_PHASES)
 _STARTING_SHARE = 0.15
 _STARTING_SECONDS = 8.0
 _LATEST_SHARE = 0.8
+# What has to be waited for comes several times after these.
+_LATEST_FILE_SHARE = 0.5
 _LATEST_SAVE = 4
+_LATEST_REMOVAL = 2
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,11 +88,13 @@ def faults(rounds: int, seed: int, servers: int) -> list[Fault]:
 
 def _fault(chance: random.Random, when: str, victim: str, servers: int) -> Fault:
   starting = when == RANDOM and chance.random() < _STARTING_SHARE
+  latest = _LATEST_FILE_SHARE if when == TABLE_FILE else _LATEST_SHARE
+  last = _LATEST_REMOVAL if when == save_phases.HALF_REMOVED else _LATEST_SAVE
   return Fault(
     when,
     victim,
     server=chance.randrange(servers),
-    share=0.0 if starting else chance.uniform(0.01, _LATEST_SHARE),
+    share=0.0 if starting else chance.uniform(0.01, latest),
     seconds=chance.uniform(0, _STARTING_SECONDS if starting else 1.0),
-    save=chance.randint(1, _LATEST_SAVE),
+    save=chance.randint(1, last),
   )

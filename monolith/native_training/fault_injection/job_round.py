@@ -154,6 +154,7 @@ class JobRound:
       f"--model_dir={self._outcome.model_dir}",
       f"--save_checkpoints_steps={asked.SAVE_STEPS}",
       f"--checkpoints_max_to_keep={asked.CHECKPOINTS_KEPT}",
+      f"--checkpoint_increments={asked.INCREMENTS}",
       f"--worker_timeout_secs={_SILENCE_SECONDS}",
       f"--progress_file={self._progress_file(task)}",
     ]

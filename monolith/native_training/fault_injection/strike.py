@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import time
 
 from monolith.native_training.fault_injection import asked, fault_plan, save_phases
@@ -11,6 +12,7 @@ from monolith.native_training.local_runner.local_processes import LocalProcesses
 
 # What a server calls a table file until it is complete.
 UNFINISHED = ".tmp-"
+_FILE_OF_A_SERVER = re.compile(r"[a-z]+-(\d+)-of-\d+")
 
 # Writing a table file takes a millisecond or two.
 _GLANCE_SECONDS = 0.0002
@@ -96,8 +98,6 @@ def unfinished_files(model_dir: str) -> list[str]:
 
 
 def _server_of(file: str) -> int | None:
-  """Which server writes a file, `part-00001-of-00002...` for example, if it tells."""
-  words = os.path.basename(file).split("-")
-  if words[0] == "part" and len(words) > 1 and words[1].isdigit():
-    return int(words[1]) if int(words[1]) < asked.SERVERS else None
-  return None
+  """Which server writes a file, `rows-00001-of-00002...` for example, if it tells."""
+  match = _FILE_OF_A_SERVER.match(os.path.basename(file))
+  return int(match[1]) if match and int(match[1]) < asked.SERVERS else None

@@ -79,10 +79,10 @@ class StrikeTest(absltest.TestCase):
     strike = self._strike(Fault(TABLE_FILE, SERVER, server=1))
     tables = pathlib.Path(self.model_dir, "model.ckpt-7.tables")
     tables.mkdir()
-    (tables / "part-00000-of-00002").touch()
+    (tables / "rows-00000-of-00002-0-of-2").touch()
     strike.poll(asked.STEPS)
     self.assertEqual(strike.struck, [])
-    file = tables / "part-00000-of-00002.tmp-0123456789abcdef"
+    file = tables / "rows-00000-of-00002-1-of-2.tmp-0123456789abcdef"
     file.touch()
     strike.poll(asked.STEPS)
     self.assertEqual(strike.struck, ["ps 0"])

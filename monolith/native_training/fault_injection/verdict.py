@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -82,8 +83,13 @@ def leftovers(model_dir: str) -> list[str]:
       if is_strange or any(mark in name for mark in _UNFINISHED):
         found.append(os.path.relpath(os.path.join(folder, name), model_dir))
   problems = [f"left behind: {', '.join(found)}"] if found else []
-  if len(whole) > asked.CHECKPOINTS_KEPT:
-    problems.append(f"{len(whole)} checkpoints, {asked.CHECKPOINTS_KEPT} are kept")
+  paths = checkpoint.checkpoints(model_dir)
+  needed = set()
+  for path in paths[-asked.CHECKPOINTS_KEPT :]:
+    with contextlib.suppress(ValueError):  # Told when it is restored.
+      needed.update(map(os.path.basename, checkpoint.chain(path)))
+  if whole - needed:
+    problems.append(f"not needed any more: {', '.join(sorted(whole - needed))}")
   return problems
 
 

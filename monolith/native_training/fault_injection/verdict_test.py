@@ -118,15 +118,18 @@ class VerdictTest(absltest.TestCase):
     self.assertLost("^left behind: model.ckpt-7.tables$")
 
   def test_more_checkpoints_than_are_kept(self):
-    with absltest.mock.patch.object(asked, "CHECKPOINTS_KEPT", 0):
-      self.assertLost("1 checkpoints, 0 are kept")
+    _train(str(self.model_dir), steps=50)
+    self.outcome.restarts["worker 1"] = 50
+    with absltest.mock.patch.object(asked, "CHECKPOINTS_KEPT", 1):
+      self.assertLost(f"not needed any more: model.ckpt-{_STEPS}$", "twice")
 
   def test_a_checkpoint_that_is_not_final(self):
     checkpoint.mark(checkpoint.latest_checkpoint(str(self.model_dir)), final=False)
     self.assertLost("is not final")
 
   def test_a_damaged_checkpoint(self):
-    (file,) = (self.model_dir / f"model.ckpt-{_STEPS}.tables").glob("part-*")
+    files = (self.model_dir / f"model.ckpt-{_STEPS}.tables").glob("rows-*")
+    file = max(files, key=lambda path: path.stat().st_size)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
