@@ -37,17 +37,26 @@ class ProcessFailed(Exception):
     name: which one.
     exit_code: negative for a signal, as in `subprocess`.
     last_lines: the end of what it printed.
+    ran_seconds: from its start to its end.
   """
 
-  def __init__(self, name: str, exit_code: int, last_lines: Sequence[str]):
+  def __init__(
+    self,
+    name: str,
+    exit_code: int,
+    last_lines: Sequence[str],
+    ran_seconds: float = 0.0,
+    remark: str = "",
+  ):
     how = f"exit code {exit_code}"
     if exit_code < 0:
       with contextlib.suppress(ValueError):
         how = signal.Signals(-exit_code).name
-    super().__init__(f"{name} failed ({how})")
+    super().__init__(f"{name} failed ({how}){remark}")
     self.name = name
     self.exit_code = exit_code
     self.last_lines = list(last_lines)
+    self.ran_seconds = ran_seconds
 
 
 class LocalProcesses:
@@ -91,21 +100,43 @@ class LocalProcesses:
       log = os.path.join(self._log_folder, name.replace(" ", "-") + ".log")
     self._children[name] = _Child(name, command, environment, self._on_line, log)
 
+  def start_again(self, name: str) -> None:
+    """Starts a process that has ended: same command, environment and log file."""
+    if self._children[name].poll() is None:
+      raise ValueError(f"process {name!r} still runs")
+    self._children[name] = self._children[name].successor()
+
   def running(self) -> list[str]:
     """Names of the processes that have not ended."""
     return [name for name, child in self._children.items() if child.poll() is None]
 
-  def check(self) -> None:
-    """Raises `ProcessFailed` for the first process that failed by itself."""
+  def exit_codes(self) -> dict[str, int | None]:
+    """How each process ended: negative for a signal, None where it still runs."""
+    return {name: child.poll() for name, child in self._children.items()}
+
+  def failures(self) -> list[ProcessFailed]:
+    """The processes that failed by themselves, in the order in which they did."""
     failed = [
       child
       for child in self._children.values()
       if child.poll() and not child.is_stopped
     ]
-    if failed:
-      # One failure brings others about; the first one is the one to look at.
-      first = min(failed, key=lambda child: child.ended_at)
-      raise ProcessFailed(first.name, first.poll(), first.last_lines())
+    failed.sort(key=lambda child: child.ended_at)
+    return [child.failure() for child in failed]
+
+  def check(self) -> None:
+    """Raises `ProcessFailed` for the first process that failed by itself."""
+    # One failure brings others about; the first one is the one to look at.
+    for failure in self.failures():
+      raise failure
+
+  def kill(self, name: str) -> bool:
+    """Kills a process at once, with SIGKILL, which counts as a failure of its own.
+
+    Returns:
+      Whether it still ran.
+    """
+    return self._children[name].kill_at_once()
 
   def peak_memory_bytes(self) -> dict[str, int]:
     """The most resident memory of each process so far, as far as was looked at."""
@@ -142,6 +173,8 @@ class _Child:
     self.name = name
     self.ended_at = 0.0
     self.is_stopped = False
+    self._arguments = (name, command, environment, on_line, log)
+    self._started_at = time.monotonic()
     self._exit_code: int | None = None
     self._peak_memory_bytes = 0
     self._last_lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
@@ -172,6 +205,23 @@ class _Child:
         self.ended_at = time.monotonic()
     return self._exit_code
 
+  def successor(self) -> _Child:
+    """Another one like it, after its end."""
+    self._reader.join(_READ_TIMEOUT_SECONDS)  # Its last lines come first in the log.
+    child = _Child(*self._arguments)
+    child._peak_memory_bytes = self._peak_memory_bytes
+    return child
+
+  def failure(self) -> ProcessFailed:
+    ran_seconds = self.ended_at - self._started_at
+    return ProcessFailed(self.name, self.poll(), self.last_lines(), ran_seconds)
+
+  def kill_at_once(self) -> bool:
+    is_running = self.poll() is None
+    if is_running:
+      self._signal_group(signal.SIGKILL)
+    return is_running
+
   def ask_to_stop(self) -> None:
     if self.poll() is None:
       self.is_stopped = True
@@ -192,7 +242,8 @@ class _Child:
       with contextlib.suppress(OSError, StopIteration, ValueError):
         status = pathlib.Path(f"/proc/{self._process.pid}/status").read_text()
         peak = next(x for x in status.splitlines() if x.startswith("VmHWM:"))
-        self._peak_memory_bytes = int(peak.split()[1]) * 1024
+        peak_bytes = int(peak.split()[1]) * 1024
+        self._peak_memory_bytes = max(self._peak_memory_bytes, peak_bytes)
     return self._peak_memory_bytes
 
   def _signal_group(self, signum: int) -> None:

@@ -7,13 +7,17 @@ import json
 import os
 from collections.abc import Sequence
 
+from monolith.native_training.local_runner.worker_progress import WorkerProgress
+
 
 @dataclasses.dataclass
 class JobProgress:
   """The workers of a job taken together.
 
   Attributes:
-    examples: trained on, by all workers.
+    examples: trained on, by all workers; none counts twice because a process was
+      started again.
+    examples_trained_again: trained on beyond those, see `WorkerProgress`.
     step: the global step.
     loss: of the workers' last steps, their mean; None before the first.
     seconds: from the first worker's first step to the last one's last, as yet.
@@ -24,6 +28,7 @@ class JobProgress:
   """
 
   examples: int = 0
+  examples_trained_again: int = 0
   step: int = 0
   loss: float | None = None
   seconds: float = 0.0
@@ -49,6 +54,7 @@ class ProgressFiles:
   def __init__(self, paths: Sequence[str]):
     self._paths = list(paths)
     self._contents: dict[str, dict] = {}
+    self._workers = {path: WorkerProgress() for path in paths}
     self._begun: dict[str, float] = {}
     self._trained_until: dict[str, float] = {}
 
@@ -59,7 +65,10 @@ class ProgressFiles:
     contents = list(self._contents.values())
     losses = [c["loss"] for c in contents if c.get("loss") is not None]
     progress = JobProgress(
-      examples=sum(c.get("examples", 0) for c in contents),
+      examples=sum(worker.examples for worker in self._workers.values()),
+      examples_trained_again=sum(
+        worker.examples_trained_again for worker in self._workers.values()
+      ),
       step=max((c.get("step", 0) for c in contents), default=0),
       loss=sum(losses) / len(losses) if losses else None,
       workers=len(self._begun),
@@ -82,6 +91,7 @@ class ProgressFiles:
     is_new = path not in self._contents
     was_training = not is_new and self._contents[path].get("state") == "training"
     self._contents[path] = content
+    self._workers[path].see(content)
     if content.get("state") == "training" or was_training:
       self._begun.setdefault(path, written_at)
       self._trained_until[path] = written_at

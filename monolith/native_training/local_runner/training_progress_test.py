@@ -62,6 +62,20 @@ class ProgressFilesTest(absltest.TestCase):
       progress = self.files.read()
     self.assertEqual(progress.seconds, 8)
 
+  def test_a_worker_that_is_started_again_counts_once(self):
+    self._write(0, 10, state="training", batches=5, position=5, examples=50)
+    self._write(1, 10, state="training", batches=5, position=5, examples=50)
+    self.assertEqual(self.files.read().examples, 100)
+    self._write(1, 20, state="training", batches=1, position=3, examples=10)
+    progress = self.files.read()
+    self.assertEqual((progress.examples, progress.examples_trained_again), (100, 30))
+    for index, batches in ((0, 10), (1, 8)):
+      content = {"batches": batches, "position": 10, "examples": batches * 10}
+      self._write(index, 30, state="done", **content)
+    progress = self.files.read()
+    self.assertEqual((progress.examples, progress.examples_trained_again), (200, 30))
+    self.assertTrue(progress.is_done)
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -42,6 +42,13 @@ RATINGS_DIR = flags.DEFINE_string(
   "",
   "Folder to keep prepared MovieLens ratings in for the next run. Empty: not kept.",
 )
+RESTART_FAILED = flags.DEFINE_bool(
+  "restart_failed",
+  False,
+  "Start a server or worker again that fails or is killed, after 1, 2, 4, ... up to 30 "
+  "seconds, at most 10 times without running for a minute in between; and save every "
+  "10 seconds, so that little is trained again.",
+)
 RESULT_JSON = flags.DEFINE_string(
   "result_json", "", "Also write the result to this file, as JSON."
 )

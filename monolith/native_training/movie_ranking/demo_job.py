@@ -15,7 +15,7 @@ from monolith.native_training.local_runner.local_cluster import (
   Task,
   python_environment,
 )
-from monolith.native_training.local_runner.local_processes import LocalProcesses
+from monolith.native_training.local_runner.restarts import RestartingProcesses
 from monolith.native_training.local_runner.stop_signals import StopSignals
 from monolith.native_training.local_runner.training_progress import (
   JobProgress,
@@ -28,7 +28,9 @@ from monolith.native_training.movie_ranking.user_path import user_path
 _PACKAGE = "monolith.native_training.movie_ranking"
 _EVALUATION = "evaluation"
 _POLL_SECONDS = 0.1
-_SERVER_EXIT_SECONDS = 20.0
+_EXIT_SECONDS = 20.0
+_CHIEF = "worker 0"
+_SAVE_SECONDS = 10  # Where what fails is started again.
 
 
 class NothingTrained(Exception):
@@ -67,6 +69,7 @@ class DemoJob:
       for task in tasks
       if task.role == "worker"
     }
+    self._restarts = demo_flags.RESTART_FAILED.value
     self._progress = ProgressFiles(list(self._progress_files.values()))
     self._begin = time.monotonic()
     self._next_memory_look = 0.0
@@ -85,9 +88,9 @@ class DemoJob:
       f"{ratings_name(demo_flags.DATASET.value)}; model in {self._model_dir}"
     )
     logs = os.path.join(self._model_dir, "logs")
-    with LocalProcesses(self._show_line, logs) as processes:
+    with RestartingProcesses(self._show_line, logs, self._console.line) as processes:
       self._start(processes)
-      self._wait_for(processes, list(self._progress_files))
+      self._wait_for_training(processes)
       training = self._progress.read()
       if not training.examples:
         raise NothingTrained(
@@ -95,10 +98,10 @@ class DemoJob:
           f"{demo_flags.BATCH_SIZE.value}; is --batch_size more than a worker's share?"
         )
       self._begin_evaluation()
-      self._let_servers_leave(processes)
+      self._let_leave(processes, "ps")
       self._wait_for(processes, [_EVALUATION])
       self._console.end_status()
-      return self._result(training, processes.peak_memory_bytes())
+      return self._result(training, processes)
 
   def _path(self, name: str) -> str:
     return os.path.join(self._run_dir, name)
@@ -107,14 +110,19 @@ class DemoJob:
     if text := log_lines.shown(line):
       self._console.line(text, name)
 
-  def _start(self, processes: LocalProcesses) -> None:
+  def _start(self, processes: RestartingProcesses) -> None:
     environment = python_environment()
     for task in self._tasks:
       arguments = ["train", *self._model_flags()]
       if task.name in self._progress_files:
         arguments.append(f"--progress_file={self._progress_files[task.name]}")
+      if self._restarts:
+        arguments.append(f"--save_checkpoints_secs={_SAVE_SECONDS}")
       processes.start(
-        task.name, _python(*arguments), {**environment, "TF_CONFIG": task.tf_config}
+        task.name,
+        _python(*arguments),
+        {**environment, "TF_CONFIG": task.tf_config},
+        self._restarts,
       )
     evaluation = _python(
       "evaluate_held_out",
@@ -122,7 +130,7 @@ class DemoJob:
       f"--wait_for={self._path('evaluate_now')}",
       f"--output={self._path('metrics.json')}",
     )
-    processes.start(_EVALUATION, evaluation, environment)
+    processes.start(_EVALUATION, evaluation, environment, restarts=False)
 
   def _model_flags(self) -> list[str]:
     return [
@@ -135,7 +143,17 @@ class DemoJob:
       f"--seed={demo_flags.SEED.value}",
     ]
 
-  def _wait_for(self, processes: LocalProcesses, names: Sequence[str]) -> None:
+  def _wait_for_training(self, processes: RestartingProcesses) -> None:
+    """Returns when the workers have ended well."""
+    if self._restarts:
+      # Whoever fails when the chief has left would wait for servers that leave, too.
+      self._wait_for(processes, [_CHIEF])
+      processes.end_restarts()
+      self._let_leave(processes, "worker")
+    else:
+      self._wait_for(processes, list(self._progress_files))
+
+  def _wait_for(self, processes: RestartingProcesses, names: Sequence[str]) -> None:
     """Returns when the named processes have ended well."""
     while set(names) & set(processes.running()):
       self._poll(processes)
@@ -149,7 +167,7 @@ class DemoJob:
   def _begin_evaluation(self) -> None:
     open(self._path("evaluate_now"), "w").close()
 
-  def _poll(self, processes: LocalProcesses) -> None:
+  def _poll(self, processes: RestartingProcesses) -> None:
     self._signals.check()
     processes.check()
     if time.monotonic() >= self._next_memory_look:
@@ -157,13 +175,13 @@ class DemoJob:
       processes.peak_memory_bytes()
     time.sleep(_POLL_SECONDS)
 
-  def _let_servers_leave(self, processes: LocalProcesses) -> None:
+  def _let_leave(self, processes: RestartingProcesses, role: str) -> None:
     """The chief told them to; one that stays is ended."""
-    deadline = time.monotonic() + _SERVER_EXIT_SECONDS
-    servers = {task.name for task in self._tasks if task.role == "ps"}
-    while servers & set(processes.running()) and time.monotonic() < deadline:
+    deadline = time.monotonic() + _EXIT_SECONDS
+    names = {task.name for task in self._tasks if task.role == role}
+    while names & set(processes.running()) and time.monotonic() < deadline:
       self._poll(processes)
-    staying = sorted(servers & set(processes.running()))
+    staying = sorted(names & set(processes.running()))
     if staying:
       self._console.line(f"training is over, but {', '.join(staying)} did not end")
       processes.stop(staying)
@@ -198,7 +216,9 @@ class DemoJob:
       return demo_flags.expected_examples()
     return self._ratings_info().get("train", 0) * demo_flags.EPOCHS.value
 
-  def _result(self, training: JobProgress, memory: dict[str, int]) -> DemoResult:
+  def _result(
+    self, training: JobProgress, processes: RestartingProcesses
+  ) -> DemoResult:
     with open(self._path("metrics.json")) as file:
       metrics = json.load(file)
     return DemoResult(
@@ -206,13 +226,15 @@ class DemoJob:
       dataset=self._ratings_info().get("size", demo_flags.DATASET.value),
       requested_dataset=demo_flags.DATASET.value,
       examples=training.examples,
+      examples_trained_again=training.examples_trained_again,
+      restarts=processes.restarts,
       seconds=training.seconds,
       total_seconds=time.monotonic() - self._begin,
       examples_per_second=training.examples_per_second,
       test_rmse=metrics.get("rank/rmse", math.nan),
       tables=training.tables,
       table_bytes=training.table_bytes,
-      peak_memory_bytes=memory,
+      peak_memory_bytes=processes.peak_memory_bytes(),
       model_dir=self._model_dir,
     )
 

@@ -36,6 +36,14 @@ def report(**content):
 if role == "worker 0":
   print("W1123 17:20:42.145242 139706958789504 ratings.py:119] no MovieLens today")
   print("I0000 00:00:1795455091.414989    2883 cudart_stub.cc:31] no GPU")
+if behaviour == "fail_once":
+  marker = os.path.join(arguments["model_dir"], role + " has failed")
+  if not os.path.exists(marker):
+    open(marker, "w").close()
+    if role.startswith("worker"):
+      report(state="training", batches=30, position=30, examples=300)
+      time.sleep(0.5)
+    os.kill(os.getpid(), 9)
 if behaviour == "fail":
   print("a line")
   sys.exit("something is wrong")
@@ -47,10 +55,19 @@ if role == "evaluation":
 elif role.startswith("worker"):
   report(state="training", examples=1, loss=1.5)
   time.sleep(0.5)
+  if behaviour == "slow":
+    time.sleep(4)
   if behaviour == "hang":
     time.sleep(600)
   examples = 0 if behaviour == "nothing" else 500
-  report(state="done", examples=examples, tables={"mov": 3}, table_bytes={"mov": 4000})
+  counts = {"batches": examples // 10, "position": examples // 10}
+  if behaviour == "fail_once":
+    examples = 300
+    counts = {"batches": 30, "position": 50}
+  report(
+    state="done", examples=examples, tables={"mov": 3}, table_bytes={"mov": 4000},
+    **counts,
+  )
 elif behaviour == "stay":
   time.sleep(600)
 else:
@@ -129,8 +146,44 @@ class DemoLocalRunnerTest(absltest.TestCase):
         self.assertIn(f"[{told}] something is wrong", output)
         self.assertIn(f"{told} failed (exit code 1)", output)
 
+  def test_failed_processes_are_started_again_if_asked(self):
+    path = os.path.join(self.folder, "result.json")
+    with flagsaver.flagsaver(result_json=path, restart_failed=True):
+      code, output = self._run(worker_0="slow", worker_1="fail_once", ps_0="fail_once")
+    self.assertEqual(code, 0, output)
+    for name in ("worker 1", "ps 0"):
+      self.assertRegex(output, rf"{name} failed \(SIGKILL\) .* restart 1 in 1 s")
+    result = json.loads(pathlib.Path(path).read_text())
+    self.assertEqual(
+      result["restarts"], {"ps 0": 1, "ps 1": 0, "worker 0": 0, "worker 1": 1}
+    )
+    # Killed at 30 batches and restarted from 20: 10 batches of 10 examples.
+    self.assertEqual(result["examples_trained_again"], 100)
+    self.assertEqual(result["examples"], 1000)
+    self.assertRegex(output, r"trained again +100\n +restarts +ps 0: 1, worker 1: 1\n")
+
+  def test_without_being_asked_nothing_is_started_again(self):
+    code, output = self._run(worker_1="fail_once")
+    self.assertEqual(code, 1)
+    self.assertIn("worker 1 failed (SIGKILL)", output)
+
+  def test_an_evaluation_that_fails_is_not_started_again(self):
+    with flagsaver.flagsaver(restart_failed=True):
+      code, output = self._run(evaluation="fail")
+    self.assertEqual(code, 1)
+    self.assertIn("evaluation failed (exit code 1)", output)
+
+  def test_who_stays_when_the_chief_has_left_is_ended(self):
+    with (
+      absltest.mock.patch.object(demo_job, "_EXIT_SECONDS", 0.5),
+      flagsaver.flagsaver(restart_failed=True),
+    ):
+      code, output = self._run(worker_1="hang")
+    self.assertEqual(code, 0, output)
+    self.assertIn("worker 1 did not end", output)
+
   def test_a_server_that_stays_is_ended(self):
-    with absltest.mock.patch.object(demo_job, "_SERVER_EXIT_SECONDS", 0.5):
+    with absltest.mock.patch.object(demo_job, "_EXIT_SECONDS", 0.5):
       code, output = self._run(ps_1="stay")
     self.assertEqual(code, 0, output)
     self.assertIn("ps 1 did not end", output)

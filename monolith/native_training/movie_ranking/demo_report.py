@@ -16,7 +16,12 @@ class DemoResult:
     training_type: `batch`.
     dataset: what was really trained on: `100k`, `1m`, `25m` or `synthetic`.
     requested_dataset: what was asked for.
-    examples: trained on, all epochs and workers together.
+    examples: trained on, all epochs and workers together; none counts twice because
+      a process was started again.
+    examples_trained_again: trained on once more, because the model had gone back to a
+      checkpoint.
+    restarts: how often each server and worker was started again; `{}` without
+      `--restart_failed`.
     seconds: from the first training step to the last.
     total_seconds: of the whole run, from start-up to the end of the evaluation.
     examples_per_second: `examples / seconds`.
@@ -31,6 +36,8 @@ class DemoResult:
   dataset: str
   requested_dataset: str
   examples: int
+  examples_trained_again: int
+  restarts: dict[str, int]
   seconds: float
   total_seconds: float
   examples_per_second: float
@@ -45,6 +52,7 @@ class DemoResult:
     rows = [
       ("ratings", self._ratings()),
       ("examples trained", f"{self.examples:,}"),
+      *self._restart_rows(),
       ("seconds", f"{self.seconds:.1f} (whole run {self.total_seconds:.1f})"),
       ("examples/s", f"{self.examples_per_second:,.0f}"),
       ("test RMSE", f"{self.test_rmse:.4f} stars, on the tenth held out"),
@@ -64,6 +72,15 @@ class DemoResult:
       json.dump(fields, file, indent=2)
       file.write("\n")
     os.replace(f"{path}.tmp", path)
+
+  def _restart_rows(self) -> list[tuple[str, str]]:
+    if not self.restarts:
+      return []
+    named = [f"{name}: {count}" for name, count in self.restarts.items() if count]
+    return [
+      ("trained again", f"{self.examples_trained_again:,}"),
+      ("restarts", ", ".join(named) or "none"),
+    ]
 
   def _ratings(self) -> str:
     text = ratings_name(self.dataset)

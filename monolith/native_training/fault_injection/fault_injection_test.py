@@ -1,0 +1,58 @@
+"""Rounds of real jobs: one without a fault, or a handful that covers every kind."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+from absl import flags
+from absl.testing import absltest
+
+_ROUNDS = flags.DEFINE_integer("rounds", 0, "Disturbed rounds.")
+
+
+def _processes_naming(text: str) -> list[str]:
+  """Command lines of this machine's processes in which a text occurs."""
+  found = []
+  for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    try:
+      command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+      continue
+    if text in command and int(path.parent.name) != os.getpid():
+      found.append(command)
+  return found
+
+
+class FaultInjectionTest(absltest.TestCase):
+  def test_nothing_is_lost(self):
+    folder = self.create_tempdir().full_path
+    table = os.path.join(folder, "table.json")
+    rounds = _ROUNDS.value
+    run = subprocess.run(
+      [
+        sys.executable,
+        "-m",
+        "monolith.native_training.fault_injection.fault_injection",
+        f"--rounds={rounds}",
+        "--undisturbed=1",
+        f"--keep={folder}",
+        f"--json={table}",
+      ],
+      env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+      stdout=subprocess.PIPE,
+      text=True,
+    )
+    self.assertEqual(run.returncode, 0, run.stdout)
+    content = json.loads(pathlib.Path(table).read_text())
+    self.assertEqual(content["rounds_lost"], 0)
+    self.assertLen(content["rounds"], 1 + rounds)
+    self.assertEqual([r["round"] for r in content["rounds"] if not r["struck"]], ["u1"])
+    # Neither models nor processes are left.
+    self.assertEqual(os.listdir(folder), ["table.json"])
+    self.assertEqual(_processes_naming(folder), [])
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,121 @@
+"""The table of rounds, for people, and the same as JSON, for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from monolith.native_training.fault_injection import asked
+from monolith.native_training.fault_injection.job_round import Outcome
+
+if TYPE_CHECKING:  # It imports TensorFlow.
+  from monolith.native_training.fault_injection.verdict import Verdict
+
+_COLUMNS = (
+  ("round", 5),
+  ("fault", -24),
+  ("victim", -7),
+  ("restarts", 8),
+  ("asked", 7),
+  ("trained", 7),
+  ("again", 6),
+  ("missing", 7),
+  ("twice", 5),
+  ("loss", 7),
+  ("seconds", 7),
+  ("verdict", -7),
+)
+
+
+@dataclasses.dataclass
+class Round:
+  """A round that is over; `name` is its number, or `u1`, ... for undisturbed ones."""
+
+  name: str
+  outcome: Outcome
+  verdict: Verdict
+
+  @property
+  def is_lost(self) -> bool:
+    return bool(self.verdict.problems)
+
+  def as_dict(self) -> dict:
+    """The form in which programs read it."""
+    return {
+      "round": self.name,
+      **dataclasses.asdict(self.outcome),
+      **dataclasses.asdict(self.verdict),
+      "examples_asked": asked.EXAMPLES,
+      "is_lost": self.is_lost,
+    }
+
+
+def heading() -> str:
+  """The table's first line."""
+  return _line([name for name, _ in _COLUMNS])
+
+
+def row(round_: Round) -> str:
+  """A round's line, and below it what was lost."""
+  outcome, verdict = round_.outcome, round_.verdict
+  fault = outcome.fault.when
+  if outcome.struck and not outcome.was_caught:
+    fault += " (late)"
+  loss = "-" if verdict.loss is None else f"{verdict.loss:.4f}"
+  line = _line(
+    [
+      round_.name,
+      fault,
+      outcome.fault.victim,
+      sum(outcome.restarts.values()),
+      asked.EXAMPLES,
+      _or_dash(verdict.examples),
+      outcome.examples_trained_again,
+      _or_dash(verdict.batches_lost),
+      _or_dash(verdict.batches_twice),
+      loss,
+      f"{outcome.seconds:.1f}",
+      "LOST" if round_.is_lost else "ok",
+    ]
+  )
+  return "\n".join([line, *(f"      {problem}" for problem in verdict.problems)])
+
+
+def summary(rounds: Sequence[Round]) -> str:
+  """The table's last line."""
+  lost = [round_.name for round_ in rounds if round_.is_lost]
+  killed = sum(len(round_.outcome.struck) for round_ in rounds)
+  restarts = sum(sum(round_.outcome.restarts.values()) for round_ in rounds)
+  text = f"{len(rounds)} rounds, {killed} processes killed, {restarts} restarts: "
+  return text + (f"{len(lost)} lost ({', '.join(lost)})" if lost else "none lost")
+
+
+def write_json(
+  path: str, seed: int, loss_limit: float | None, rounds: Sequence[Round]
+) -> None:
+  """Writes everything known of the rounds, as a whole or not at all."""
+  content = {
+    "seed": seed,
+    "loss_limit": loss_limit,
+    "rounds_lost": sum(round_.is_lost for round_ in rounds),
+    "rounds": [round_.as_dict() for round_ in rounds],
+  }
+  with open(f"{path}.tmp", "w") as file:
+    json.dump(content, file, indent=2)
+    file.write("\n")
+  os.replace(f"{path}.tmp", path)
+
+
+def _line(cells: Sequence[object]) -> str:
+  fitted = [
+    f"{cell:<{-width}}" if width < 0 else f"{cell:>{width}}"
+    for cell, (_, width) in zip(map(str, cells), _COLUMNS, strict=True)
+  ]
+  return "  ".join(fitted).rstrip()
+
+
+def _or_dash(value: int | None) -> str:
+  return "-" if value is None else str(value)
