@@ -1,11 +1,10 @@
-import json
 import os
 import time
 from unittest import mock
 
 from absl.testing import absltest
 
-from monolith.native_training.training import checkpoint, evaluator
+from monolith.native_training.training import checkpoint, evaluator, manifest
 
 
 class NewCheckpointsTest(absltest.TestCase):
@@ -30,10 +29,8 @@ class NewCheckpointsTest(absltest.TestCase):
   def _save(self, step: int, final: bool = False) -> None:
     path = os.path.join(self._dir, f"model.ckpt-{step}")
     os.makedirs(f"{path}.tables")
-    manifest = {"format_version": 1, "tables": [], "table_files": [], "rows": 0}
-    text = json.dumps({**manifest, "final": final})
-    with open(f"{path}.tables/manifest.json", "w") as file:
-      file.write(text)
+    content = manifest.Manifest(step, "save", [], [], 0, final=final)
+    checkpoint.write_manifest(path, content)
 
   def _beat(self) -> None:
     with open(os.path.join(self._dir, "chief.alive"), "w") as file:
