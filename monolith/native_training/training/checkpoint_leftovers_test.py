@@ -5,6 +5,7 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.training import checkpoint, checkpoint_leftovers
+from monolith.native_training.training.manifest import Manifest
 
 
 class CheckpointLeftoversTest(absltest.TestCase):
@@ -20,8 +21,7 @@ class CheckpointLeftoversTest(absltest.TestCase):
       with open(path + file, "w") as f:
         f.write(f"{rows} rows")
     if complete:
-      manifest = {"format_version": 1, "tables": [], "table_files": [], "rows": rows}
-      checkpoint.write_manifest(path, manifest)
+      checkpoint.write_manifest(path, Manifest(1, "save", [], [], rows))
     return path
 
   def _names(self) -> list[str]:

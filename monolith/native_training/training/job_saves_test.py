@@ -8,6 +8,7 @@ from absl.testing import absltest
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import checkpoint
 from monolith.native_training.training.job_saves import JobSaves
+from monolith.native_training.training.manifest import Manifest
 from monolith.native_training.training.runner_config import RunnerConfig
 
 
@@ -33,10 +34,7 @@ class JobSavesTest(absltest.TestCase):
     os.makedirs(checkpoint.tables_dir(path))
     if self._error:
       raise self._error
-    checkpoint.write_manifest(
-      path,
-      dict(format_version=1, tables=[], table_files=[], rows=0, final=final),
-    )
+    checkpoint.write_manifest(path, Manifest(step, "save", [], [], 0, final=final))
     return path
 
   def _saves(self, on_save=None, every_steps: int = 10) -> JobSaves:
