@@ -65,7 +65,7 @@ class CheckpointLeftoversTest(absltest.TestCase):
         os.remove(os.path.join(path + ".tables", "manifest.json"))
       checkpoint_leftovers.sweep(self._dir)
       self.assertEqual(self._names(), before)
-      self.assertEqual(checkpoint.read_manifest(path)["rows"], 2 + removed)
+      self.assertEqual(checkpoint.read_manifest(path).rows, 2 + removed)
       with open(path + ".index") as file:
         self.assertEqual(file.read(), f"{2 + removed} rows")
 
