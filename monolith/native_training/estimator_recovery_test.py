@@ -1,7 +1,6 @@
 """One process: training that was interrupted goes on, damaged checkpoints are passed
 over."""
 
-import json
 import os
 import shutil
 
@@ -105,15 +104,8 @@ class EstimatorRecoveryTest(absltest.TestCase):
 
   def _damage(self, step: int) -> None:
     path = checkpoint.tables_dir(checkpoint.path_of(self._dir, step))
-    with open(os.path.join(path, "part-00000-of-00001"), "r+b") as file:
+    with open(os.path.join(path, "rows-00000-of-00001-0-of-2"), "r+b") as file:
       file.truncate(30)
-
-  def _edit_manifest(self, path: str, **fields) -> None:
-    name = os.path.join(checkpoint.tables_dir(path), "manifest.json")
-    with open(name) as file:
-      manifest = json.load(file)
-    with open(name, "w") as file:
-      json.dump({**manifest, **fields}, file)
 
   def _steps(self) -> list[int]:
     return [checkpoint.step_of(path) for path in checkpoint.checkpoints(self._dir)]
@@ -121,7 +113,7 @@ class EstimatorRecoveryTest(absltest.TestCase):
   def test_data_go_on_where_training_was_interrupted(self):
     self._train_to(15)
     path = checkpoint.latest_checkpoint(self._dir)
-    self._edit_manifest(path, final=False)  # As if it had been interrupted there.
+    checkpoint.mark(path, final=False)  # As if it had been interrupted there.
     self.assertEqual(self._train(interrupt_after=5), list(range(15, 20)))
     # Not saved, so again.
     self.assertEqual(self._train(), list(range(15, _BATCHES)))

@@ -68,7 +68,7 @@ class DataPositionsTest(absltest.TestCase):
     model = _Model(_worker(1))
     model.count(2)
     model.dense.save(model.session, self._path)
-    with self.assertLogs("monolith", "INFO") as logs:
+    with self.assertLogs("absl", "INFO") as logs:
       restored = self._restored(_worker(1, num_workers=4))
     self.assertRegex(
       logs.output[0], r"begins anew: it has shape \[3\] in .*ckpt-1 and \[4\] in this"

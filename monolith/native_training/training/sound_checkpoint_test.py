@@ -3,6 +3,7 @@ import os
 from absl.testing import absltest
 
 from monolith.native_training.training import checkpoint, sound_checkpoint
+from monolith.native_training.training.manifest import Manifest
 
 
 def _refusing(*paths: str):
@@ -46,7 +47,7 @@ class SoundCheckpointTest(absltest.TestCase):
     for step in (10, 20):
       path = checkpoint.path_of(folder, step)
       os.makedirs(checkpoint.tables_dir(path))
-      checkpoint.write_manifest(path, {})
+      checkpoint.write_manifest(path, Manifest(step, "save", [], [], 0))
       with open(path + ".index", "w"):
         pass
     for _ in range(2):  # The second time there is nothing to rename.
