@@ -216,7 +216,8 @@ class _LastNamed:
     blocks = [[] for _ in wanted]
     for number, block in enumerate(file.blocks(progress)):
       if isinstance(block, Rows | Erased) and wanted[block.table]:
-        blocks[block.table].append((number, block.ids))
+        # Ids by themselves would keep their whole block in memory.
+        blocks[block.table].append((number, block.ids.copy()))
     self.ids, self._blocks, self._places = [], [], []
     for of_table in blocks:
       ids = np.concatenate([_NO_IDS, *(ids for _, ids in of_table)])

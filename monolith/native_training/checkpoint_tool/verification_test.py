@@ -50,11 +50,11 @@ class VerifyTest(ToolTestCase):
       files += [f for f in checkpoint.table_files(path) if f.startswith(path)]
       files.append(path + ".tables/manifest.json")
       for file in files:
-        for at in random.integers(0, os.path.getsize(file), 10):
-          self.flip(file, at)
-          (problem, *_) = Verifier().verify(path).problems
-          self.assertEqual(problem.path, file)
-          self.flip(file, at)
+        at = random.integers(os.path.getsize(file))
+        self.flip(file, at)
+        (problem, *_) = Verifier().verify(path).problems
+        self.assertEqual(problem.path, file)
+        self.flip(file, at)
       self.assertEmpty(Verifier().verify(path).problems)
 
   def _problems(self, step: int) -> list[tuple[str, str]]:
