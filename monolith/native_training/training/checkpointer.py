@@ -154,8 +154,10 @@ class Checkpointer:
       final=final,
     )
     content.base, content.base_save_id = self._increments.base()
-    self._save_tables(session, folder, content)
+    # Before the rows: among them is how far the data were trained on, and a batch that
+    # counts must be in the rows. One that does not is trained on again.
     self._dense.save(session, path)
+    self._save_tables(session, folder, content)
     for name in checkpoint.dense_files(path):
       manifest.flush_to_storage(name)
       content.dense_files[name[len(path) :]] = manifest.digest(name)
