@@ -1,10 +1,12 @@
 #include "monolith/native_training/runtime/ops/table_files/save_tables.h"
 
+#include <fcntl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -16,6 +18,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
@@ -154,6 +157,20 @@ absl::StatusOr<TableFileFooter> WriteFile(TableSet& tables,
   return footer;
 }
 
+// Lets a file of this machine outlive a loss of power. TensorFlow's Sync only
+// hands it to the kernel; other filesystems' files are their storage's matter.
+absl::Status FlushToStorage(const std::string& name) {
+  absl::string_view scheme, host, path;
+  tensorflow::io::ParseURI(name, &scheme, &host, &path);
+  if (!scheme.empty() && scheme != "file") return absl::OkStatus();
+  const int file = open(std::string(path).c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return absl::ErrnoToStatus(errno, "cannot open it to flush it");
+  absl::Status status;
+  if (fsync(file) != 0) status = absl::ErrnoToStatus(errno, "cannot flush it");
+  close(file);
+  return status;
+}
+
 std::string NameOfFile(const SaveRequest& request, int index) {
   if (request.num_files == 1) return request.file;
   return absl::StrCat(request.file, "-", index, "-of-", request.num_files);
@@ -179,6 +196,7 @@ absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
     TF_RETURN_IF_ERROR(env->NewWritableFile(temporary, &output));
     TF_ASSIGN_OR_RETURN(TableFileFooter footer,
                         WriteFile(tables, request, header, output.get()));
+    TF_RETURN_IF_ERROR(FlushToStorage(temporary));
     TF_RETURN_IF_ERROR(env->RenameFile(temporary, name));
     return footer;
   };
