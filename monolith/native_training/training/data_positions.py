@@ -4,6 +4,10 @@ A position is the number of batches of a worker's dataset that were trained on. 
 that begins, for the first time or after a crash, leaves out so many: it goes on where
 it was. That is exact where its `input_fn` yields the same batches in the same order
 each time.
+
+Whenever the model is restored it goes back, and its positions with it: a new timeline
+begins. A step that a worker began before counts nothing when it comes late, because the
+batch is trained on again.
 """
 
 from typing import Any
@@ -40,15 +44,42 @@ class DataPositions:
         use_resource=True,
       )
       self._own = self._variable.read_value()[self._index]
+      # No global variables: no checkpoint has them.
+      self._timeline = tf.compat.v1.Variable(
+        tf.random.uniform([], 1, tf.int64.max, tf.int64),
+        trainable=False,
+        collections=[],
+        use_resource=True,
+        name="monolith_timeline",
+      )
+      self._timelines = tf.compat.v1.Variable(
+        tf.zeros([self._num_workers], tf.int64),
+        trainable=False,
+        collections=[],
+        use_resource=True,
+        name="monolith_timelines_of_workers",
+      )
+      own_place = tf.one_hot(self._index, self._num_workers, dtype=tf.int64)
+      own_timeline = self._timelines.read_value()[self._index]
+      self._join = self._timelines.assign_add(
+        own_place * (self._timeline.read_value() - own_timeline), read_value=False
+      )
     tf.compat.v1.add_to_collection(dense_variables.OF_THE_JOB, self._variable)
     self.skip = tf.compat.v1.placeholder(tf.int64, [], "monolith_batches_to_skip")
     self.current = 0
 
   def count_batch(self) -> tf.Operation:
-    """Counts a batch of this worker's when it runs."""
+    """Counts a batch of this worker's when it runs, unless the model has been restored
+    since `begin`."""
     with tf.device(self._device):
       one = tf.one_hot(self._index, self._num_workers, dtype=tf.int64)
-      return self._variable.assign_add(one, read_value=False)
+      own_timeline = self._timelines.read_value()[self._index]
+      counts = tf.equal(own_timeline, self._timeline.read_value())
+      return self._variable.assign_add(one * tf.cast(counts, tf.int64), read_value=False)
+
+  def begin_timeline(self, session: tf.compat.v1.Session) -> None:
+    """Says that the model was restored or is new. Before any worker begins."""
+    session.run([self._timeline.initializer, self._timelines.initializer])
 
   def reset(self, session: tf.compat.v1.Session) -> None:
     """Lets all workers begin their data anew."""
@@ -59,7 +90,9 @@ class DataPositions:
     return int(session.run(self._own))
 
   def begin(self, session: tf.compat.v1.Session) -> dict[tf.Tensor, Any]:
-    """What to feed where the dataset begins in a new session."""
+    """Joins the timeline of the model; what to feed where the dataset begins in a new
+    session."""
+    session.run(self._join)
     self.current = self.read(session)
     if self.current:
       progress_log.info(

@@ -26,6 +26,8 @@ class _Model:
       self.dense = DenseVariables()
       init = tf.compat.v1.global_variables_initializer()
     self.session.run(init)
+    self.positions.begin_timeline(self.session)
+    self.positions.begin(self.session)
 
   def count(self, batches: int) -> None:
     for _ in range(batches):
@@ -57,6 +59,16 @@ class DataPositionsTest(absltest.TestCase):
     for index, position in ((0, 0), (1, 2), (2, 0)):
       restored = self._restored(_worker(index))
       self.assertEqual(restored.positions.read(restored.session), position)
+
+  def test_a_step_from_before_a_restore_counts_nothing(self):
+    model = _Model(_worker(1))
+    model.count(2)
+    model.positions.begin_timeline(model.session)
+    model.count(1)
+    self.assertEqual(model.positions.read(model.session), 2)
+    model.positions.begin(model.session)
+    model.count(1)
+    self.assertEqual(model.positions.read(model.session), 3)
 
   def test_can_be_reset(self):
     model = _Model(_worker(0))

@@ -90,6 +90,8 @@ class JobStart:
       max_steps: global step to stop at.
     """
     path = beginning.checkpoint
+    if not beginning.is_live:
+      self._positions.begin_timeline(session)
     if path:
       sound_checkpoint.set_aside(beginning.refused)
       anew = checkpoint.begins_data_anew(path)
