@@ -1,9 +1,9 @@
-"""What becomes of messages that cannot be parsed: counted, logged, passed on, or a stop.
+"""Messages that cannot be parsed: counted, logged, passed on, and a stop if too many.
 
 >>> bad_messages = BadMessages(max_bad_message_ratio=0.05)
->>> bad_messages.report(100, [BadMessage(b"x", "not a tf.train.Example", "clicks", 0, 17)])
+>>> bad_messages.report(100, [BadMessage(b"x", "garbage", "clicks", 0, offset=17)])
 >>> bad_messages.counts()
-{'not a tf.train.Example': 1}
+{'garbage': 1}
 """
 
 import collections
@@ -109,8 +109,8 @@ class BadMessages:
       )
     if dead_letters is not None and not callable(getattr(dead_letters, "send", None)):
       raise ValueError(
-        "dead_letters must have a method send, as KafkaDeadLetters has, or be None, got "
-        f"{dead_letters!r}"
+        "dead_letters must have a method send, as KafkaDeadLetters has, or be None, "
+        f"got {dead_letters!r}"
       )
     self._limit = float(limit)
     self._dead_letters = dead_letters

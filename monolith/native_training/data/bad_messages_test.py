@@ -118,8 +118,8 @@ class LimitTest(parameterized.TestCase):
       TooManyBadMessages,
       r"^10.00% of the last 1,000 messages are bad \(100\), more than "
       r"max_bad_message_ratio, 1.00%, and chance explain. The latest: topic 'clicks', "
-      r"partition 2, offset 99: feature 'mov' is missing. Compare what is sent with the "
-      r"features .*=BadMessages\(max_bad_message_ratio=...\) to decode_example$",
+      r"partition 2, offset 99: feature 'mov' is missing. Compare what is sent with "
+      r"the features .*=BadMessages\(max_bad_message_ratio=...\) to decode_example$",
     ):
       messages.report(100, bad(100, "feature 'mov' is missing"))
 

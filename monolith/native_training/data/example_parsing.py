@@ -115,8 +115,8 @@ def _vector_of_strings(messages: tf.Tensor) -> tf.Tensor:
     )
   if tensor.shape.rank not in (None, 1):
     raise ValueError(
-      f"messages must be a batch of shape [n], got {tensor.shape}; use dataset.batch(n) "
-      "before map"
+      f"messages must be a batch of shape [n], got {tensor.shape}; use "
+      "dataset.batch(n) before map"
     )
   return tensor
 

@@ -139,7 +139,9 @@ class EagerTest(tf.test.TestCase, parameterized.TestCase):
   def test_other_keys_types_and_defaults(self):
     features = {
       "ids": tf.io.RaggedFeature(tf.int64, value_key="mov", row_splits_dtype=tf.int64),
-      "again": tf.io.RaggedFeature(tf.int64, value_key="mov", row_splits_dtype=tf.int64),
+      "again": tf.io.RaggedFeature(
+        tf.int64, value_key="mov", row_splits_dtype=tf.int64
+      ),
       "title": tf.io.FixedLenFeature([], tf.string, "none"),
       "pair": tf.io.FixedLenFeature([2, 1], tf.int64, [[1], [2]]),
     }
@@ -187,7 +189,9 @@ class DatasetTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.parameters(False, True)
   def test_one_in_a_hundred_goes_on_and_one_in_twenty_stops(self, eager):
     messages, good = mixed(20_000, 0.01)
-    self.assertLen(labels_of(self.decoded(messages, BadMessages(), eager=eager)), len(good))
+    self.assertLen(
+      labels_of(self.decoded(messages, BadMessages(), eager=eager)), len(good)
+    )
     messages, _ = mixed(20_000, 0.05)
     bad = BadMessages()
     with self.assertRaisesRegex(
@@ -293,7 +297,11 @@ class ArgumentsTest(parameterized.TestCase):
     ({"a": tf.io.VarLenFeature(tf.int32)}, "'a' must be of tf.int64, .* got int32"),
     ({"a": tf.io.FixedLenFeature([None], tf.int64)}, "'a' must have a shape without"),
     (
-      {"a": tf.io.RaggedFeature(tf.int64, partitions=[tf.io.RaggedFeature.RowLengths("l")])},
+      {
+        "a": tf.io.RaggedFeature(
+          tf.int64, partitions=[tf.io.RaggedFeature.RowLengths("l")]
+        )
+      },
       "'a' must be a tf.io.RaggedFeature without partitions",
     ),
     (
@@ -317,9 +325,13 @@ class ArgumentsTest(parameterized.TestCase):
       decode_example(tf.constant([b""]), features)
 
   def test_messages(self):
-    with self.assertRaisesRegex(ValueError, "must be strings or KafkaMessages, got int32"):
+    with self.assertRaisesRegex(
+      ValueError, "must be strings or KafkaMessages, got int32"
+    ):
       decode_example(tf.constant([1]), FEATURES)
-    with self.assertRaisesRegex(ValueError, r"a batch of shape \[n\].*use dataset.batch"):
+    with self.assertRaisesRegex(
+      ValueError, r"a batch of shape \[n\].*use dataset.batch"
+    ):
       decode_example(tf.constant("x"), FEATURES)
 
   def test_bad_messages(self):

@@ -73,7 +73,8 @@ def _fill_from_array(feature: tf.train.Feature, name: str, array: np.ndarray) ->
     feature.bytes_list.value.extend(map(_bytes, flat.tolist()))
   else:
     raise ValueError(
-      f"feature {name!r} must be of ints, floats or strings, got an array of {array.dtype}"
+      f"feature {name!r} must be of ints, floats or strings, got an array of "
+      f"{array.dtype}"
     )
 
 
@@ -97,7 +98,9 @@ def _fill_from_list(feature: tf.train.Feature, name: str, values: list | tuple) 
 
 def _kind(name: str, value: Any) -> type:
   if isinstance(value, bool | np.bool_):
-    raise ValueError(f"feature {name!r} must be a number, got {value!r}; write int(...)")
+    raise ValueError(
+      f"feature {name!r} must be a number, got {value!r}; write int(...)"
+    )
   if isinstance(value, int | np.integer):
     return int
   if isinstance(value, float | np.floating):

@@ -66,8 +66,8 @@ def _wanted(name: str, feature: Feature) -> tuple[str, tuple]:
   dtype = tf.as_dtype(feature.dtype)
   if dtype not in _TYPES:
     raise ValueError(
-      f"feature {name!r} must be of tf.int64, tf.float32 or tf.string, got {dtype.name}; "
-      "cast it afterwards"
+      f"feature {name!r} must be of tf.int64, tf.float32 or tf.string, got "
+      f"{dtype.name}; cast it afterwards"
     )
   if isinstance(feature, tf.io.VarLenFeature):
     return name, (dtype, ANY_LENGTH, False)

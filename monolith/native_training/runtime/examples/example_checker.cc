@@ -26,7 +26,8 @@ constexpr uint32_t kKey = 1;       // of an entry
 constexpr uint32_t kValue = 2;     // of an entry
 constexpr uint32_t kList = 1;      // of BytesList, FloatList, Int64List
 
-constexpr uint8_t kDelimitedList = WireReader::Tag(kList, WireReader::kDelimited);
+constexpr uint8_t kDelimitedList =
+    WireReader::Tag(kList, WireReader::kDelimited);
 
 // TensorFlow reads with 32 bit positions.
 constexpr size_t kMaxBytes = std::numeric_limits<int32_t>::max();
@@ -44,9 +45,9 @@ int64_t CountInt64s(absl::string_view list) {
     reader = WireReader(block);
   }
   int64_t count = 0;
-  for (uint64_t value; !reader.AtEnd(); ++count) {
+  for (; !reader.AtEnd(); ++count) {
     if (!packed && !reader.Take(kSingle)) return kUnreadable;
-    if (!reader.ReadVarint64(&value)) return kUnreadable;
+    if (!reader.SkipVarint()) return kUnreadable;
   }
   return count;
 }
@@ -97,16 +98,10 @@ int64_t CountValues(ValueType type, absl::string_view list) {
 
 // The type that a feature's first byte says; false if it is none.
 bool TypeOf(absl::string_view feature, ValueType* type) {
-  for (const ValueType candidate :
-       {ValueType::kBytes, ValueType::kFloat, ValueType::kInt64}) {
-    if (static_cast<uint8_t>(feature.front()) ==
-        WireReader::Tag(static_cast<uint32_t>(candidate),
-                        WireReader::kDelimited)) {
-      *type = candidate;
-      return true;
-    }
-  }
-  return false;
+  const auto tag = static_cast<uint8_t>(feature.front());
+  const uint32_t field = tag >> 3;
+  *type = static_cast<ValueType>(field);
+  return (tag & 7) == WireReader::kDelimited && field >= 1 && field <= 3;
 }
 
 // One entry of the map: a key and a value, in any order.
@@ -134,7 +129,7 @@ bool SkipField(WireReader& reader) {
   uint32_t value;
   switch (tag & 7) {
     case WireReader::kVarint:
-      return reader.ReadVarint32(&value);
+      return reader.SkipVarint();
     case WireReader::kFixed64:
       return reader.Skip(8);
     case WireReader::kFixed32:
@@ -151,17 +146,35 @@ bool SkipField(WireReader& reader) {
   }
 }
 
+template <typename T>
+uint64_t Load(const char* bytes) {
+  T value;
+  std::memcpy(&value, bytes, sizeof(value));
+  return value;
+}
+
+// Of the length and of where a name begins and ends, in which most names
+// differ.
 uint64_t HashOf(absl::string_view name) {
-  uint64_t edge = 0;  // Most names differ in length, or where they begin or end.
-  const size_t bytes = name.size() < sizeof(edge) ? name.size() : sizeof(edge);
+  const char* const data = name.data();
+  const size_t size = name.size();
+  uint64_t head = 0;
   uint64_t tail = 0;
-  if (bytes > 0) {
-    std::memcpy(&edge, name.data(), bytes);
-    std::memcpy(&tail, name.data() + name.size() - bytes, bytes);
+  if (size >= 8) {
+    head = Load<uint64_t>(data);
+    tail = Load<uint64_t>(data + size - 8);
+  } else if (size >= 4) {
+    head = Load<uint32_t>(data);
+    tail = Load<uint32_t>(data + size - 4);
+  } else if (size > 0) {
+    head = static_cast<uint8_t>(data[0]) << 8 |
+           static_cast<uint8_t>(data[size / 2]);
+    tail = static_cast<uint8_t>(data[size - 1]);
   }
-  uint64_t hash = (edge ^ name.size()) * 0x9E3779B97F4A7C15u;
-  hash = (hash ^ (hash >> 32) ^ tail) * 0xD6E8FEB86659FD93u;
-  return hash ^ (hash >> 32);
+  // A product moves bits upwards only, so the upper half goes down in between.
+  uint64_t hash = (head ^ size) * 0x9E3779B97F4A7C15u ^ tail;
+  hash = (hash ^ hash >> 32) * 0xD6E8FEB86659FD93u;
+  return hash ^ hash >> 32;
 }
 
 absl::string_view NameOf(ValueType type) {
@@ -193,10 +206,9 @@ absl::StatusOr<ExampleChecker> ExampleChecker::Create(
           absl::StrCat("feature '", spec.name, "' is named twice"));
     }
     if (spec.length < 0 && spec.length != FeatureSpec::kAnyLength) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the length of feature '", spec.name,
-                       "' must be 0 or more, or ", FeatureSpec::kAnyLength,
-                       " for any, got ", spec.length));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "the length of feature '", spec.name, "' must be 0 or more, or ",
+          FeatureSpec::kAnyLength, " for any, got ", spec.length));
     }
     if (spec.length == FeatureSpec::kAnyLength && spec.required) {
       return absl::InvalidArgumentError(

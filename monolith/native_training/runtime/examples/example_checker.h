@@ -55,7 +55,7 @@ struct ExampleFault {
   };
 
   Kind kind = kNone;
-  uint32_t feature = 0;              // index into the specs; but for kNotAnExample
+  uint32_t feature = 0;  // index into the specs; but for kNotAnExample
   ValueType got = ValueType::kBytes;  // for kWrongType
 };
 

@@ -1,6 +1,7 @@
 // Nanoseconds to check one example of 3 features, as the movie-ranking model's:
 //
-//   bazel run //monolith/native_training/runtime/examples:example_checker_benchmark
+//   bazel run
+//   //monolith/native_training/runtime/examples:example_checker_benchmark
 
 #include <cstdint>
 #include <string>

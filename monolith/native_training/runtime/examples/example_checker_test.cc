@@ -41,7 +41,8 @@ std::string Fault(absl::string_view serialized) {
 }
 
 const std::string& Label() {
-  static const std::string& label = *new std::string(Entry("label", Floats({4.5})));
+  static const std::string& label =
+      *new std::string(Entry("label", Floats({4.5})));
   return label;
 }
 
@@ -97,9 +98,9 @@ TEST(ExampleCheckerTest, TheLastOfSeveralValuesCounts) {
   EXPECT_EQ(Fault(Example({Label(), Entry("label", "")})), "");
   EXPECT_EQ(Fault(Example({wrong, Entry("label", "")})),
             "feature 'label' is int64, wanted float");
-  EXPECT_EQ(Fault(Example({Label(), Entry("mov", Floats({1})),
-                           Entry("mov", "")})),
-            "");
+  EXPECT_EQ(
+      Fault(Example({Label(), Entry("mov", Floats({1})), Entry("mov", "")})),
+      "");
   // The type of all is read.
   EXPECT_EQ(Fault(Example({Entry("label", "\x07"), Label()})),
             "feature 'label' has values that cannot be read");
@@ -114,8 +115,9 @@ TEST(ExampleCheckerTest, IgnoresWhatNobodyAskedFor) {
 }
 
 TEST(ExampleCheckerTest, ReportsTheFirstFaultInTheOrderOfTheSpecs) {
-  EXPECT_EQ(Fault(Example({Entry("tag", Floats({})), Entry("mov", Floats({}))})),
-            "feature 'mov' is float, wanted int64");
+  EXPECT_EQ(
+      Fault(Example({Entry("tag", Floats({})), Entry("mov", Floats({}))})),
+      "feature 'mov' is float, wanted int64");
 }
 
 TEST(ExampleCheckerTest, FindsEachOfManyFeatures) {
@@ -137,18 +139,19 @@ TEST(ExampleCheckerTest, FindsEachOfManyFeatures) {
 
 TEST(ExampleCheckerTest, AFeatureMayHaveAnyName) {
   const std::string nul("\0", 1);
-  const ExampleChecker checker =
-      Checker({{"", ValueType::kInt64, 1, true}, {nul, ValueType::kInt64, 1, true}});
+  const ExampleChecker checker = Checker(
+      {{"", ValueType::kInt64, 1, true}, {nul, ValueType::kInt64, 1, true}});
   EXPECT_EQ(checker.Check(Example({Entry("", Int64s({1}))})).feature, 1);
-  EXPECT_EQ(checker.Check(Example({Entry("", Int64s({1})),
-                                   Entry(nul, Int64s({1}))}))
-                .kind,
-            ExampleFault::kNone);
+  EXPECT_EQ(
+      checker.Check(Example({Entry("", Int64s({1})), Entry(nul, Int64s({1}))}))
+          .kind,
+      ExampleFault::kNone);
 }
 
 TEST(ExampleCheckerTest, RefusesSpecsThatCannotBe) {
   const auto message = [](std::vector<FeatureSpec> specs) {
-    return std::string(ExampleChecker::Create(std::move(specs)).status().message());
+    return std::string(
+        ExampleChecker::Create(std::move(specs)).status().message());
   };
   EXPECT_THAT(message({{"a", ValueType::kInt64}, {"a", ValueType::kFloat}}),
               HasSubstr("feature 'a' is named twice"));

@@ -69,6 +69,15 @@ class WireReader {
     return true;
   }
 
+  // Passes a number of any type.
+  bool SkipVarint() {
+    const uint8_t* const last = at_ + std::min<size_t>(Left(), kMaxVarintBytes);
+    while (at_ != last) {
+      if (*at_++ < 0x80) return true;
+    }
+    return false;
+  }
+
   bool Skip(size_t bytes) {
     if (bytes > Left()) return false;
     at_ += bytes;
@@ -92,6 +101,8 @@ class WireReader {
   }
 
  private:
+  static constexpr int kMaxVarintBytes = 10;
+
   absl::string_view Next(size_t length) {
     const absl::string_view next(reinterpret_cast<const char*>(at_), length);
     at_ += length;
@@ -99,9 +110,8 @@ class WireReader {
   }
 
   bool ReadLongVarint(uint64_t* value) {
-    constexpr int kMaxBytes = 10;
     uint64_t result = 0;
-    for (int i = 0; i < kMaxBytes && !AtEnd(); ++i) {
+    for (int i = 0; i < kMaxVarintBytes && !AtEnd(); ++i) {
       const uint64_t byte = *at_++;
       result |= (byte & 0x7F) << (7 * i);
       if (byte < 0x80) {

@@ -31,7 +31,7 @@ using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
 using ::tensorflow::tstring;
 
-constexpr int64_t kPerTask = 512;  // examples that are worth a thread
+constexpr int64_t kPerTask = 4096;  // examples that are worth a thread
 
 // Counts examples, and tells the number from time to time.
 //

@@ -32,7 +32,10 @@ KINDS = {
   "e": tf.io.FixedLenFeature([0], tf.int64, []),
 }
 
-FEW = {"b": tf.io.FixedLenFeature([1], tf.int64), "c": tf.io.FixedLenFeature([], tf.string)}
+FEW = {
+  "b": tf.io.FixedLenFeature([1], tf.int64),
+  "c": tf.io.FixedLenFeature([], tf.string),
+}
 
 
 def attributes(features):

@@ -130,7 +130,13 @@ class ExampleMaker:
       data += self._delimited(self._random.randrange(1, 5), b"unknown")
     if self._chance(0.05):
       data += self._random.choice(
-        (b"\x18\x05", b"\x25four", b"\x31eight by", b"\x12\xff\xff\xff\xff\x0f", b"\x00\x07")
+        (
+          b"\x18\x05",
+          b"\x25four",
+          b"\x31eight by",
+          b"\x12\xff\xff\xff\xff\x0f",
+          b"\x00\x07",
+        )
       )
     if self._chance(0.05):
       data += self._delimited(1, self._entry())
