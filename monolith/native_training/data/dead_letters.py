@@ -1,0 +1,175 @@
+"""Bad messages sent to a Kafka topic, where people can look at them."""
+
+import atexit
+import os
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import logging
+
+from monolith.native_training.data.bad_messages import BadMessage
+
+_LOG_EVERY_SECS = 60
+_DEFAULTS = {"linger.ms": "100", "compression.type": "lz4"}
+
+
+class KafkaDeadLetters:
+  """Sends bad messages, unchanged, to a topic.
+
+  Each has the headers `source_topic`, `source_partition`, `source_offset` (decimal) and
+  `reason`, all UTF-8; the first three are missing if it was not from Kafka.
+
+  Training does not wait for the topic: messages are sent in the background, and what
+  cannot be delivered is logged, once a minute at most, and counted in `failed`.
+  `close` waits for what is under way; it runs at the end of the process by itself.
+
+  Thread-safe. The connection is made by the first message, in the process that sends
+  it, so that an object may be made before processes fork.
+
+  Args:
+    servers: addresses of brokers, "host:port", several with commas between.
+    topic: the name of the topic.
+    configuration: settings of librdkafka, as "key=value".
+    make_producer: makes the producer from its settings; None means
+      `confluent_kafka.Producer`.
+
+  Raises:
+    ValueError: if an argument is not as described.
+  """
+
+  def __init__(
+    self,
+    servers: str,
+    topic: str,
+    configuration: Sequence[str] | None = None,
+    make_producer: Callable[[dict[str, str]], Any] | None = None,
+  ):
+    for name, value in (("servers", servers), ("topic", topic)):
+      if not isinstance(value, str) or not value:
+        raise ValueError(f"{name} must be a string that is not empty, got {value!r}")
+    self._topic = topic
+    self._settings = _DEFAULTS | _settings(configuration)
+    self._settings["bootstrap.servers"] = servers
+    self._make_producer = make_producer or _confluent_producer
+    self._lock = threading.Lock()  # of what follows
+    self._producer = None
+    self._process = -1
+    self._delivered = 0
+    self._failed = 0
+
+  @property
+  def delivered(self) -> int:
+    """How many messages the brokers have acknowledged."""
+    with self._lock:
+      return self._delivered
+
+  @property
+  def failed(self) -> int:
+    """How many messages are lost."""
+    with self._lock:
+      return self._failed
+
+  def send(self, bad: Sequence[BadMessage]) -> None:
+    """Sends messages, in the background.
+
+    Raises:
+      ValueError: if there is no such setting as `configuration` has.
+      ImportError: if confluent-kafka is not installed.
+    """
+    producer = self._connected()
+    for message in bad:
+      try:
+        self._produce(producer, message)
+      except BufferError:
+        producer.poll(0.1)  # Makes room, if the brokers answer.
+        try:
+          self._produce(producer, message)
+        except BufferError as error:
+          self._count_failure(error)
+    producer.poll(0)
+
+  def close(self, timeout_secs: float = 10.0) -> None:
+    """Waits until all is delivered; what takes longer is counted as failed."""
+    with self._lock:
+      producer, self._producer = self._producer, None
+    atexit.unregister(self.close)
+    if producer is None or self._process != os.getpid():
+      return
+    left = producer.flush(timeout_secs)
+    if left:
+      self._count_failure(f"{left} were still under way", left)
+
+  def _connected(self) -> Any:
+    with self._lock:
+      if self._producer is None or self._process != os.getpid():
+        try:
+          self._producer = self._make_producer(dict(self._settings))
+        except ImportError:
+          raise
+        except Exception as error:
+          raise ValueError(
+            f"no producer for dead-letter topic {self._topic!r}: {error}"
+          ) from error
+        self._process = os.getpid()
+        atexit.register(self.close)
+      return self._producer
+
+  def _produce(self, producer: Any, message: BadMessage) -> None:
+    headers = [("reason", message.reason.encode())]
+    if message.topic:
+      headers += [
+        ("source_topic", message.topic.encode()),
+        ("source_partition", str(message.partition).encode()),
+        ("source_offset", str(message.offset).encode()),
+      ]
+    producer.produce(
+      self._topic,
+      value=message.message,
+      headers=headers,
+      on_delivery=self._on_delivery,
+    )
+
+  def _on_delivery(self, error: Any, unused_message: Any) -> None:
+    if error is not None:
+      self._count_failure(error)
+      return
+    with self._lock:
+      self._delivered += 1
+
+  def _count_failure(self, error: Any, count: int = 1) -> None:
+    with self._lock:
+      self._failed += count
+      failed = self._failed
+    logging.log_every_n_seconds(
+      logging.ERROR,
+      "bad messages cannot be sent to dead-letter topic %r (%s lost so far): %s",
+      _LOG_EVERY_SECS,
+      self._topic,
+      f"{failed:,}",
+      error,
+    )
+
+
+def _settings(configuration: Sequence[str] | None) -> dict[str, str]:
+  if isinstance(configuration, str):
+    raise ValueError(
+      f"configuration must be a list of 'key=value' strings, got {configuration!r}"
+    )
+  settings = {}
+  for setting in configuration or ():
+    key, equals, value = setting.partition("=")
+    if not key or not equals:
+      raise ValueError(
+        f"configuration must consist of 'key=value' strings, got {setting!r}"
+      )
+    if key == "bootstrap.servers":
+      raise ValueError("configuration has bootstrap.servers; use servers for that")
+    settings[key] = value
+  return settings
+
+
+def _confluent_producer(settings: dict[str, str]) -> Any:
+  import confluent_kafka
+
+  return confluent_kafka.Producer(settings)

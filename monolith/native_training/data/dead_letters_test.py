@@ -1,0 +1,133 @@
+import os
+
+from absl.testing import absltest, parameterized
+
+from monolith.native_training.data.bad_messages import BadMessage
+from monolith.native_training.data.dead_letters import KafkaDeadLetters
+
+
+class FakeProducer:
+  """Keeps messages until it is polled; `room` is how many it can keep."""
+
+  def __init__(self, settings, room=1000, error=None):
+    self.settings = settings
+    self.room = room
+    self.error = error
+    self.waiting = []
+    self.sent = []
+
+  def produce(self, topic, value, headers, on_delivery):
+    if len(self.waiting) >= self.room:
+      raise BufferError("queue is full")
+    self.waiting.append((topic, value, headers, on_delivery))
+
+  def poll(self, timeout):
+    for topic, value, headers, on_delivery in self.waiting:
+      self.sent.append((topic, value, dict(headers)))
+      on_delivery(self.error, None)
+    self.waiting = []
+
+  def flush(self, timeout):
+    self.poll(timeout)
+    return 0
+
+
+BAD = BadMessage(b"\xff\x00raw", "feature 'mov' is missing", "clicks", 3, 2**40)
+
+
+class DeadLettersTest(parameterized.TestCase):
+  def letters(self, configuration=None, **options):
+    self.producers = []
+
+    def make(settings):
+      self.producers.append(FakeProducer(settings, **options))
+      return self.producers[-1]
+
+    return KafkaDeadLetters("h:1,i:2", "dead", configuration, make)
+
+  def test_sends_the_bytes_and_where_they_were(self):
+    letters = self.letters(["acks=all", "sasl.password=a=b"])
+    self.assertEmpty(self.producers)
+    letters.send([BAD, BadMessage(b"", "not a tf.train.Example")])
+    (producer,) = self.producers
+    self.assertEqual(
+      producer.sent,
+      [
+        (
+          "dead",
+          b"\xff\x00raw",
+          {
+            "reason": b"feature 'mov' is missing",
+            "source_topic": b"clicks",
+            "source_partition": b"3",
+            "source_offset": b"1099511627776",
+          },
+        ),
+        ("dead", b"", {"reason": b"not a tf.train.Example"}),
+      ],
+    )
+    self.assertEqual(producer.settings["bootstrap.servers"], "h:1,i:2")
+    self.assertEqual(producer.settings["acks"], "all")
+    self.assertEqual(producer.settings["sasl.password"], "a=b")
+    self.assertEqual((letters.delivered, letters.failed), (2, 0))
+
+  def test_a_full_queue_is_waited_for_once(self):
+    letters = self.letters(room=1)
+    letters.send([BAD] * 3)
+    self.assertEqual((letters.delivered, letters.failed), (3, 0))
+    letters = self.letters(room=0)
+    with self.assertLogs(level="ERROR") as logged:
+      letters.send([BAD] * 3)
+    self.assertEqual((letters.delivered, letters.failed), (0, 3))
+    self.assertLen(logged.output, 1)
+    self.assertIn("'dead' (1 lost so far): queue is full", logged.output[0])
+
+  def test_errors_of_delivery_are_counted(self):
+    letters = self.letters(error="no such topic")
+    letters.send([BAD])
+    self.assertEqual((letters.delivered, letters.failed), (0, 1))
+
+  def test_close_waits_and_counts_what_is_left(self):
+    letters = self.letters()
+    letters.close()  # Nothing was sent.
+    letters.send([BAD])
+    (producer,) = self.producers
+    producer.flush = lambda timeout: 2
+    letters.close()
+    self.assertEqual(letters.failed, 2)
+    letters.send([BAD])
+    self.assertLen(self.producers, 2)
+
+  def test_a_forked_process_connects_anew(self):
+    letters = self.letters()
+    letters.send([BAD])
+    child = os.fork()
+    if not child:
+      letters.send([BAD])
+      os._exit(len(self.producers))
+    self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 2)
+    self.assertLen(self.producers, 1)
+
+  def test_a_setting_that_does_not_exist_is_named(self):
+    def make(settings):
+      raise RuntimeError('No such configuration property: "lingr.ms"')
+
+    letters = KafkaDeadLetters("h:1", "dead", ["lingr.ms=1"], make)
+    with self.assertRaisesRegex(ValueError, "topic 'dead': No such .* \"lingr.ms\""):
+      letters.send([BAD])
+
+  @parameterized.parameters(
+    (("", "t"), "servers must be a string"),
+    ((["h:1"], "t"), "servers must be a string"),
+    (("h:1", None), "topic must be a string"),
+    (("h:1", "t", "acks=all"), "must be a list of 'key=value'"),
+    (("h:1", "t", ["acks"]), "'key=value' strings, got 'acks'"),
+    (("h:1", "t", ["bootstrap.servers=x"]), "use servers"),
+  )
+  def test_arguments_are_checked(self, arguments, message):
+    with self.assertRaisesRegex(ValueError, message):
+      KafkaDeadLetters(*arguments)
+
+
+if __name__ == "__main__":
+  absltest.main()

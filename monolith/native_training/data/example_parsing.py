@@ -1,0 +1,178 @@
+"""Messages that are `tf.train.Example`s: writing one, and parsing batches of them.
+
+>>> features = {"mov": tf.io.RaggedFeature(tf.int64)}
+>>> message = serialize_one({"mov": [7, 9]})
+>>> decode_example(tf.constant([message, b"garbage"]), features)["mov"]
+<tf.RaggedTensor [[7, 9]]>
+"""
+
+import threading
+from collections.abc import Mapping
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+
+from monolith.native_training.data.bad_messages import (
+  BadMessage,
+  BadMessages,
+)
+from monolith.native_training.data.example_values import serialize_one
+from monolith.native_training.data.feature_specs import Feature, check_attributes
+from monolith.native_training.data.kafka_messages import (
+  EVENT_TIME_MS,
+  POSITION,
+  KafkaMessages,
+)
+from monolith.native_training.runtime.ops import core_errors, loader
+
+__all__ = ["decode_example", "default_bad_messages", "serialize_one"]
+
+# While all messages are good, Python learns how many there were this often.
+_REPORT_EVERY_MS = 1000
+
+_lock = threading.Lock()
+_default: BadMessages | None = None
+
+
+def default_bad_messages() -> BadMessages:
+  """What `decode_example` uses where it gets none: one object a process."""
+  global _default
+  with _lock:
+    if _default is None:
+      _default = BadMessages()
+    return _default
+
+
+@tf.autograph.experimental.do_not_convert
+def decode_example(
+  messages: tf.Tensor | KafkaMessages,
+  features: Mapping[str, Feature],
+  bad_messages: BadMessages | None = None,
+) -> dict[str, tf.Tensor | tf.RaggedTensor | tf.SparseTensor]:
+  """Parses a batch of messages and leaves out those that cannot be parsed.
+
+      dataset.map(lambda messages: decode_example(messages, FEATURES))
+
+  A message is bad if `tf.io.parse_example` would not take it: it is not a
+  `tf.train.Example`, lacks a feature without default, or has one of another type or
+  length. The batch goes on without it, so that a batch of bad messages only has size
+  0: filter those out before training. While all messages are good, no Python runs.
+
+  Args:
+    messages: string `[n]`, or `KafkaMessages`, whose bad messages are reported with
+      topic, partition and offset.
+    features: per name, `tf.io.RaggedFeature` (without partitions), `FixedLenFeature`
+      or `VarLenFeature`. Ids are `tf.io.RaggedFeature(tf.int64)`.
+    bad_messages: counts bad messages and stops where there are too many; None means
+      `default_bad_messages()`, which stops at more than 1 % and which all calls of the
+      process share.
+
+  Returns:
+    Per name of `features` a tensor with `n_good` rows, ragged for `RaggedFeature`,
+    sparse for `VarLenFeature`. Of `KafkaMessages` also `"stream_position"` and
+    `"event_time_ms"` (milliseconds since the epoch), both int64 `[n_good]`.
+
+  Raises:
+    ValueError: if `features` or `messages` are not as described.
+    TooManyBadMessages: eagerly; in a graph and a dataset it is an
+      `InvalidArgumentError` of the op, with the same message.
+  """
+  attributes = check_attributes(features)
+  if bad_messages is None:
+    bad_messages = default_bad_messages()
+  elif not isinstance(bad_messages, BadMessages):
+    raise ValueError(f"bad_messages must be a BadMessages, got {bad_messages!r}")
+  kafka = messages if isinstance(messages, KafkaMessages) else None
+  serialized = _vector_of_strings(kafka.message if kafka else messages)
+  # Eagerly, kernels serve all calls alike, and may not keep counts for one of them.
+  eager = tf.executing_eagerly()
+  checked = core_errors.PlainOps(loader.ops()).monolith_check_examples(
+    serialized, report_every_ms=0 if eager else _REPORT_EVERY_MS, **attributes
+  )
+  report = _report_now if eager else _report_in_graph
+  with tf.control_dependencies(report(bad_messages, checked, serialized, kafka)):
+    kept = [serialized]
+    if kafka:
+      kept += [tf.convert_to_tensor(t) for t in (kafka.position, kafka.timestamp)]
+    kept = tf.cond(
+      checked.all_good,
+      lambda: [tf.identity(t) for t in kept],
+      lambda: [tf.boolean_mask(t, checked.is_good) for t in kept],
+    )
+  parsed = tf.io.parse_example(kept[0], dict(features))
+  if kafka:
+    parsed[POSITION], parsed[EVENT_TIME_MS] = kept[1:]
+  return parsed
+
+
+def _vector_of_strings(messages: tf.Tensor) -> tf.Tensor:
+  tensor = tf.convert_to_tensor(messages)
+  if tensor.dtype != tf.string:
+    raise ValueError(
+      f"messages must be strings or KafkaMessages, got {tensor.dtype.name}; pass the "
+      "message of an element"
+    )
+  if tensor.shape.rank not in (None, 1):
+    raise ValueError(
+      f"messages must be a batch of shape [n], got {tensor.shape}; use "
+      "dataset.batch(n) before map"
+    )
+  return tensor
+
+
+def _bad_ones(
+  checked, serialized: tf.Tensor, kafka: KafkaMessages | None
+) -> list[tf.Tensor]:
+  """Message, reason, topic, partition and offset of the bad ones, [n_bad] each."""
+  is_bad = tf.logical_not(checked.is_good)
+  at = tf.squeeze(tf.where(is_bad), axis=1)
+  if kafka:
+    places = [kafka.topic, kafka.partition, kafka.offset]
+    places = [tf.gather(place, at) for place in places]
+  else:
+    places = [tf.fill(tf.shape(at), ""), tf.fill(tf.shape(at), -1), at]
+  return [tf.gather(serialized, at), tf.gather(checked.reasons, at), *places]
+
+
+def _tell(bad_messages: BadMessages, seen, columns) -> None:
+  """Reports what `_bad_ones` found, as NumPy arrays."""
+  bad = [
+    BadMessage(message, _text(reason), _text(topic), int(partition), int(offset))
+    for message, reason, topic, partition, offset in zip(*columns, strict=True)
+  ]
+  bad_messages.report(int(seen), bad)
+
+
+def _text(value: bytes) -> str:
+  return value.decode("utf-8", "backslashreplace")
+
+
+def _report_now(bad_messages, checked, serialized, kafka) -> list:
+  columns = []
+  if not checked.all_good:
+    columns = [column.numpy() for column in _bad_ones(checked, serialized, kafka)]
+  _tell(bad_messages, checked.num_seen, columns)
+  return []
+
+
+def _report_in_graph(bad_messages, checked, serialized, kafka) -> list[tf.Operation]:
+  """Ops after which the messages are reported; they fail if there are too many."""
+
+  def tell(seen, *columns) -> np.ndarray:
+    try:
+      _tell(bad_messages, seen, columns)
+    except Exception as error:  # The op has its message, without a traceback.
+      logging.debug("reporting bad messages failed", exc_info=True)
+      return np.array(str(error).encode(), object)
+    return np.array(b"", object)
+
+  def report():
+    columns = _bad_ones(checked, serialized, kafka)
+    error = tf.numpy_function(tell, [checked.num_seen, *columns], tf.string)
+    error.set_shape([])
+    with tf.control_dependencies([loader.ops().monolith_fail(error)]):
+      return tf.constant(True)
+
+  reported = tf.cond(checked.num_seen > 0, report, lambda: tf.constant(False))
+  return [reported]

@@ -1,0 +1,158 @@
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "monolith/native_training/runtime/examples/example_checker.h"
+#include "monolith/native_training/runtime/ops/input_checks.h"
+#include "monolith/native_training/runtime/ops/worker_executor.h"
+#include "tensorflow/core/framework/op_kernel.h"
+#include "tensorflow/core/framework/tensor.h"
+#include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/framework/types.h"
+
+namespace monolith {
+namespace {
+
+using ::tensorflow::DataType;
+using ::tensorflow::DEVICE_CPU;
+using ::tensorflow::OpKernelConstruction;
+using ::tensorflow::OpKernelContext;
+using ::tensorflow::Tensor;
+using ::tensorflow::TensorShape;
+using ::tensorflow::tstring;
+
+constexpr int64_t kPerTask = 4096;  // examples that are worth a thread
+
+// Counts examples, and tells the number from time to time.
+//
+// Thread safety: thread-safe. Every example is told once.
+class Tally {
+ public:
+  explicit Tally(std::chrono::milliseconds every) : every_(every) {}
+
+  // Returns how many examples have not been told, or 0 to tell them later.
+  int64_t Add(int64_t examples, bool tell_now) {
+    untold_.fetch_add(examples, std::memory_order_relaxed);
+    const auto now = Clock::now().time_since_epoch();
+    auto next = next_.load(std::memory_order_relaxed);
+    if (!tell_now && now < next) return 0;
+    next_.store(now + every_, std::memory_order_relaxed);
+    return untold_.exchange(0, std::memory_order_relaxed);
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  const std::chrono::milliseconds every_;
+  std::atomic<int64_t> untold_{0};
+  std::atomic<Clock::duration> next_{Clock::duration::min()};
+};
+
+class CheckExamplesOp : public tensorflow::OpKernel {
+ public:
+  explicit CheckExamplesOp(OpKernelConstruction* context) : OpKernel(context) {
+    std::vector<std::string> names;
+    std::vector<DataType> types;
+    std::vector<int64_t> lengths;
+    std::vector<bool> required;
+    int64_t report_every_ms;
+    OP_REQUIRES_OK(context, context->GetAttr("names", &names));
+    OP_REQUIRES_OK(context, context->GetAttr("types", &types));
+    OP_REQUIRES_OK(context, context->GetAttr("lengths", &lengths));
+    OP_REQUIRES_OK(context, context->GetAttr("required", &required));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("report_every_ms", &report_every_ms));
+    const int64_t n = names.size();
+    OP_REQUIRES_OK(context,
+                   CheckSize("types", types.size(), n, "one per name"));
+    OP_REQUIRES_OK(context,
+                   CheckSize("lengths", lengths.size(), n, "one per name"));
+    OP_REQUIRES_OK(context,
+                   CheckSize("required", required.size(), n, "one per name"));
+    std::vector<FeatureSpec> specs;
+    for (int64_t i = 0; i < n; ++i) {
+      specs.push_back({names[i], TypeOf(types[i]), lengths[i], required[i]});
+    }
+    absl::StatusOr<ExampleChecker> checker =
+        ExampleChecker::Create(std::move(specs));
+    OP_REQUIRES_OK(context, checker.status());
+    checker_ = std::make_unique<ExampleChecker>(*std::move(checker));
+    tally_ =
+        std::make_unique<Tally>(std::chrono::milliseconds(report_every_ms));
+  }
+
+  void Compute(OpKernelContext* context) override {
+    OP_REQUIRES_OK(context, Run(context));
+  }
+
+ private:
+  enum Outputs { kIsGood, kReasons, kAllGood, kNumSeen };
+
+  // REQUIRES: one of the types that the op's signature allows.
+  static ValueType TypeOf(DataType type) {
+    if (type == tensorflow::DT_INT64) return ValueType::kInt64;
+    if (type == tensorflow::DT_FLOAT) return ValueType::kFloat;
+    return ValueType::kBytes;
+  }
+
+  absl::Status Run(OpKernelContext* context) {
+    const Tensor& serialized = context->input(0);
+    if (serialized.dims() != 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("serialized must be a vector (rank 1), got rank ",
+                       serialized.dims()));
+    }
+    const auto messages = serialized.flat<tstring>();
+    const int64_t n = messages.size();
+    Tensor* is_good = nullptr;
+    Tensor* reasons = nullptr;
+    Tensor* all_good = nullptr;
+    Tensor* num_seen = nullptr;
+    TF_RETURN_IF_ERROR(
+        context->allocate_output(kIsGood, TensorShape({n}), &is_good));
+    TF_RETURN_IF_ERROR(
+        context->allocate_output(kReasons, TensorShape({n}), &reasons));
+    TF_RETURN_IF_ERROR(
+        context->allocate_output(kAllGood, TensorShape({}), &all_good));
+    TF_RETURN_IF_ERROR(
+        context->allocate_output(kNumSeen, TensorShape({}), &num_seen));
+
+    auto good = is_good->flat<bool>();
+    auto reason = reasons->flat<tstring>();
+    std::atomic<bool> any_bad{false};
+    WorkerExecutor executor(context);
+    executor.ParallelFor((n + kPerTask - 1) / kPerTask, [&](int64_t task) {
+      const int64_t end = std::min(n, (task + 1) * kPerTask);
+      for (int64_t i = task * kPerTask; i < end; ++i) {
+        const ExampleFault fault = checker_->Check(
+            absl::string_view(messages(i).data(), messages(i).size()));
+        good(i) = fault.kind == ExampleFault::kNone;
+        if (good(i)) continue;
+        reason(i) = checker_->Describe(fault);
+        any_bad.store(true, std::memory_order_relaxed);
+      }
+    });
+    all_good->scalar<bool>()() = !any_bad;
+    num_seen->scalar<int64_t>()() = tally_->Add(n, any_bad);
+    return absl::OkStatus();
+  }
+
+  std::unique_ptr<const ExampleChecker> checker_;
+  std::unique_ptr<Tally> tally_;
+};
+
+REGISTER_KERNEL_BUILDER(Name("MonolithCheckExamples").Device(DEVICE_CPU),
+                        CheckExamplesOp);
+
+}  // namespace
+}  // namespace monolith
