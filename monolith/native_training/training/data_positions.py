@@ -75,7 +75,9 @@ class DataPositions:
       one = tf.one_hot(self._index, self._num_workers, dtype=tf.int64)
       own_timeline = self._timelines.read_value()[self._index]
       counts = tf.equal(own_timeline, self._timeline.read_value())
-      return self._variable.assign_add(one * tf.cast(counts, tf.int64), read_value=False)
+      return self._variable.assign_add(
+        one * tf.cast(counts, tf.int64), read_value=False
+      )
 
   def begin_timeline(self, session: tf.compat.v1.Session) -> None:
     """Says that the model was restored or is new. Before any worker begins."""
