@@ -38,6 +38,7 @@ class JobProcesses:
       name: [f"127.0.0.1:{port}" for port in local_cluster.free_ports(count)]
       for name, count in jobs.items()
     }
+    self._routes: dict[Task, dict[str, list[str]]] = {}
     self._folder = folder
     self._flags = flags
     self._processes: dict[Task, subprocess.Popen] = {}
@@ -53,6 +54,14 @@ class JobProcesses:
   def __exit__(self, *exception) -> None:
     self.kill(*self._processes)
 
+  def addresses(self, job: str) -> list[str]:
+    """Of the processes of a type, `host:port`."""
+    return list(self._cluster[job])
+
+  def route(self, task: Task, job: str, addresses: list[str]) -> None:
+    """Lets a process that is started later reach those of a type by other addresses."""
+    self._routes.setdefault(task, {})[job] = addresses
+
   def start(self, *tasks: Task) -> None:
     """Starts processes, or starts them again."""
     for task in tasks:
@@ -60,7 +69,7 @@ class JobProcesses:
       if process and process.poll() is None:
         raise ValueError(f"{task} is running")
       config = {
-        "cluster": self._cluster,
+        "cluster": {**self._cluster, **self._routes.get(task, {})},
         "task": {"type": task[0], "index": task[1]},
       }
       self._starts += 1
