@@ -32,6 +32,11 @@ KINDS = {
   "e": tf.io.FixedLenFeature([0], tf.int64, []),
 }
 
+FLOATS = {
+  "mean": tf.io.RaggedFeature(tf.float32),
+  "jump": tf.io.VarLenFeature(tf.float32),
+}
+
 FEW = {
   "b": tf.io.FixedLenFeature([1], tf.int64),
   "c": tf.io.FixedLenFeature([], tf.string),
@@ -74,7 +79,10 @@ def parsed_by_tensorflow(messages, features):
 
 class RandomMessagesTest(tf.test.TestCase, parameterized.TestCase):
   @parameterized.named_parameters(
-    ("rating", RATING, 1), ("all_kinds", KINDS, 2), ("required", FEW, 3)
+    ("rating", RATING, 1),
+    ("all_kinds", KINDS, 2),
+    ("required", FEW, 3),
+    ("floats", FLOATS, 4),
   )
   def test_good_is_what_tensorflow_parses(self, features, seed):
     types = [None, tf.string, tf.float32, tf.int64]
@@ -86,10 +94,14 @@ class RandomMessagesTest(tf.test.TestCase, parameterized.TestCase):
       )
     }
     maker = ExampleMaker({**made, "other": (1, -1)}, seed)
+    fixed_floats = any(
+      isinstance(feature, tf.io.FixedLenFeature) and feature.dtype == tf.float32
+      for feature in features.values()
+    )
     messages = []
     while len(messages) < 60_000:
       message = maker.message()
-      if not ends_tensorflow(message):
+      if not ends_tensorflow(message, fixed_floats):
         messages.append(message)
     wanted = parsed_by_tensorflow(messages, features)
     got = check(messages, features)
@@ -101,7 +113,7 @@ class RandomMessagesTest(tf.test.TestCase, parameterized.TestCase):
     # Good ones have no reason, and what is bad has few.
     reasons = set(got.reasons.numpy())
     self.assertIn(b"", reasons)
-    self.assertBetween(len(reasons), 5, 6 * len(features))
+    self.assertBetween(len(reasons), 5, 6 * len(features) + 2)
     # All good ones at once, as a batch is parsed.
     tf.io.parse_example(tf.boolean_mask(messages, got.is_good), features)
 

@@ -8,16 +8,27 @@ import random
 import re
 import struct
 
-# Lengths of 2^21 and more, with which TensorFlow's parser takes gigabytes of memory
-# or, from 2^31 on, reads past the message; and several floats that are not packed,
-# with which it writes past a feature of fixed length.
-_HUGE_LENGTH = re.compile(rb"\x0a[\x80-\xff]{3}")
+_LONG_LENGTH = re.compile(rb"\x0a(?=([\x80-\xff]{3,9}[\x00-\x7f]))")
 _UNPACKED_FLOATS = re.compile(rb"\x0d.{4}\x0d", re.DOTALL)
 
 
-def ends_tensorflow(message: bytes) -> bool:
-  """Whether parsing this might end TensorFlow's process, or take all memory."""
-  return bool(_HUGE_LENGTH.search(message) or _UNPACKED_FLOATS.search(message))
+def ends_tensorflow(message: bytes, fixed_floats: bool) -> bool:
+  """Whether parsing this might end TensorFlow's process, or take all memory.
+
+  Its parser writes past a float feature of fixed length whose values are more and not
+  packed. With lengths of 2^31 and more it reads past the message, and for those a
+  little below it takes gigabytes.
+
+  Args:
+    message: the bytes.
+    fixed_floats: whether float features of fixed length are parsed.
+  """
+  if fixed_floats and _UNPACKED_FLOATS.search(message):
+    return True
+  return any(
+    sum((byte & 0x7F) << 7 * i for i, byte in enumerate(length)) & 0xFFFFFFFF >= 2**21
+    for length in _LONG_LENGTH.findall(message)
+  )
 
 
 def varint(value: int, extra: int = 0) -> bytes:
