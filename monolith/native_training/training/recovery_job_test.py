@@ -1,7 +1,10 @@
 """Whole jobs of real processes, in which some are killed and started again."""
 
+import contextlib
 import os
+import shutil
 import signal
+import subprocess
 
 import numpy as np
 import tensorflow as tf
@@ -140,6 +143,40 @@ class RecoveryJobTest(absltest.TestCase):
     self.assertRegex(log, "saved .*model.ckpt-100 in")
     steps = [checkpoint.step_of(p) for p in checkpoint.checkpoints(job.model_dir)]
     self.assertEqual(steps, [100, 150, 200])
+
+  def test_training_goes_on_while_the_disk_is_full(self):
+    job = JobProcesses(
+      {"worker": 1, "ps": 1},
+      self.create_tempdir().full_path,
+      "--save_checkpoints_steps=40",
+      "--step_secs=0.1",
+    )
+    os.makedirs(job.model_dir)
+    self._mount_disk(job.model_dir)
+    job.start(*job.tasks)
+    self.enter_context(job)
+    job.wait_for_checkpoint()
+    first = checkpoint.latest_checkpoint(job.model_dir)
+    filler = os.path.join(job.model_dir, "filler")
+    with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
+      while True:
+        file.write(bytes(1024))
+    job.wait_until("an error", lambda: "was NOT SAVED" in job.log(_CHIEF))
+    self.assertEqual(checkpoint.latest_checkpoint(job.model_dir), first)
+    os.remove(filler)
+    for task in job.tasks:
+      self.assertEqual(job.wait(task), 0, f"{task}: {job.log(task)[-3000:]}")
+    self.assertRegex(job.log(_CHIEF), r"NOT SAVED: .*(?i:space|exhausted)")
+    path = checkpoint.latest_checkpoint(job.model_dir)
+    self.assertTrue(checkpoint.is_final(path))
+    self.assertEqual(checkpoint.step_of(path), _BATCHES)
+
+  def _mount_disk(self, folder: str) -> None:
+    """Mounts a small disk in memory, where this user may."""
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "monolith_test", folder]
+    if not shutil.which("mount") or subprocess.run(mount, check=False).returncode:
+      self.skipTest("this user may not mount a disk")
+    self.addCleanup(subprocess.run, ["umount", "--lazy", folder], check=True)
 
 
 if __name__ == "__main__":
