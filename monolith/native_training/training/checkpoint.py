@@ -28,6 +28,9 @@ import tensorflow as tf
 from monolith.native_training.training import manifest
 from monolith.native_training.training.manifest import Manifest
 
+# Behind the path of a checkpoint that replaces a complete one.
+SUCCESSOR = ".new"
+
 _PREFIX = "model.ckpt-"
 
 

@@ -9,7 +9,6 @@ from absl import logging
 
 from monolith.native_training.training import checkpoint
 
-_SUCCESSOR = ".new"  # Behind the path of a checkpoint that replaces a complete one.
 # TensorFlow gathers the parts of dense variables in PATH_temp.
 _NAME = re.compile(
   r"(?P<path>model\.ckpt-\d+(?:\.new)?)"
@@ -23,7 +22,7 @@ def remove_incomplete(path: str) -> None:
   folder = os.path.dirname(path)
   with _logged(folder):
     for name, of in _files(folder):
-      if of in (path, path + _SUCCESSOR):
+      if of in (path, path + checkpoint.SUCCESSOR):
         _remove_unless_complete(os.path.join(folder, name), of)
 
 
@@ -36,9 +35,11 @@ def sweep(model_dir: str) -> None:
   with _logged(model_dir):
     if not tf.io.gfile.isdir(model_dir):
       return
-    for successor in {of for _, of in _files(model_dir) if of.endswith(_SUCCESSOR)}:
+    for successor in {
+      of for _, of in _files(model_dir) if of.endswith(checkpoint.SUCCESSOR)
+    }:
       if checkpoint.is_complete(successor):
-        path = successor[: -len(_SUCCESSOR)]
+        path = successor[: -len(checkpoint.SUCCESSOR)]
         if checkpoint.is_complete(path):
           checkpoint.remove(path)
         elif tf.io.gfile.isdir(checkpoint.tables_dir(path)):

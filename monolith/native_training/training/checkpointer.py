@@ -9,11 +9,15 @@ from absl import logging
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
 from monolith.native_training.runtime.ops import core_errors, loader
-from monolith.native_training.training import checkpoint, manifest, progress_log
+from monolith.native_training.training import (
+  checkpoint,
+  checkpoint_leftovers,
+  manifest,
+  progress_log,
+)
 from monolith.native_training.training.dense_variables import DenseVariables
 from monolith.native_training.training.increments import Increments
 
-_SUCCESSOR = ".new"  # Behind the path of a checkpoint that replaces a complete one.
 # That each server writes beside each other, and as many threads.
 _FILES_PER_SERVER = 2
 
@@ -121,14 +125,14 @@ class Checkpointer:
     is_replaced = checkpoint.is_complete(path)
     # What is there stays until its successor is complete, which has all rows, because
     # what is replaced cannot be its base.
-    target = path + _SUCCESSOR if is_replaced else path
+    target = path + checkpoint.SUCCESSOR if is_replaced else path
     if is_replaced:
       self._increments.forget()
     try:
       self._write(session, target, step, final)
     except BaseException:
       self._increments.forget()
-      _remove_what_is_left(target)
+      checkpoint_leftovers.remove_incomplete(path)
       raise
     if is_replaced:
       checkpoint.remove(path)
@@ -251,11 +255,3 @@ class Checkpointer:
     for path in paths:
       if path not in needed:
         checkpoint.remove(path)
-
-
-def _remove_what_is_left(path: str) -> None:
-  """Of a save that has failed, as far as storage lets."""
-  try:
-    checkpoint.remove(path)
-  except tf.errors.OpError as error:
-    logging.warning("%s is not complete and could not be removed: %s", path, error)

@@ -11,7 +11,6 @@ from monolith.core.hyperparams import Params
 from monolith.native_training.training import (
   background_save,
   checkpoint,
-  checkpoint_leftovers,
   progress_log,
 )
 from monolith.native_training.training.checkpointer import Checkpointer
@@ -56,14 +55,9 @@ class JobSaves:
     """Does a save; in another thread than the rest, but for the last one."""
     save.evicted = self._eviction.run(save.session)
     begin = time.monotonic()
-    try:
-      save.path = self._checkpointer.save(
-        save.session, self._model_dir, save.step, save.final
-      )
-    except Exception:
-      path = checkpoint.path_of(self._model_dir, save.step)
-      checkpoint_leftovers.remove_incomplete(path)
-      raise
+    save.path = self._checkpointer.save(
+      save.session, self._model_dir, save.step, save.final
+    )
     save.secs = time.monotonic() - begin
     save.tables = self._checkpointer.table_stats(save.session)
     if self._on_save:

@@ -74,7 +74,8 @@ class RunnerConfig:
       each time; where there are more, those that have not occurred for longest begin
       at 0 again. With its first such id a table takes 8 bytes for each that it may
       count on a server; with a capacity below 100,000, 20 KiB more. Counts are part of
-      checkpoints; with another capacity they begin at 0 again.
+      checkpoints; with another capacity they begin at 0 again, and another number of
+      servers takes as many of them as each has room for, the latest before others.
     evict_every_hours: rows that were not updated for their table's `expire_time` are
       removed before every checkpoint, and beside training after so many hours of it; 0
       is only before checkpoints.
