@@ -61,6 +61,16 @@ class CheckpointerTest(absltest.TestCase):
       self.assertEqual(self._restored(path), 1)
     self.assertEqual(self._restored(self._save(3, 7)), 3)
 
+  def test_nothing_is_left_of_what_failed(self):
+    path = self._save(1, 7)
+    before = sorted(os.listdir(self._dir))
+    for step in (7, 8):
+      with mock.patch.object(checkpoint, "write_manifest", side_effect=OSError("full")):
+        with self.assertRaisesRegex(OSError, "full"):
+          self._save(2, step)
+      self.assertEqual(sorted(os.listdir(self._dir)), before)
+    self.assertEqual(self._restored(path), 1)
+
 
 if __name__ == "__main__":
   absltest.main()

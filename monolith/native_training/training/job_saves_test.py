@@ -74,15 +74,11 @@ class JobSavesTest(absltest.TestCase):
       exported, [checkpoint.path_of(self._dir, step) for step in (10, 35)]
     )
 
-  def test_what_fails_is_said_removed_and_tried_again(self):
+  def test_what_fails_is_said_and_tried_again(self):
     saves = self._saves()
     self._step_done(saves, 10)
     self._error = tf.errors.ResourceExhaustedError(None, None, "no space left")
     self._step_done(saves, 20)
-    self.assertTrue(os.path.isdir(checkpoint.tables_dir(f"{self._dir}/model.ckpt-10")))
-    self.assertFalse(
-      os.path.exists(checkpoint.tables_dir(f"{self._dir}/model.ckpt-20"))
-    )
     with self.assertLogs("absl", "ERROR") as logs:
       self._step_done(saves, 21)
     self.assertRegex(
