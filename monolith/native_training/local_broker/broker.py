@@ -1,0 +1,40 @@
+"""Runs one node of Apache Kafka on this machine until Ctrl-C or SIGTERM."""
+
+import sys
+import time
+
+from absl import app, flags
+
+from monolith.native_training.local_broker.local_broker import (
+  BrokerFailed,
+  LocalBroker,
+)
+from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
+
+_PORT = flags.DEFINE_integer(
+  "port", 9092, "Where clients connect, on loopback. 0: a free one.", 0, 65535
+)
+_DATA_DIR = flags.DEFINE_string(
+  "data_dir",
+  "",
+  "Folder that keeps topics and the log. Empty: a temporary one, removed at the end.",
+)
+
+
+def main(_):
+  with StopSignals() as signals:
+    try:
+      with LocalBroker(_PORT.value, _DATA_DIR.value) as broker:
+        print(f"Kafka is ready at {broker.bootstrap_servers}", flush=True)
+        while True:
+          signals.check()
+          broker.check()
+          time.sleep(0.1)
+    except Stopped:
+      print("Kafka has stopped", flush=True)
+    except BrokerFailed as error:
+      sys.exit(f"broker: {error}")
+
+
+if __name__ == "__main__":
+  app.run(main)

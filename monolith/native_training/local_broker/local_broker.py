@@ -1,0 +1,206 @@
+"""Apache Kafka on this machine: one node, for people and tests without a cluster."""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+
+from monolith.native_training.local_broker import broker_settings, kafka_jars
+from monolith.native_training.local_runner import local_cluster
+from monolith.native_training.local_runner.local_processes import LocalProcesses
+
+_NAME = "kafka"
+_HOST = "127.0.0.1"
+_OLDEST_JAVA = 17
+_READY = "Kafka Server started"
+_START_SECONDS = 60.0
+_STOP_SECONDS = 10.0
+_POLL_SECONDS = 0.05
+_PROPERTIES = "server.properties"
+_LAST_LINES = 15
+# A random one of Kafka's making would do as well; a node has to keep its own.
+_CLUSTER_ID = "bW9ub2xpdGgtYnJva2VyMQ"
+
+
+class BrokerFailed(Exception):
+  """The broker cannot run; the message says why and what to do."""
+
+
+class LocalBroker:
+  """A broker that runs as long as the context lasts.
+
+  It listens on loopback only, without encryption or authentication. Used from one
+  thread, which has to live as long as the broker: it is ended with its parent.
+
+  Args:
+    port: where clients connect; 0 takes a free one.
+    data_dir: where topics are kept, which is made if need be; `''` is a temporary
+      folder, removed at the end.
+
+  Attributes:
+    port: where clients connect.
+  """
+
+  def __init__(self, port: int = 0, data_dir: str = ""):
+    self._is_temporary = not data_dir
+    self.port = port or local_cluster.free_ports(1)[0]
+    self._data_dir = data_dir
+    self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
+    self._is_ready = False
+    self._processes = LocalProcesses(self._on_line)
+
+  @property
+  def bootstrap_servers(self) -> str:
+    """`host:port`, for clients."""
+    return f"{_HOST}:{self.port}"
+
+  def __enter__(self) -> LocalBroker:
+    try:
+      self.start()
+    except BaseException:
+      self.__exit__()
+      raise
+    return self
+
+  def __exit__(self, *exception) -> None:
+    self._processes.stop(grace_seconds=_STOP_SECONDS)
+    if self._is_temporary and self._data_dir:
+      shutil.rmtree(self._data_dir, ignore_errors=True)
+
+  def start(self) -> None:
+    """Starts the broker and returns when clients can connect.
+
+    Raises:
+      BrokerFailed: Java or Maven is missing, the port is taken, the folder cannot be
+        used, or Kafka does not start.
+    """
+    java = _java()
+    jars = self._jars()
+    _check_is_free(self.port)
+    folder = self._prepare_folder()
+    base = [java, "-Xmx512m", "-cp", f"{jars}/*"]
+    properties = folder / _PROPERTIES
+    controller_port = local_cluster.free_ports(1)[0]
+    properties.write_text(
+      broker_settings.server_properties(self.port, controller_port, folder)
+    )
+    _run(
+      [*base, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
+      + [f"--config={properties}", f"--cluster-id={_CLUSTER_ID}"]
+    )
+    self._processes = LocalProcesses(self._on_line, str(folder))
+    self._is_ready = False
+    command = [*base, "kafka.Kafka", str(properties)]
+    self._processes.start(_NAME, command, dict(os.environ))
+    self._wait_until_ready()
+
+  def kill(self) -> None:
+    """Ends the broker at once, with SIGKILL; `restart` goes on with its topics."""
+    self._processes.kill(_NAME)
+    while self._processes.running():
+      time.sleep(_POLL_SECONDS)
+
+  def restart(self) -> None:
+    """Starts a broker that was killed again, on the same port and topics."""
+    self.start()
+
+  def check(self) -> None:
+    """Raises BrokerFailed if the broker has ended."""
+    if not self._processes.running():
+      raise BrokerFailed(self._why("Kafka has ended"))
+
+  def _jars(self) -> pathlib.Path:
+    try:
+      return kafka_jars.ensure()
+    except (kafka_jars.JarsMissing, OSError) as error:
+      raise BrokerFailed(str(error)) from None
+
+  def _prepare_folder(self) -> pathlib.Path:
+    """Makes the data folder; nothing of anybody else's may be in it."""
+    if not self._data_dir:
+      self._data_dir = tempfile.mkdtemp(prefix="monolith-kafka-")
+    folder = pathlib.Path(self._data_dir).absolute()
+    try:
+      folder.mkdir(parents=True, exist_ok=True)
+      if any(folder.iterdir()) and not (folder / _PROPERTIES).exists():
+        raise BrokerFailed(
+          f"{folder} has files, but not of a broker of ours: name an empty folder or "
+          "one that does not exist yet"
+        )
+      with tempfile.TemporaryFile(dir=folder):
+        pass
+    except OSError as error:
+      raise BrokerFailed(f"cannot keep topics in {folder}: {error}") from None
+    return folder
+
+  def _on_line(self, name: str, line: str) -> None:
+    del name
+    self._lines.append(line)
+    if _READY in line:
+      self._is_ready = True
+
+  def _wait_until_ready(self) -> None:
+    give_up = time.monotonic() + _START_SECONDS
+    while not (self._is_ready and _answers(self.port)):
+      if not self._processes.running():
+        raise BrokerFailed(self._why("Kafka did not start"))
+      if time.monotonic() > give_up:
+        raise BrokerFailed(self._why(f"Kafka was not up in {_START_SECONDS:.0f} s"))
+      time.sleep(_POLL_SECONDS)
+
+  def _why(self, what: str) -> str:
+    lines = "\n".join(self._lines)
+    log = "" if self._is_temporary else f" (all of it: {self._data_dir}/{_NAME}.log)"
+    return f"{what}. What it said last{log}:\n{lines}"
+
+
+def _java() -> str:
+  java = shutil.which("java")
+  if not java:
+    raise BrokerFailed(
+      f"Apache Kafka needs Java {_OLDEST_JAVA} or newer, and there is no java: install "
+      "the system package `default-jre-headless` (apt-get install default-jre-headless)"
+    )
+  done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
+  version = re.search(r'version "(\d+)', done.stderr)
+  if not version or int(version[1]) < _OLDEST_JAVA:
+    said = (done.stderr.strip().splitlines() or ["nothing"])[0]
+    raise BrokerFailed(
+      f"Apache Kafka needs Java {_OLDEST_JAVA} or newer; {java} -version says {said}"
+    )
+  return java
+
+
+def _check_is_free(port: int) -> None:
+  with contextlib.closing(socket.socket()) as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      probe.bind((_HOST, port))
+    except OSError as error:
+      raise BrokerFailed(
+        f"port {port} cannot be had ({error.strerror}): end what uses it, or name "
+        "another one, or 0 for a free one"
+      ) from None
+
+
+def _answers(port: int) -> bool:
+  try:
+    socket.create_connection((_HOST, port), timeout=1).close()
+    return True
+  except OSError:
+    return False
+
+
+def _run(command: list[str]) -> None:
+  done = subprocess.run(command, capture_output=True, text=True, check=False)
+  if done.returncode:
+    lines = (done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:]
+    raise BrokerFailed("Kafka could not prepare its folder:\n" + "\n".join(lines))
