@@ -8,6 +8,7 @@ from typing import Any
 
 from absl import logging
 
+from monolith.native_training.data import kafka_settings
 from monolith.native_training.data.bad_messages import BadMessage
 
 _LOG_EVERY_SECS = 60
@@ -49,7 +50,8 @@ class KafkaDeadLetters:
       if not isinstance(value, str) or not value:
         raise ValueError(f"{name} must be a string that is not empty, got {value!r}")
     self._topic = topic
-    self._settings = _DEFAULTS | _settings(configuration)
+    fixed = {"bootstrap.servers": "it is the argument `servers`"}
+    self._settings = _DEFAULTS | kafka_settings.parse(configuration, fixed)
     self._settings["bootstrap.servers"] = servers
     self._make_producer = make_producer or _confluent_producer
     self._lock = threading.Lock()  # of what follows
@@ -149,24 +151,6 @@ class KafkaDeadLetters:
       f"{failed:,}",
       error,
     )
-
-
-def _settings(configuration: Sequence[str] | None) -> dict[str, str]:
-  if isinstance(configuration, str):
-    raise ValueError(
-      f"configuration must be a list of 'key=value' strings, got {configuration!r}"
-    )
-  settings = {}
-  for setting in configuration or ():
-    key, equals, value = setting.partition("=")
-    if not key or not equals:
-      raise ValueError(
-        f"configuration must consist of 'key=value' strings, got {setting!r}"
-      )
-    if key == "bootstrap.servers":
-      raise ValueError("configuration has bootstrap.servers; use servers for that")
-    settings[key] = value
-  return settings
 
 
 def _confluent_producer(settings: dict[str, str]) -> Any:

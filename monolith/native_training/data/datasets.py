@@ -1,0 +1,67 @@
+"""Datasets that models read."""
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from monolith.native_training.data.kafka_messages import KafkaMessages
+from monolith.native_training.data.kafka_stream import KafkaStream
+
+
+def create_plain_kafka_dataset(
+  topics: Sequence[str],
+  group_id: str,
+  servers: str,
+  stream_timeout: int = -1,
+  message_poll_timeout: int = 10000,
+  poll_batch_size: int = 1024,
+  configuration: Sequence[str] | None = None,
+) -> tf.data.Dataset:
+  """A dataset of the messages of Kafka topics, as they come.
+
+  Every iteration joins the consumer group, so that all workers of a job share the
+  partitions, and begins where the group has committed its offsets, or at the earliest
+  message where it has not. Nothing is committed here: what was read is read again by
+  the next iteration. Works eagerly and in graphs.
+
+  A broker that is away, or a topic that does not exist yet, is waited for, with a
+  warning once a minute.
+
+  Args:
+    topics: names of topics, or patterns that begin with "^".
+    group_id: of the consumer group.
+    servers: brokers, "host:port", several with commas between.
+    stream_timeout: the dataset ends when no message has come for so many milliseconds;
+      -1 is never.
+    message_poll_timeout: after so many milliseconds without a message the log says so,
+      once a minute at most.
+    poll_batch_size: the most messages of an element.
+    configuration: settings of librdkafka, each "key=value", TLS and SASL among them.
+
+  Returns:
+    A dataset of `KafkaMessages`, 1 to `poll_batch_size` each, in the order of each
+    partition.
+
+  Raises:
+    ValueError: an argument is not as described, or librdkafka does not know a setting.
+  """
+  stream = KafkaStream(
+    topics,
+    group_id,
+    servers,
+    stream_timeout,
+    message_poll_timeout,
+    poll_batch_size,
+    configuration,
+  )
+  return tf.data.Dataset.from_generator(
+    stream.batches,
+    output_signature=KafkaMessages(
+      message=tf.TensorSpec([None], tf.string),
+      topic=tf.TensorSpec([None], tf.string),
+      partition=tf.TensorSpec([None], tf.int32),
+      offset=tf.TensorSpec([None], tf.int64),
+      timestamp=tf.TensorSpec([None], tf.int64),
+      position=tf.TensorSpec([None], tf.int64),
+    ),
+  )

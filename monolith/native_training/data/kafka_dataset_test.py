@@ -1,0 +1,158 @@
+"""The dataset against a real broker."""
+
+import threading
+import time
+
+import confluent_kafka
+import tensorflow as tf
+from absl.testing import absltest
+from confluent_kafka import admin
+
+from monolith.native_training.data import datasets
+from monolith.native_training.data.example_parsing import decode_example, serialize_one
+from monolith.native_training.data.kafka_messages import EVENT_TIME_MS, POSITION
+from monolith.native_training.local_broker.local_broker import LocalBroker
+
+_FEATURES = {
+  "uid": tf.io.RaggedFeature(tf.int64),
+  "label": tf.io.FixedLenFeature([1], tf.float32),
+}
+
+
+class KafkaDatasetTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls._broker = cls.enterClassContext(LocalBroker())
+    cls._client = {"bootstrap.servers": cls._broker.bootstrap_servers}
+    cls._admin = admin.AdminClient(cls._client)
+
+  def _make_topic(self, name: str, partitions: int = 3) -> None:
+    new = admin.NewTopic(name, partitions, 1)
+    self._admin.create_topics([new])[name].result(30)
+
+  def _send(self, topic: str, messages: list[bytes]) -> None:
+    producer = confluent_kafka.Producer(self._client)
+    for i, message in enumerate(messages):
+      producer.produce(topic, message, partition=i % 3, timestamp=1000 + i)
+    self.assertEqual(producer.flush(30), 0)
+
+  def _dataset(self, *topics: str, timeout: int = 2000, **arguments) -> tf.data.Dataset:
+    return datasets.create_plain_kafka_dataset(
+      topics,
+      f"group of {topics[0]}",
+      self._broker.bootstrap_servers,
+      stream_timeout=timeout,
+      **arguments,
+    )
+
+  def test_all_messages_of_all_topics_are_read(self):
+    sent = {}
+    for topic in ("films", "songs"):
+      self._make_topic(topic)
+      sent[topic] = [f"{topic} {i}".encode() for i in range(1000)]
+      self._send(topic, sent[topic])
+    got = {"films": [], "songs": []}
+    places, positions = set(), []
+    for x in self._dataset("films", "songs", poll_batch_size=128):
+      self.assertLessEqual(len(x.message), 128)
+      positions += x.position.numpy().tolist()
+      for message, topic, partition, offset, timestamp in zip(
+        *(column.numpy() for column in x[:5]), strict=True
+      ):
+        got[topic.decode()].append(message)
+        places.add((topic, partition, offset))
+        i = int(message.split()[1])
+        self.assertEqual((partition, offset), (i % 3, i // 3))
+        self.assertEqual(timestamp, 1000 + i)
+    for topic in got:
+      self.assertCountEqual(got[topic], sent[topic])
+    self.assertLen(places, 2000)
+    self.assertEqual(positions, list(range(2000)))
+
+  def test_examples_are_read_in_a_graph(self):
+    self._make_topic("ratings")
+    self._send(
+      "ratings",
+      [serialize_one({"uid": [i, -i], "label": float(i)}) for i in range(300)],
+    )
+    labels = []
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      dataset = self._dataset("ratings").map(lambda x: decode_example(x, _FEATURES))
+      batch = tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
+      with self.assertRaises(tf.errors.OutOfRangeError):
+        while True:
+          got = session.run(batch)
+          labels += got["label"][:, 0].tolist()
+          self.assertLen(got[POSITION], len(got["label"]))
+          self.assertEqual(
+            got[EVENT_TIME_MS].tolist(), (1000 + got["label"][:, 0]).tolist()
+          )
+    self.assertCountEqual(labels, range(300))
+
+  def test_members_of_a_group_share_the_partitions(self):
+    self._make_topic("shared")
+    self._send("shared", [b"early"] * 30)
+    got: list[list] = [[], []]
+
+    def read(member: int) -> None:
+      for x in self._dataset("shared", timeout=8000):
+        rows = zip(x.message.numpy(), x.partition.numpy(), strict=True)
+        got[member] += [partition for message, partition in rows if message == b"late"]
+
+    threads = [threading.Thread(target=read, args=(i,)) for i in range(2)]
+    for thread in threads:
+      thread.start()
+    time.sleep(5)  # Both have their partitions by now.
+    self._send("shared", [b"late"] * 30)
+    for thread in threads:
+      thread.join()
+    self.assertLen(got[0] + got[1], 30)
+    self.assertNotEmpty(got[0])
+    self.assertNotEmpty(got[1])
+    self.assertEmpty(set(got[0]) & set(got[1]))
+
+  def test_a_topic_that_appears_later_is_read(self):
+    def appear() -> None:
+      time.sleep(2)
+      self._make_topic("later")
+      self._send("later", [b"there"] * 6)
+
+    thread = threading.Thread(target=appear)
+    thread.start()
+    messages = [m for x in self._dataset("later", timeout=15000) for m in x.message]
+    thread.join()
+    self.assertLen(messages, 6)
+
+  def test_what_nobody_has_committed_is_read_again(self):
+    self._make_topic("again")
+    self._send("again", [b"x"] * 9)
+    dataset = self._dataset("again")
+    for _ in range(2):
+      self.assertEqual(sum(len(x.message) for x in dataset), 9)
+
+  def test_settings_are_checked(self):
+    for configuration, message in (
+      (["fetch.maximum=3"], 'No such configuration property: "fetch.maximum"'),
+      (["session.timeout.ms=soon"], "session.timeout.ms"),
+      (["no value"], "wanted 'key=value'"),
+      (["group.id=other"], "it is the argument `group_id`"),
+      ("a=b", "list of 'key=value' strings"),
+    ):
+      with self.assertRaisesRegex(ValueError, message):
+        self._dataset("t", configuration=configuration)
+    for name, value in (
+      ("topics", []),
+      ("group_id", ""),
+      ("servers", None),
+      ("stream_timeout", -2),
+      ("poll_batch_size", 0),
+      ("message_poll_timeout", 0.5),
+    ):
+      arguments = {"topics": ["t"], "group_id": "g", "servers": "s:1", name: value}
+      with self.assertRaisesRegex(ValueError, f"{name}: got "):
+        datasets.create_plain_kafka_dataset(**arguments)
+
+
+if __name__ == "__main__":
+  absltest.main()
