@@ -1,0 +1,76 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from confluent_kafka import admin
+
+from monolith.native_training.data import datasets
+from monolith.native_training.data.example_parsing import decode_example
+from monolith.native_training.local_broker.local_broker import LocalBroker
+from monolith.native_training.movie_ranking import kafka_producer
+
+_FEATURES = {
+  "mov": tf.io.RaggedFeature(tf.int64),
+  "uid": tf.io.RaggedFeature(tf.int64),
+  "label": tf.io.FixedLenFeature([1], tf.float32),
+}
+
+
+class KafkaProducerTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls._broker = cls.enterClassContext(LocalBroker())
+    client = admin.AdminClient({"bootstrap.servers": cls._broker.bootstrap_servers})
+    client.create_topics([admin.NewTopic("stars", 1, 1)])["stars"].result(30)
+
+  def _run(self, *flags: str) -> subprocess.CompletedProcess:
+    module = "monolith.native_training.movie_ranking.kafka_producer"
+    return subprocess.run(
+      [sys.executable, "-m", module, *flags],
+      env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+      capture_output=True,
+      text=True,
+      timeout=240,
+      check=False,
+    )
+
+  def test_ratings_arrive_in_the_order_of_their_times(self):
+    servers = self._broker.bootstrap_servers
+    done = self._run(f"--servers={servers}", "--topic=stars", "--max_messages=700")
+    self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+    self.assertIn("700 ratings are in stars", done.stdout)
+    dataset = datasets.create_plain_kafka_dataset(
+      ["stars"], "test", servers, stream_timeout=3000
+    )
+    got = [decode_example(x, _FEATURES) for x in dataset]
+    table = kafka_producer.ratings_by_time("100k", held_out=False)
+    self.assertTrue(np.all(np.diff(table["timestamp"]) >= 0))
+    for name in ("mov", "uid", "label"):
+      values = [f[name].flat_values if name != "label" else f[name] for f in got]
+      np.testing.assert_array_equal(
+        np.concatenate([np.ravel(v) for v in values]), table[name][:700]
+      )
+
+  def test_what_is_not_delivered_is_counted(self):
+    done = self._run(
+      f"--servers={self._broker.bootstrap_servers}",
+      "--topic=nowhere",
+      "--max_messages=20",
+      "--configuration=delivery.timeout.ms=3000",
+      "--configuration=linger.ms=0",
+    )
+    self.assertEqual(done.returncode, 1)
+    self.assertRegex(done.stderr, r"20 were not delivered: ")
+
+  def test_a_setting_that_is_unknown_is_named(self):
+    done = self._run("--configuration=lingr.ms=3")
+    self.assertEqual(done.returncode, 1)
+    self.assertIn('No such configuration property: "lingr.ms"', done.stderr)
+
+
+if __name__ == "__main__":
+  absltest.main()
