@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.data import stream_ledger
 from monolith.native_training.data.bad_messages import (
   BadMessage,
   BadMessages,
@@ -124,11 +125,12 @@ def _vector_of_strings(messages: tf.Tensor) -> tf.Tensor:
 def _bad_ones(
   checked, serialized: tf.Tensor, kafka: KafkaMessages | None
 ) -> list[tf.Tensor]:
-  """Message, reason, topic, partition and offset of the bad ones, [n_bad] each."""
+  """Message, reason, topic, partition, offset and, of Kafka's, position of the bad ones,
+  [n_bad] each."""
   is_bad = tf.logical_not(checked.is_good)
   at = tf.squeeze(tf.where(is_bad), axis=1)
   if kafka:
-    places = [kafka.topic, kafka.partition, kafka.offset]
+    places = [kafka.topic, kafka.partition, kafka.offset, kafka.position]
     places = [tf.gather(place, at) for place in places]
   else:
     places = [tf.fill(tf.shape(at), ""), tf.fill(tf.shape(at), -1), at]
@@ -137,11 +139,14 @@ def _bad_ones(
 
 def _tell(bad_messages: BadMessages, seen, columns) -> None:
   """Reports what `_bad_ones` found, as NumPy arrays."""
+  columns, position = columns[:5], columns[5:]
   bad = [
     BadMessage(message, _text(reason), _text(topic), int(partition), int(offset))
     for message, reason, topic, partition, offset in zip(*columns, strict=True)
   ]
   bad_messages.report(int(seen), bad)
+  for positions in position:
+    stream_ledger.leave_out(positions)
 
 
 def _text(value: bytes) -> str:

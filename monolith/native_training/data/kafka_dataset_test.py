@@ -68,7 +68,7 @@ class KafkaDatasetTest(absltest.TestCase):
     for topic in got:
       self.assertCountEqual(got[topic], sent[topic])
     self.assertLen(places, 2000)
-    self.assertEqual(positions, list(range(2000)))
+    self.assertEqual(positions, list(range(positions[0], positions[0] + 2000)))
 
   def test_examples_are_read_in_a_graph(self):
     self._make_topic("ratings")
@@ -130,6 +130,11 @@ class KafkaDatasetTest(absltest.TestCase):
     dataset = self._dataset("again")
     for _ in range(2):
       self.assertEqual(sum(len(x.message) for x in dataset), 9)
+
+  def test_joining_the_group_is_no_silence(self):
+    self._make_topic("brief")
+    self._send("brief", [b"x"] * 3)
+    self.assertLen([x for x in self._dataset("brief", timeout=1) for _ in x.message], 3)
 
   def test_settings_are_checked(self):
     for configuration, message in (

@@ -2,62 +2,53 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+import threading
 import time
 from collections.abc import Iterator, Sequence
 
-import confluent_kafka
 import numpy as np
 from absl import logging
-from confluent_kafka import KafkaError, Message
+from confluent_kafka import Message
 
-from monolith.native_training.data import kafka_settings
+from monolith.native_training.data.group_consumer import GroupConsumer
 from monolith.native_training.data.kafka_messages import KafkaMessages
+from monolith.native_training.data.stream_ledger import StreamLedger
+from monolith.native_training.data.stream_offsets import Offsets, Partition
 
-# librdkafka's own defaults read a tenth as fast.
-_DEFAULTS = {
-  "auto.offset.reset": "earliest",
-  "fetch.message.max.bytes": str(10 << 20),
-  "max.partition.fetch.bytes": str(10 << 20),
-  # Training may stand still for long, as while a parameter server is away.
-  "max.poll.interval.ms": "86400000",
-  "partition.assignment.strategy": "cooperative-sticky",
-  "queued.min.messages": "1000000",
-  # What a worker that was killed had goes to the others after so long.
-  "session.timeout.ms": "10000",
-  # How soon a topic or partition that is new is noticed.
-  "topic.metadata.refresh.interval.ms": "5000",
-}
-_FIXED = {
-  "bootstrap.servers": "it is the argument `servers`",
-  "enable.auto.commit": "offsets are committed when messages are trained on",
-  "enable.auto.offset.store": "offsets are committed when messages are trained on",
-  "group.id": "it is the argument `group_id`",
-}
-_CONSUME = 10000  # Messages a call: each call has its price.
-_CONSUME_SECS = 0.1  # Longest wait for so many.
 _NOTICE_SECS = 60.0
-# Mended by whoever runs the brokers, or by time.
-_PASSING = (
-  KafkaError._ALL_BROKERS_DOWN,
-  KafkaError._TRANSPORT,
-  KafkaError._RESOLVE,
-  KafkaError._TIMED_OUT,
-  KafkaError._UNKNOWN_TOPIC,
-  KafkaError._UNKNOWN_PARTITION,
-  KafkaError.UNKNOWN_TOPIC_OR_PART,
-  KafkaError.LEADER_NOT_AVAILABLE,
-  KafkaError.NOT_LEADER_FOR_PARTITION,
+# A job's iteration ends when its worker has got no batch for so long.
+_IDLE_SECS = 1.0
+
+_collected: contextvars.ContextVar[list[KafkaStream] | None] = contextvars.ContextVar(
+  "streams", default=None
 )
 
 
-class StreamFailed(Exception):
-  """Messages cannot be read; the message says why."""
+@contextlib.contextmanager
+def collected() -> Iterator[list[KafkaStream]]:
+  """The streams that are made in the context, for a job that trains on them."""
+  streams: list[KafkaStream] = []
+  token = _collected.set(streams)
+  try:
+    yield streams
+  finally:
+    _collected.reset(token)
 
 
 class KafkaStream:
-  """Reads topics, each time from where the group has committed.
+  """Reads topics, from where the group has committed, or as a job says.
+
+  Of itself every iteration joins the group, reads until no message has come for
+  `stream_timeout`, and leaves. A job has it stay in the group between iterations, which
+  then end as well when the worker gets nothing to train on for a second, so that it can
+  look after other things; `is_over` says why one ended.
 
   Args: see `datasets.create_plain_kafka_dataset`.
+
+  Attributes:
+    is_over: no message has come for `stream_timeout`.
 
   Raises:
     ValueError: an argument is not as described there.
@@ -88,116 +79,170 @@ class KafkaStream:
         raise ValueError(
           f"{name}: got {value!r}, wanted a whole number from {least} on"
         )
-    self._servers = servers
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000
     self._batch_size = poll_batch_size
-    self._settings = {
-      **_DEFAULTS,
-      **kafka_settings.parse(configuration, _FIXED),
-      "bootstrap.servers": servers,
-      "enable.auto.commit": "false",
-      "enable.auto.offset.store": "false",
-      "group.id": group_id,
-    }
-    self._next_position = 0
-    self._said: dict[int, float] = {}  # When each error was logged last.
-    self._consumer().close()  # Settings that librdkafka refuses are told at once.
-
-  def _consumer(self) -> confluent_kafka.Consumer:
-    try:
-      return confluent_kafka.Consumer(
-        {**self._settings, "error_cb": self._on_error}, logger=_Silent()
-      )
-    except confluent_kafka.KafkaException as error:
-      raise ValueError(f"configuration: {error.args[0].str()}") from None
+    self._ledger = StreamLedger(group_id)
+    self._known: Offsets = {}
+    self._consumer = GroupConsumer(
+      self._topics,
+      group_id,
+      servers,
+      configuration,
+      self._begins_at,
+      self._ledger.start,
+    )
+    self._lock = threading.Lock()  # Of the consumer, and of who reads with it.
+    self._iteration = 0
+    self._round: threading.Event | None = None
+    self._heard: float | None = None  # When the last message came.
+    self.is_over = False
+    streams = _collected.get()
+    if streams is not None:
+      streams.append(self)
 
   def batches(self) -> Iterator[KafkaMessages]:
     """Yields batches of NumPy arrays, of 1 to `poll_batch_size` messages, in the order
-    of each partition, until there was no message for `stream_timeout`.
+    of each partition.
 
     Raises:
       StreamFailed: the brokers refuse this consumer.
     """
-    consumer = self._consumer()
+    with self._lock:
+      self._iteration += 1
+      own = self._iteration
+      self._consumer.open()
+      self._consumer.seek(self._ledger.drop_open())
+    round_ = self._round
+    if not round_:
+      self._heard = None
+    waited, offsets = 0.0, self._ledger.offsets()
+    noticed = time.monotonic()
     try:
-      consumer.subscribe(self._topics)
-      heard = noticed = time.monotonic()
-      while True:
-        messages = self._checked(consumer.consume(_CONSUME, _CONSUME_SECS))
-        for begin in range(0, len(messages), self._batch_size):
-          yield self._arrays(messages[begin : begin + self._batch_size])
+      while not self._is_silent():
+        begin = time.monotonic()
+        with self._lock:
+          if own != self._iteration:
+            return  # Another has begun.
+          messages = self._consumer.consume()
         now = time.monotonic()
         if messages:
-          heard = noticed = now
-        elif self._timeout_secs is not None and now - heard >= self._timeout_secs:
-          return
+          self._heard = noticed = now
+          for i in range(0, len(messages), self._batch_size):
+            yield self._arrays(messages[i : i + self._batch_size])
         elif now - noticed >= self._notice_secs:
           noticed = now
-          logging.log_every_n_seconds(
-            logging.INFO,
-            "no message of %s for %.0f s",
-            _NOTICE_SECS,
-            ", ".join(self._topics),
-            now - heard,
-          )
+          self._notice(now)
+        if round_:
+          before, offsets = offsets, self._ledger.offsets()
+          waited = 0.0 if offsets != before else waited + (now - begin)
+          if waited >= _IDLE_SECS or round_.is_set():
+            return
     finally:
-      consumer.close()
+      if round_:
+        round_.set()
+      else:
+        with self._lock:
+          self._consumer.close()
 
-  def _checked(self, messages: list[Message]) -> list[Message]:
-    """Without those that are none, but errors of partitions."""
-    if not any(map(Message.error, messages)):
-      return messages
-    for message in messages:
-      if message.error():
-        self._on_error(message.error())
-    return [message for message in messages if not message.error()]
+  def _is_silent(self) -> bool:
+    """Whether no message has come for the timeout, and none could be read."""
+    if self._heard is None and self._consumer.has_joined:
+      self._heard = time.monotonic()
+    if self._timeout_secs is None or self._heard is None:
+      return False
+    if time.monotonic() - self._heard < self._timeout_secs:
+      return False
+    with self._lock:
+      self.is_over = self._consumer.is_answered()
+    if not self.is_over:
+      self._heard = time.monotonic()
+    return self.is_over
 
-  def _on_error(self, error: KafkaError) -> None:
-    code = error.code()
-    if code == KafkaError._PARTITION_EOF:
-      return
-    if error.fatal() or not (code in _PASSING or error.retriable()):
-      raise StreamFailed(
-        f"cannot read {', '.join(self._topics)} from {self._servers}: {error.str()}"
-      )
-    now = time.monotonic()
-    if now - self._said.get(code, -_NOTICE_SECS) >= _NOTICE_SECS:
-      self._said[code] = now
-      logging.warning(
-        "reading %s from %s: %s; waiting for it",
-        ", ".join(self._topics),
-        self._servers,
-        error.str(),
-      )
+  def _notice(self, now: float) -> None:
+    logging.log_every_n_seconds(
+      logging.INFO,
+      "no message of %s for %.0f s",
+      _NOTICE_SECS,
+      ", ".join(self._topics),
+      now - (self._heard or now),
+    )
+
+  def _begins_at(self, partition: Partition) -> int | None:
+    own = self._ledger.offsets().get(partition)
+    known = self._known.get(partition)
+    return max((o for o in (own, known) if o is not None), default=None)
 
   def _arrays(self, messages: list[Message]) -> KafkaMessages:
     count = len(messages)
-    begin = self._next_position
-    self._next_position += count
     value = np.empty(count, object)
     # A message without a value is a tombstone: no bytes.
     value[:] = [each or b"" for each in map(Message.value, messages)]
+    is_one_topic = len(self._topics) == 1 and not self._topics[0].startswith("^")
     topic = np.empty(count, object)
-    topic[:] = (
-      self._topics[0]
-      if len(self._topics) == 1 and not self._topics[0].startswith("^")
-      else list(map(Message.topic, messages))
-    )
+    topic[:] = self._topics[0] if is_one_topic else list(map(Message.topic, messages))
+    partition = np.fromiter(map(Message.partition, messages), np.int32, count)
+    offset = np.fromiter(map(Message.offset, messages), np.int64, count)
     return KafkaMessages(
       message=value,
       topic=topic,
-      partition=np.fromiter(map(Message.partition, messages), np.int32, count),
-      offset=np.fromiter(map(Message.offset, messages), np.int64, count),
+      partition=partition,
+      offset=offset,
       timestamp=np.fromiter(
         (stamp for _, stamp in map(Message.timestamp, messages)), np.int64, count
       ),
-      position=np.arange(begin, begin + count, dtype=np.int64),
+      position=self._ledger.emit(
+        self._topics[0] if is_one_topic else topic, partition, offset
+      ),
     )
 
+  # For the job that trains on it.
 
-class _Silent:
-  """Takes librdkafka's own log lines, which say again what its errors say."""
+  def begin(self, offsets: Offsets) -> None:
+    """Has the next iteration begin where a job's training is."""
+    with self._lock:
+      self._iteration += 1  # Ends one that is under way.
+      self._consumer.close()
+      self._ledger.begin(offsets)
+      self._known = dict(offsets)
+    self._heard = None
+    self.is_over = False
 
-  def log(self, *arguments) -> None:
-    del arguments
+  def begin_round(self, ended: threading.Event) -> None:
+    """Has the next iteration be a job's: it sets an event when it ends, and ends when
+    that of another stream of the job has."""
+    self._round = ended
+
+  def know(self, offsets: Offsets) -> None:
+    """Tells how far all workers have trained by now: partitions that come to this one
+    begin there, and while others train the stream is not over."""
+    if offsets != self._known:
+      self._known = dict(offsets)
+      if self._heard is not None:
+        self._heard = time.monotonic()
+
+  def trained(self) -> Offsets:
+    """Up to where all that was emitted went on to be trained on, or was bad."""
+    return self._ledger.offsets()
+
+  def lags(self) -> dict[Partition, int]:
+    """How many messages of each of this worker's partitions are still to come."""
+    trained = self._ledger.offsets()
+    return {
+      partition: max(end - max(trained.get(partition, begin), begin), 0)
+      for partition, (begin, end) in self._consumer.ends().items()
+    }
+
+  def commit(self, offsets: Offsets) -> None:
+    """See `GroupConsumer.commit`."""
+    self._consumer.commit(offsets)
+
+  def close(self) -> None:
+    """Leaves the group."""
+    with self._lock:
+      self._iteration += 1
+      self._consumer.close()
+
+  def commit_last(self, offsets: Offsets, secs: float) -> None:
+    """See `GroupConsumer.commit_last`."""
+    self._consumer.commit_last(offsets, secs)

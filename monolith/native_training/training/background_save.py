@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from monolith.native_training.data.stream_offsets import Offsets
+
 
 @dataclasses.dataclass
 class Save:
@@ -21,6 +23,7 @@ class Save:
     secs: how long that took.
     evicted: rows that were removed before, by table.
     tables: rows and bytes of each table, when all was done.
+    offsets: of streams, that the checkpoint covers.
     error: why there is no checkpoint, or, where there is one, why what follows a save
       was not done.
   """
@@ -33,6 +36,7 @@ class Save:
   secs: float = 0.0
   evicted: dict[str, int] | None = None
   tables: dict[str, tuple[int, int]] | None = None
+  offsets: Offsets = dataclasses.field(default_factory=dict)
   error: Exception | None = None
 
 

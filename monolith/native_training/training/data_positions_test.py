@@ -6,6 +6,7 @@ from absl.testing import absltest
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.data_positions import DataPositions
 from monolith.native_training.training.dense_variables import DenseVariables
+from monolith.native_training.training.timeline import Timeline
 
 
 def _worker(index: int, num_workers: int = 3) -> Cluster:
@@ -21,12 +22,14 @@ class _Model:
     with self.session.graph.as_default():
       tf.compat.v1.train.get_or_create_global_step()
       tf.compat.v1.get_variable("v", initializer=1.0, use_resource=True)
-      self.positions = DataPositions(cluster)
-      self._count = self.positions.count_batch()
+      self.timeline = Timeline(cluster)
+      self.positions = DataPositions(cluster, self.timeline)
+      self._count = self.positions.count_batch(self.timeline.is_present())
       self.dense = DenseVariables()
       init = tf.compat.v1.global_variables_initializer()
     self.session.run(init)
-    self.positions.begin_timeline(self.session)
+    self.timeline.begin(self.session)
+    self.timeline.join(self.session)
     self.positions.begin(self.session)
 
   def count(self, batches: int) -> None:
@@ -63,10 +66,10 @@ class DataPositionsTest(absltest.TestCase):
   def test_a_step_from_before_a_restore_counts_nothing(self):
     model = _Model(_worker(1))
     model.count(2)
-    model.positions.begin_timeline(model.session)
+    model.timeline.begin(model.session)
     model.count(1)
     self.assertEqual(model.positions.read(model.session), 2)
-    model.positions.begin(model.session)
+    model.timeline.join(model.session)
     model.count(1)
     self.assertEqual(model.positions.read(model.session), 3)
 

@@ -1,14 +1,30 @@
 """The dense variables of a checkpoint, in TensorFlow's own format."""
 
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
 import tensorflow as tf
 
 from monolith.native_training.runtime.ops import core_errors
 from monolith.native_training.training import progress_log
 
-# A graph collection: global variables that describe the job, not the model. A job of
-# another layout has them in another shape, and none has them for a start.
+# A graph collection of `JobVariable`.
 OF_THE_JOB = "monolith_variables_of_the_job"
+
+
+class JobVariable(NamedTuple):
+  """A global variable that describes the job, not the model. A job of another layout has
+  it in another shape, and none has it for a start.
+
+  Attributes:
+    variable: it.
+    fit: makes of a checkpoint's value one for this job; None takes it where its shape is
+      the same.
+  """
+
+  variable: tf.Variable
+  fit: Callable[[np.ndarray], np.ndarray] | None = None
 
 _SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 
@@ -31,7 +47,7 @@ class DenseVariables:
     # for eager ones.
     self._graph = tf.compat.v1.get_default_graph()
     self._of_job = tf.compat.v1.get_collection(OF_THE_JOB)
-    of_job = {variable.ref() for variable in self._of_job}
+    of_job = {each.variable.ref() for each in self._of_job}
     self._variables = [
       v for v in tf.compat.v1.global_variables() if v.ref() not in of_job
     ]
@@ -74,8 +90,11 @@ class DenseVariables:
   def _restore_job(self, session: tf.compat.v1.Session, path: str) -> None:
     """Reads the variables of the job, as far as they fit."""
     shapes = _reader(path).get_variable_to_shape_map()
-    for variable in self._of_job:
+    for variable, fit in self._of_job:
       name, shape = variable.op.name, variable.shape.as_list()
+      if fit and name in shapes:
+        _assign(session, variable, fit(_read(path, name)))
+        continue
       if shapes.get(name) == shape:
         _assign(session, variable, _read(path, name))
         continue

@@ -26,7 +26,7 @@ class _RestoredModel:
   def __init__(self, model: MonolithModel, mode: str, checkpoints: Sequence[str]):
     self._checkpoints = checkpoints
     tf.compat.v1.train.get_or_create_global_step()
-    features = model_graph.read_batch(model, mode, alone())
+    features = model_graph.read_batch(model, mode, alone()).features
     self.graph = model_graph.build(model, features, mode)
     self._checkpointer = Checkpointer(self.graph.embedding, with_trials=False)
 

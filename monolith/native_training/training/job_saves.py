@@ -18,6 +18,7 @@ from monolith.native_training.training.eviction import Eviction
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
 from monolith.native_training.training.save_policy import SavePolicy
+from monolith.native_training.training.stream_positions import StreamPositions
 
 # What a full disk, a read-only folder and the like raise: training goes on.
 _STORAGE_FAILS = (tf.errors.OpError, OSError, RuntimeError)
@@ -31,6 +32,7 @@ class JobSaves:
   Args:
     on_save: called with the path of each checkpoint that was saved, perhaps in another
       thread.
+    streams: those of the job, if it reads any.
 
   Attributes:
     policy: when to save.
@@ -43,17 +45,21 @@ class JobSaves:
     checkpointer: Checkpointer,
     eviction: Eviction,
     on_save: Callable[[str], object] | None = None,
+    streams: StreamPositions | None = None,
   ):
     self.policy = SavePolicy(config, params)
     self._model_dir = config.model_dir
     self._checkpointer = checkpointer
     self._eviction = eviction
     self._on_save = on_save
+    self._streams = streams
     self._background = background_save.BackgroundSave(self._save)
 
   def _save(self, save: background_save.Save) -> None:
     """Does a save; in another thread than the rest, but for the last one."""
     save.evicted = self._eviction.run(save.session)
+    if self._streams:  # Before the rows: what is covered must be in them.
+      save.offsets = self._streams.read(save.session)
     begin = time.monotonic()
     save.path = self._checkpointer.save(
       save.session, self._model_dir, save.step, save.final
@@ -143,6 +149,8 @@ class JobSaves:
     if save.path:
       progress_log.info("saved %s in %.1f s", save.path, save.secs)
       self.policy.saved(save.step, save.began_at)
+      if self._streams:
+        self._streams.saved(save.offsets)
     if save.tables is not None:
       progress.tables(save.step, save.tables)
 

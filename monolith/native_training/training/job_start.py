@@ -13,6 +13,7 @@ from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.data_positions import DataPositions
 from monolith.native_training.training.save_policy import SavePolicy
 from monolith.native_training.training.session import Beginning
+from monolith.native_training.training.timeline import Timeline
 
 
 class JobStart:
@@ -23,6 +24,7 @@ class JobStart:
   Args:
     model_dir: folder of the job's checkpoints.
     warm_start_from: folder or path of a checkpoint to take initial values from.
+    timeline: of the model.
     positions: of the workers in their data.
     policy: counts from where training begins.
     on_back: called when training has gone back to an earlier state of the model.
@@ -36,6 +38,7 @@ class JobStart:
     model_dir: str,
     warm_start_from: str | None,
     checkpointer: Checkpointer,
+    timeline: Timeline,
     positions: DataPositions,
     policy: SavePolicy,
     on_back: Callable[[], None],
@@ -43,6 +46,7 @@ class JobStart:
     self._model_dir = model_dir
     self._warm_start_from = warm_start_from
     self._checkpointer = checkpointer
+    self._timeline = timeline
     self._positions = positions
     self._policy = policy
     self._on_back = on_back
@@ -91,7 +95,7 @@ class JobStart:
     """
     path = beginning.checkpoint
     if not beginning.is_live:
-      self._positions.begin_timeline(session)
+      self._timeline.begin(session)
     if path:
       sound_checkpoint.set_aside(beginning.refused)
       anew = checkpoint.begins_data_anew(path)

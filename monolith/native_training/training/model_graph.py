@@ -1,14 +1,17 @@
 """A model as a graph: its input, what `model_fn` made of it, and its tables."""
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from monolith.native_training.data import kafka_stream
+from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.embedding import plan
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import heads, layer_updates
+from monolith.native_training.training import heads, layer_updates, stream_input
 from monolith.native_training.training.cluster import Cluster
 
 
@@ -50,18 +53,37 @@ def _rows(tensor) -> tf.Tensor:
   return tf.shape(tensor, out_type=tf.int64)[0] if tensor.shape.rank else 1
 
 
+@dataclasses.dataclass
+class Input:
+  """A model's data as the next batch of them.
+
+  Attributes:
+    features: of the batch.
+    initializer: op that begins the data anew; sessions run it when they begin.
+    streams: what a job that trains reads the data from, where they are no files.
+    marks: what a batch of streams says of itself.
+  """
+
+  features: dict[str, Any]
+  initializer: tf.Operation
+  streams: Sequence[KafkaStream] = ()
+  marks: stream_input.StreamMarks | None = None
+
+
 def read_batch(
   model: MonolithModel, mode: str, cluster: Cluster, skip: tf.Tensor | None = None
-) -> dict[str, Any]:
+) -> Input:
   """The next batch of the model's data, in the default graph.
 
   Args:
-    skip: int64 scalar: the data begin behind so many batches.
+    skip: int64 scalar, for a job that trains: data of files begin behind so many
+      batches.
 
   Raises:
     TypeError: `input_fn` returned no dataset of dicts.
+    ValueError: it reads streams and does not say which messages it has.
   """
-  with cluster.input_environment():
+  with cluster.input_environment(), kafka_stream.collected() as streams:
     dataset = model.input_fn(mode)
   if not isinstance(dataset, tf.data.Dataset):
     raise TypeError(
@@ -72,13 +94,20 @@ def read_batch(
       f"input_fn returned a dataset of {dataset.element_spec}, wanted dicts of name to "
       "tensor"
     )
-  if skip is not None:
+  streams = streams if skip is not None else []
+  if streams:
+    dataset = stream_input.with_offsets(dataset)
+  elif skip is not None:
     dataset = dataset.skip(skip)
   iterator = tf.compat.v1.data.make_initializable_iterator(dataset)
   tf.compat.v1.add_to_collection(
     tf.compat.v1.GraphKeys.TABLE_INITIALIZERS, iterator.initializer
   )
-  return iterator.get_next()
+  features = iterator.get_next()
+  if not streams:
+    return Input(features, iterator.initializer)
+  features, marks = stream_input.split(features)
+  return Input(features, iterator.initializer, streams, marks)
 
 
 def build(

@@ -135,11 +135,18 @@ class ProgressReporter:
     if self._bar is not None:
       self._bar.n = step
       self._bar.update(0)
+    self._report(step)
+
+  def idle(self, step: int) -> None:
+    """Reports that there is nothing to train on at the moment."""
+    self._report(step)
+
+  def _report(self, step: int) -> None:
     now = time.monotonic()
     if now >= self._next_report:
       self._next_report = now + _FILE_SECS
       self._file.update(
-        state="training", step=step, loss=loss, force=True, **self._counts()
+        state="training", step=step, force=True, **self._counts(), **self._loss
       )
       if self._on_report:
         self._on_report(self.examples)

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import tensorflow as tf
 from absl import logging
@@ -19,6 +20,7 @@ from monolith.native_training.training import (
   job_saves,
   job_start,
   model_graph,
+  progress_log,
   train_step,
 )
 from monolith.native_training.training.cluster import Cluster
@@ -29,6 +31,8 @@ from monolith.native_training.training.runner_config import RunnerConfig
 from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.session import ReadySessionCreator
 from monolith.native_training.training.stop_request import StopRequest
+from monolith.native_training.training.stream_positions import StreamPositions
+from monolith.native_training.training.timeline import Timeline
 
 _SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 # What a lost session's save may take to notice that.
@@ -121,10 +125,12 @@ class TrainLoop:
         lambda session, beginning: self._start.begin(
           session, beginning, steps, max_steps
         ),
-        self._positions.begin,
+        self._begin_data,
         self._watch,
         self._stop.leave_if_made,
       )
+      if self._streams:
+        stack.callback(self._streams.close)
       if self._is_saver:
         checkpoint_leftovers.sweep(self._config.model_dir)
         if self._cluster.is_given:
@@ -136,20 +142,26 @@ class TrainLoop:
   def _build(self) -> None:
     self._global_step = tf.compat.v1.train.get_or_create_global_step()
     mode = tf.estimator.ModeKeys.TRAIN
-    self._positions = DataPositions(self._cluster)
-    features = model_graph.read_batch(
+    self._timeline = Timeline(self._cluster)
+    self._positions = DataPositions(self._cluster, self._timeline)
+    self._input = model_graph.read_batch(
       self._model, mode, self._cluster, self._positions.skip
     )
+    self._streams = None
+    if self._input.streams:
+      self._streams = StreamPositions(
+        self._cluster, self._timeline, self._input.streams
+      )
     graph = model_graph.build(
       self._model,
-      features,
+      self._input.features,
       mode,
       self._cluster.ps_devices,
       self._config.model_name,
       self._config.admission_capacity,
     )
     self._train_op, self._step = train_step.train_op(
-      self._model, graph, self._positions
+      self._model, graph, self._count_batch
     )
     self._loss = graph.spec.loss
     self._batch_size = graph.batch_size()
@@ -161,7 +173,12 @@ class TrainLoop:
     )
     self._eviction = eviction.Eviction(graph.embedding, self._config.evict_every_hours)
     self._saves = job_saves.JobSaves(
-      self._config, self._model.p, self._checkpointer, self._eviction, self._on_save
+      self._config,
+      self._model.p,
+      self._checkpointer,
+      self._eviction,
+      self._on_save,
+      self._streams,
     )
     self._reports = None
     if self._cluster.is_distributed:
@@ -172,10 +189,32 @@ class TrainLoop:
       self._config.model_dir,
       self._warm_start_from,
       self._checkpointer,
+      self._timeline,
       self._positions,
       self._saves.policy,
       self._reports.training_went_back if self._reports else lambda: None,
     )
+
+  def _count_batch(self) -> list[tf.Operation]:
+    """Ops that note the batch as trained on, where the model was not restored since."""
+    is_present = self._timeline.is_present()
+    ops = [self._positions.count_batch(is_present)]
+    if self._streams:
+      ops.append(self._streams.write(is_present, self._input.marks.offsets))
+    return ops
+
+  def _begin_data(self, session) -> dict[tf.Tensor, Any]:
+    """Has the data begin where training is; what to feed for that."""
+    self._timeline.join(session)
+    feed = self._positions.begin(session)
+    if self._streams:
+      self._streams.begin(session)
+    elif self._positions.current:
+      progress_log.info(
+        "the data go on behind batch %s, which is where training was",
+        f"{self._positions.current:,}",
+      )
+    return feed
 
   def _checkpoints_to_resume(self) -> list[str]:
     # In a session that was lost: it fails, or its checkpoint is the newest.
@@ -211,13 +250,19 @@ class TrainLoop:
     return self._finish(raw())
 
   def _new_progress(self, raw, limit: int) -> ProgressReporter:
-    on_report = None
-    if self._reports:
-      on_report = lambda examples: _unless_a_server_is_away(  # noqa: E731
-        "report", lambda: self._reports.report(raw(), examples)
-      )
+    def on_report(examples: int) -> None:
+      if self._reports:
+        self._reports.report(raw(), examples)
+      if self._streams:
+        self._streams.refresh(raw())
+
     max_steps = limit if limit < tf.int64.max else None
-    return ProgressReporter(self._config, self._cluster, max_steps, on_report)
+    return ProgressReporter(
+      self._config,
+      self._cluster,
+      max_steps,
+      lambda examples: _unless_a_server_is_away("report", lambda: on_report(examples)),
+    )
 
   def _train_steps(self, session, step: int, limit: int) -> int:
     """Trains to the end of the data, of the job, or until this process is asked to
@@ -239,7 +284,10 @@ class TrainLoop:
       try:
         with core_errors.told_plainly():
           done = session.run(with_summary if progress.wants_summary() else fetches)
-      except tf.errors.OutOfRangeError:  # The end of the data.
+      except tf.errors.OutOfRangeError:  # The end of the data, or of a round of them.
+        if self._streams and not self._ends_streams(session._tf_sess()):
+          step = self._wait_for_messages(session._tf_sess(), step)
+          continue
         if not self._positions.current:
           self._warn_of_no_data()
         break
@@ -257,7 +305,25 @@ class TrainLoop:
       if self._is_saver and step < limit:
         self._saves.step_done(session._tf_sess(), step, progress)
     self._is_at_end = True
+    if self._streams:
+      self._streams.close()  # Others of the group need not wait for this worker.
     return step
+
+  def _ends_streams(self, session) -> bool:
+    """Notes what is read of the streams; whether they are over."""
+    self._streams.settle(session)
+    self._streams.refresh(session)
+    return self._streams.is_over
+
+  def _wait_for_messages(self, session, step: int) -> int:
+    """Has the streams read on after a round without a batch, and does meanwhile what else
+    a step does; returns the global step, which others may have moved."""
+    self._progress.idle(step)
+    if self._is_saver:
+      self._saves.step_done(session, step, self._progress)
+    self._streams.begin_round()
+    session.run(self._input.initializer)
+    return int(session.run(self._global_step))
 
   def _warn_of_no_data(self) -> None:
     logging.warning(
@@ -306,6 +372,7 @@ class TrainLoop:
         "checkpoint",
         lambda: self._saves.save_now(session, step, self._progress, final=False),
       )
+      self._commit_last()
       self._how_it_leaves = f"{'' if saved else 'not '}saved at step {step}; leaving"
     self._progress.stopped(step)
     if self._reports and self._cluster.is_chief:
@@ -325,6 +392,7 @@ class TrainLoop:
         checkpoint.mark(path, final=True)
       else:
         self._saves.save_now(session, step, self._progress, final=True)
+      self._commit_last()
     self._progress.finished(step)
     if self._reports:
       self._end_job(session)
@@ -333,9 +401,15 @@ class TrainLoop:
   def _is_all_saved(self, session) -> bool:
     """Whether a checkpoint of this very step holds all that was trained: in a cluster
     parts of others' updates may have come after it."""
+    if self._streams and not self._streams.is_saved(session):
+      return False
     if self._reports:
       return self._reports.job_examples(session) == 0
     return True
+
+  def _commit_last(self) -> None:
+    if self._streams:
+      self._streams.commit_last()
 
   def _end_job(self, session) -> None:
     """The chief lets everybody leave; others wait for its last checkpoint."""

@@ -1,7 +1,7 @@
 """One step of training as an op: gradients, their clipping, and the updates."""
 
 import collections
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
@@ -9,7 +9,6 @@ from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.number_checks import is_finite
 from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import layer_updates
-from monolith.native_training.training.data_positions import DataPositions
 from monolith.native_training.training.model_graph import ModelGraph
 from monolith.native_training.training.server_buffers import ServerBuffers, task_of
 
@@ -17,12 +16,15 @@ _DEFAULT_DENSE_LEARNING_RATE = 0.05
 
 
 def train_op(
-  model: MonolithModel, graph: ModelGraph, positions: DataPositions | None = None
+  model: MonolithModel,
+  graph: ModelGraph,
+  count: Callable[[], Sequence[tf.Operation]] = lambda: (),
 ) -> tuple[tf.Operation, tf.Tensor]:
   """One step of training.
 
   Args:
-    positions: where the batch is counted, if it is.
+    count: makes the ops, on the server that holds the global step, that note the batch
+      as trained on.
 
   Returns:
     The op of the whole step, and the global step that it leads to (int64 scalar).
@@ -60,8 +62,7 @@ def train_op(
     tf.control_dependencies([step_before, updates[0]]),
   ):
     counted = global_step.assign_add(one, read_value=True)
-    if positions:
-      updates.append(positions.count_batch())
+    updates += count()
   return _joined_end(updates, counted)
 
 

@@ -1,0 +1,277 @@
+"""A member of a Kafka consumer group that is told where its partitions begin."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+from absl import logging
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from monolith.native_training.data import kafka_settings
+from monolith.native_training.data.stream_offsets import Offsets, Partition
+
+# librdkafka's own defaults read a tenth as fast.
+_DEFAULTS = {
+  "auto.offset.reset": "earliest",
+  "fetch.message.max.bytes": str(10 << 20),
+  "max.partition.fetch.bytes": str(10 << 20),
+  # Training may stand still for long, as while a parameter server is away.
+  "max.poll.interval.ms": "86400000",
+  "partition.assignment.strategy": "cooperative-sticky",
+  "queued.min.messages": "1000000",
+  # What a worker that was killed had goes to the others after so long.
+  "session.timeout.ms": "10000",
+  # How soon a topic or partition that is new is noticed.
+  "topic.metadata.refresh.interval.ms": "5000",
+}
+_FIXED = {
+  "bootstrap.servers": "it is the argument `servers`",
+  "enable.auto.commit": "offsets are committed when messages are trained on",
+  "enable.auto.offset.store": "offsets are committed when messages are trained on",
+  "group.id": "it is the argument `group_id`",
+}
+_CONSUME = 10000  # Messages a call: each call has its price.
+_CONSUME_SECS = 0.1  # Longest wait for so many.
+_ASK_SECS = 5.0  # For an answer of a broker.
+_SAY_AGAIN_SECS = 60.0
+_TRY_AGAIN_SECS = 0.5
+# Mended by whoever runs the brokers, or by time.
+_PASSING = (
+  KafkaError._ALL_BROKERS_DOWN,
+  KafkaError._TRANSPORT,
+  KafkaError._RESOLVE,
+  KafkaError._TIMED_OUT,
+  KafkaError._UNKNOWN_TOPIC,
+  KafkaError._UNKNOWN_PARTITION,
+  KafkaError.UNKNOWN_TOPIC_OR_PART,
+  KafkaError.LEADER_NOT_AVAILABLE,
+  KafkaError.NOT_LEADER_FOR_PARTITION,
+)
+
+
+class StreamFailed(Exception):
+  """Messages cannot be read; the message says why."""
+
+
+class GroupConsumer:
+  """Reads topics as a member of a group. Used by one thread at a time, but for `commit`
+  and `lags`.
+
+  Args:
+    topics, group_id, servers, configuration: see `datasets.create_plain_kafka_dataset`.
+    begins_at: says from which offset a partition is to be read; None is where the group
+      has committed, or else `auto.offset.reset`.
+    on_start: told where a partition begins that is read from its end on, because the
+      group has nothing committed.
+
+  Raises:
+    ValueError: a setting that librdkafka refuses.
+  """
+
+  def __init__(
+    self,
+    topics: Sequence[str],
+    group_id: str,
+    servers: str,
+    configuration: Sequence[str] | None = None,
+    begins_at: Callable[[Partition], int | None] = lambda partition: None,
+    on_start: Callable[[Partition, int], None] = lambda partition, offset: None,
+  ):
+    self._topics = topics
+    self._group = group_id
+    self._servers = servers
+    self._begins_at = begins_at
+    self._on_start = on_start
+    self._settings = {
+      **_DEFAULTS,
+      **kafka_settings.parse(configuration, _FIXED),
+      "bootstrap.servers": servers,
+      "enable.auto.commit": "false",
+      "enable.auto.offset.store": "false",
+      "group.id": group_id,
+    }
+    strategy = self._settings["partition.assignment.strategy"]
+    self._is_cooperative = "cooperative" in strategy
+    reset = self._settings["auto.offset.reset"]
+    self._begins_at_end = reset in ("latest", "largest", "end")
+    self._consumer: Consumer | None = None
+    self._said: dict[int, float] = {}  # When each error was logged last.
+    self._to_commit: Offsets = {}
+    self.has_joined = False
+    self._new().close()  # Settings that librdkafka refuses are told at once.
+
+  def __str__(self):
+    return f"{', '.join(self._topics)} from {self._servers}"
+
+  def _new(self) -> Consumer:
+    callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+    try:
+      return Consumer({**self._settings, **callbacks}, logger=_Silent())
+    except KafkaException as error:
+      raise ValueError(f"configuration: {error.args[0].str()}") from None
+
+  def open(self) -> None:
+    """Joins the group, where this has not done so."""
+    if self._consumer:
+      return
+    self.has_joined = False
+    self._consumer = self._new()
+    self._consumer.subscribe(self._topics, on_assign=self._on_assign)
+
+  def close(self) -> None:
+    """Leaves the group."""
+    if self._consumer:
+      consumer, self._consumer = self._consumer, None
+      consumer.close()
+
+  def consume(self) -> list[Message]:
+    """The next messages, after at most 0.1 s.
+
+    Raises:
+      StreamFailed: the brokers refuse this consumer.
+    """
+    messages = self._consumer.consume(_CONSUME, _CONSUME_SECS)
+    if not any(map(Message.error, messages)):
+      return messages
+    for message in messages:
+      if message.error():
+        self._on_error(message.error())
+    return [message for message in messages if not message.error()]
+
+  def seek(self, offsets: Offsets) -> None:
+    """Reads partitions from other offsets on, as far as they are this member's."""
+    own = {(p.topic, p.partition) for p in self._consumer.assignment()}
+    for (_, topic, partition), offset in offsets.items():
+      if (topic, partition) in own:
+        self._consumer.seek(TopicPartition(topic, partition, offset))
+
+  def is_answered(self) -> bool:
+    """Whether the brokers of all this member's partitions are there, so that without a
+    message there is none."""
+    try:
+      own = self._consumer.assignment()
+      for partition in own:
+        self._consumer.get_watermark_offsets(partition, timeout=_ASK_SECS)
+      if not own:
+        self._consumer.list_topics(timeout=_ASK_SECS)
+    except KafkaException as error:
+      self._on_error(error.args[0])
+      return False
+    return True
+
+  def ends(self) -> dict[Partition, tuple[int, int]]:
+    """The offsets of the first message of each of this member's partitions and behind
+    the last one, as far as the brokers have told."""
+    consumer = self._consumer
+    if consumer is None:
+      return {}
+    ends = {}
+    for p in consumer.assignment():
+      begin, end = consumer.get_watermark_offsets(p, cached=True)
+      if end >= 0:
+        key = Partition(self._group, p.topic, p.partition)
+        ends[key] = max(begin, 0), end
+    return ends
+
+  def commit(self, offsets: Offsets) -> None:
+    """Asks the brokers to commit offsets of this group, whosever partitions they are,
+    and asks again in the next call while they have not done so."""
+    self._to_commit.update({p: o for p, o in offsets.items() if p.group == self._group})
+    consumer = self._consumer
+    if self._to_commit and consumer:
+      try:
+        consumer.commit(offsets=self._as_list(self._to_commit), asynchronous=True)
+      except KafkaException as error:
+        self._on_commit(error.args[0], [])
+
+  def commit_last(self, offsets: Offsets, secs: float) -> None:
+    """Commits offsets when all members have left the group; a member that was killed
+    does so after its session timeout.
+
+    Args:
+      secs: how long to try.
+
+    Raises:
+      KafkaException: it could not be done.
+    """
+    own = {p: o for p, o in offsets.items() if p.group == self._group}
+    if not own:
+      return
+    consumer = self._new()
+    deadline = time.monotonic() + secs
+    try:
+      while True:
+        try:
+          consumer.commit(offsets=self._as_list(own), asynchronous=False)
+          return
+        except KafkaException:
+          if time.monotonic() > deadline:
+            raise
+        time.sleep(_TRY_AGAIN_SECS)
+    finally:
+      consumer.close()
+
+  def _as_list(self, offsets: Offsets) -> list[TopicPartition]:
+    return [TopicPartition(p.topic, p.partition, o) for p, o in offsets.items()]
+
+  def _on_commit(
+    self, error: KafkaError | None, partitions: list[TopicPartition]
+  ) -> None:
+    if error is not None:
+      logging.log_every_n_seconds(
+        logging.WARNING,
+        "the offsets of a checkpoint are not committed yet: %s",
+        _SAY_AGAIN_SECS,
+        error.str(),
+      )
+      return
+    for p in partitions:
+      key = Partition(self._group, p.topic, p.partition)
+      if p.error is None and self._to_commit.get(key) == p.offset:
+        del self._to_commit[key]
+
+  def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    self.has_joined = True
+    for p in partitions:
+      offset = self._begins_at(Partition(self._group, p.topic, p.partition))
+      if offset is not None:
+        p.offset = offset
+      elif self._begins_at_end:
+        self._begin_at_end(consumer, p)
+    if self._is_cooperative:
+      consumer.incremental_assign(partitions)
+    else:
+      consumer.assign(partitions)
+
+  def _begin_at_end(self, consumer: Consumer, p: TopicPartition) -> None:
+    """Notes where that is, so that who begins again skips nothing."""
+    try:
+      (committed,) = consumer.committed([p], timeout=_ASK_SECS)
+      if committed.offset >= 0:
+        return
+      _, p.offset = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
+    except KafkaException as error:
+      self._on_error(error.args[0])
+      return
+    self._on_start(Partition(self._group, p.topic, p.partition), p.offset)
+
+  def _on_error(self, error: KafkaError) -> None:
+    code = error.code()
+    if code == KafkaError._PARTITION_EOF:
+      return
+    if error.fatal() or not (code in _PASSING or error.retriable()):
+      raise StreamFailed(f"cannot read {self}: {error.str()}")
+    now = time.monotonic()
+    if now - self._said.get(code, -_SAY_AGAIN_SECS) >= _SAY_AGAIN_SECS:
+      self._said[code] = now
+      logging.warning("reading %s: %s; waiting for it", self, error.str())
+
+
+class _Silent:
+  """Takes librdkafka's own log lines, which say again what its errors say."""
+
+  def log(self, *arguments) -> None:
+    del arguments
+
+

@@ -1,0 +1,212 @@
+"""Which messages of a stream still have to be trained on.
+
+A stream gives every message that it emits a position, unique in this process and
+rising. Whoever takes a message says so by its position, and the ledger knows from which
+offset on each partition is open. So offsets need not go along with every example.
+"""
+
+import collections
+import itertools
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from monolith.native_training.data import stream_offsets
+from monolith.native_training.data.stream_offsets import Offsets, Partition
+
+# A position is the number of its ledger above so many bits, and a count below.
+_COUNT_BITS = 44
+
+
+class StreamLedger:
+  """The messages that one stream has emitted. Thread-safe.
+
+  Args:
+    group: the consumer group that reads.
+  """
+
+  def __init__(self, group: str):
+    self._group = group
+    self._lock = threading.Lock()
+    self._emitted = next(_numbers) << _COUNT_BITS  # The next position.
+    self._taken = self._floor = self._emitted
+    self._chunks: collections.deque[_Chunk] = collections.deque()
+    self._bad: set[int] = set()
+    self._offsets: Offsets = {}
+    _ledgers[self._emitted >> _COUNT_BITS] = self
+
+  def emit(
+    self, topic: str | Sequence[str], partition: np.ndarray, offset: np.ndarray
+  ) -> np.ndarray:
+    """Notes messages, in the order in which each partition has them.
+
+    Args:
+      topic: of all, or of each.
+      partition: int `[n]`.
+      offset: int64 `[n]`.
+
+    Returns:
+      Their positions, int64 `[n]`.
+    """
+    with self._lock:
+      begin = self._emitted
+      self._emitted += len(offset)
+      self._chunks.append(_Chunk(begin, topic, partition, offset))
+      return np.arange(begin, self._emitted, dtype=np.int64)
+
+  def take(self, positions: np.ndarray) -> Offsets | None:
+    """Notes that a batch goes on to be trained on; what was emitted before it and is
+    not taken yet was left out on purpose.
+
+    Returns:
+      How far the stream is read then; None if the batch was emitted before the stream
+      began anew.
+
+    Raises:
+      ValueError: positions are not in the order in which they were emitted.
+    """
+    with self._lock:
+      if positions[0] < self._floor:
+        return None
+      if positions[0] < self._taken or np.any(np.diff(positions) <= 0):
+        raise ValueError(
+          "messages of a stream came in another order than they were read in, or "
+          "twice, so that it cannot be said which of them are trained on: input_fn must "
+          "not shuffle, repeat or interleave them in parallel"
+        )
+      self._advance(int(positions[-1]) + 1)
+      return dict(self._offsets)
+
+  def leave_out(self, positions: np.ndarray) -> None:
+    """Notes messages that will not be trained on because they are bad."""
+    with self._lock:
+      self._bad.update(int(p) for p in positions if p >= self._taken)
+      self._advance(self._taken)
+
+  def offsets(self) -> Offsets:
+    """How far the stream is read, for all partitions that it knows of."""
+    with self._lock:
+      return dict(self._offsets)
+
+  def begin(self, offsets: Mapping[Partition, int]) -> None:
+    """Forgets all messages, because training is at other offsets."""
+    with self._lock:
+      self._drop()
+      self._offsets = {p: o for p, o in offsets.items() if p.group == self._group}
+
+  def start(self, partition: Partition, offset: int) -> None:
+    """Notes where a partition begins that was never read before."""
+    with self._lock:
+      self._offsets.setdefault(partition, offset)
+
+  def drop_open(self) -> Offsets:
+    """Forgets the messages that nobody has taken.
+
+    Returns:
+      Where each partition that has such messages has to be read from again.
+    """
+    with self._lock:
+      first: Offsets = {}
+      for chunk in self._chunks:
+        for partition, offset in chunk.first_offsets(self._group).items():
+          first[partition] = min(offset, first.get(partition, offset))
+      self._drop()
+      return first
+
+  def _drop(self) -> None:
+    self._chunks.clear()
+    self._bad.clear()
+    self._taken = self._floor = self._emitted
+
+  def _advance(self, taken: int) -> None:
+    while taken in self._bad:
+      taken += 1
+    if self._bad:
+      self._bad = {p for p in self._bad if p > taken}
+    self._taken = taken
+    while self._chunks and self._chunks[0].begin < taken:
+      is_done = self._chunks[0].take_until(taken, self._group, self._offsets)
+      if not is_done:
+        break
+      self._chunks.popleft()
+
+
+class _Chunk:
+  """Messages with positions from `begin` on; forgets those that are taken."""
+
+  def __init__(self, begin, topic, partition, offset):
+    self.begin = begin
+    self._topic = topic
+    self._partition = partition
+    self._offset = offset
+
+  def take_until(self, position: int, group: str, offsets: Offsets) -> bool:
+    """Moves offsets behind the messages before a position; whether none is left."""
+    count = min(position - self.begin, len(self._offset))
+    done = self._slice(0, count)
+    for partition, offset in done.last_offsets(group).items():
+      offsets[partition] = max(offset + 1, offsets.get(partition, 0))
+    rest = self._slice(count, len(self._offset))
+    self.begin, self._topic = rest.begin, rest._topic
+    self._partition, self._offset = rest._partition, rest._offset
+    return not len(self._offset)
+
+  def _slice(self, begin: int, end: int) -> "_Chunk":
+    topic = self._topic if isinstance(self._topic, str) else self._topic[begin:end]
+    return _Chunk(
+      self.begin + begin, topic, self._partition[begin:end], self._offset[begin:end]
+    )
+
+  def first_offsets(self, group: str) -> Offsets:
+    return self._one_each(group, -1)
+
+  def last_offsets(self, group: str) -> Offsets:
+    return self._one_each(group, 1)
+
+  def _one_each(self, group: str, direction: int) -> Offsets:
+    """The offset of each partition that comes last in a direction."""
+    partition, offset = self._partition[::direction], self._offset[::direction]
+    if isinstance(self._topic, str):
+      # The first in reversed order is the last.
+      ids, at = np.unique(partition[::-1], return_index=True)
+      return {
+        Partition(group, self._topic, int(i)): int(offset[-1 - j])
+        for i, j in zip(ids, at, strict=True)
+      }
+    topic = self._topic[::direction]
+    return {
+      Partition(group, t, int(p)): int(o)
+      for t, p, o in zip(topic, partition, offset, strict=True)
+    }
+
+
+def take(positions: np.ndarray) -> Offsets | None:
+  """`StreamLedger.take` for a batch that may have messages of several streams."""
+  parts = [ledger.take(own) for ledger, own in _by_ledger(positions)]
+  if not parts or any(part is None for part in parts):
+    return None
+  return stream_offsets.merge(parts)
+
+
+def leave_out(positions: np.ndarray) -> None:
+  """`StreamLedger.leave_out` for messages of several streams."""
+  for ledger, own in _by_ledger(positions):
+    ledger.leave_out(own)
+
+
+def _by_ledger(positions: np.ndarray) -> list[tuple[StreamLedger, np.ndarray]]:
+  numbers = positions >> _COUNT_BITS
+  return [
+    (ledger, positions[numbers == number])
+    for number in np.unique(numbers)
+    if (ledger := _ledgers.get(int(number))) is not None
+  ]
+
+
+# From 1 on, so that no position that somebody has made up is found by chance.
+_numbers = itertools.count(1)
+_ledgers: "weakref.WeakValueDictionary[int, StreamLedger]" = (
+  weakref.WeakValueDictionary()
+)

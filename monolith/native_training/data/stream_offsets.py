@@ -1,0 +1,58 @@
+"""How far streams are read: for each partition the offset of the message that is next.
+
+>>> offsets = {Partition("ranking", "clicks", 0): 17}
+>>> decode(encode(offsets)) == offsets
+True
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+
+class Partition(NamedTuple):
+  """A partition of a topic, as a consumer group reads it."""
+
+  group: str
+  topic: str
+  partition: int
+
+
+Offsets = dict[Partition, int]
+
+
+def merge(parts: Iterable[Mapping[Partition, int]]) -> Offsets:
+  """For each partition the furthest offset."""
+  merged: Offsets = {}
+  for part in parts:
+    for partition, offset in part.items():
+      if offset > merged.get(partition, -1):
+        merged[partition] = offset
+  return merged
+
+
+def encode(offsets: Mapping[Partition, int]) -> bytes:
+  """As JSON: group, topic, partition, each by its name."""
+  groups: dict[str, dict[str, dict[int, int]]] = {}
+  for (group, topic, partition), offset in offsets.items():
+    groups.setdefault(group, {}).setdefault(topic, {})[partition] = offset
+  return json.dumps(groups, separators=(",", ":"), sort_keys=True).encode()
+
+
+def decode(encoded: bytes) -> Offsets:
+  """What `encode` was given; nothing for an empty string.
+
+  Raises:
+    ValueError: it is no such text.
+  """
+  if not encoded:
+    return {}
+  try:
+    return {
+      Partition(group, topic, int(partition)): int(offset)
+      for group, topics in json.loads(encoded).items()
+      for topic, partitions in topics.items()
+      for partition, offset in partitions.items()
+    }
+  except (AttributeError, TypeError, ValueError):
+    raise ValueError(f"not offsets of a stream: {encoded[:100]!r}") from None

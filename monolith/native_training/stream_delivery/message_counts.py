@@ -1,0 +1,67 @@
+"""A model that says how often it was trained on each message, for tests of streams.
+
+Each message has a number, which is an id; a step adds 1 to its row's only value. So a
+checkpoint says exactly what its model was trained on, whatever was lost on the way.
+"""
+
+import numpy as np
+import tensorflow as tf
+
+from monolith.native_training.checkpoint_tool.saved_checkpoint import SavedCheckpoint
+from monolith.native_training.data import datasets
+from monolith.native_training.data.example_parsing import decode_example, serialize_one
+from monolith.native_training.entry import SgdOptimizer, ZerosInitializer
+from monolith.native_training.estimator import EstimatorSpec
+from monolith.native_training.native_model import MonolithModel
+
+_FEATURES = {"number": tf.io.RaggedFeature(tf.int64)}
+
+
+def message(number: int) -> bytes:
+  return serialize_one({"number": [number]})
+
+
+class MessageCounts(MonolithModel):
+  """Parameters: `servers`, `topics` (with commas between), `group`, `timeout`
+  (`stream_timeout`), `batch_size` (of messages, whatever came together; 0 takes them as
+  they come)."""
+
+  @classmethod
+  def params(cls):
+    p = super().params()
+    p.clip_norm = None
+    p.define("servers", "", "Brokers.")
+    p.define("topics", "", "Topics.")
+    p.define("group", "counts", "Consumer group.")
+    p.define("timeout", 3000, "Stream timeout, ms.")
+    p.define("batch_size", 0, "Messages a batch.")
+    return p
+
+  def input_fn(self, mode):
+    dataset = datasets.create_plain_kafka_dataset(
+      self.p.topics.split(","),
+      self.p.group,
+      self.p.servers,
+      stream_timeout=self.p.timeout,
+    ).map(lambda messages: decode_example(messages, _FEATURES))
+    if self.p.batch_size:
+      dataset = dataset.unbatch().batch(self.p.batch_size)
+    return dataset
+
+  def model_fn(self, features, mode):
+    self.create_embedding_feature_column("number")
+    value = self.lookup_embedding_slice(
+      ["number"], "count", 1, ZerosInitializer(), SgdOptimizer(1.0)
+    )[0]
+    return EstimatorSpec(
+      label=None, pred=value, loss=-tf.reduce_sum(value), classification=False
+    )
+
+
+def counts(path: str) -> dict[int, int]:
+  """How often the model of a checkpoint was trained on each message, by number."""
+  found = {}
+  for rows in SavedCheckpoint(path).rows("number"):
+    values = np.ravel(rows.embeddings).tolist()
+    found.update(zip(rows.ids.tolist(), map(round, values), strict=True))
+  return found

@@ -1,0 +1,131 @@
+"""Training on topics of a real broker, in this process."""
+
+import confluent_kafka
+import tensorflow as tf
+from absl.testing import absltest
+from confluent_kafka import TopicPartition, admin
+
+from monolith.native_training.estimator import Estimator, RunnerConfig
+from monolith.native_training.local_broker.local_broker import LocalBroker
+from monolith.native_training.stream_delivery import message_counts
+from monolith.native_training.stream_delivery.message_counts import MessageCounts
+from monolith.native_training.training import checkpoint
+
+_PARTITIONS = 3
+
+
+class StreamTrainingTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls._broker = cls.enterClassContext(LocalBroker())
+    cls._client = {"bootstrap.servers": cls._broker.bootstrap_servers}
+    cls._admin = admin.AdminClient(cls._client)
+
+  def setUp(self):
+    super().setUp()
+    self._topic = self.id().rpartition(".")[2]
+    new = admin.NewTopic(self._topic, _PARTITIONS, 1)
+    self._admin.create_topics([new])[self._topic].result(30)
+    self._model_dir = self.create_tempdir().full_path
+    self._sent = 0
+
+  def _send(self, count: int, message=message_counts.message) -> None:
+    producer = confluent_kafka.Producer(self._client)
+    for number in range(self._sent, self._sent + count):
+      producer.produce(self._topic, message(number), partition=number % _PARTITIONS)
+    self.assertEqual(producer.flush(30), 0)
+    self._sent += count
+
+  def _train(self, model_dir: str | None = None, steps=None, **settings) -> Estimator:
+    p = MessageCounts.params()
+    p.servers, p.topics = self._broker.bootstrap_servers, self._topic
+    p.group = self._topic
+    for name, value in settings.items():
+      setattr(p, name, value)
+    config = RunnerConfig(model_dir=model_dir or self._model_dir)
+    estimator = Estimator(p.instantiate(), config)
+    estimator.train(steps=steps)
+    return estimator
+
+  def _counts(self, model_dir: str | None = None) -> dict[int, int]:
+    path = checkpoint.latest_checkpoint(model_dir or self._model_dir)
+    return message_counts.counts(path)
+
+  def _committed(self) -> list[int]:
+    consumer = confluent_kafka.Consumer({**self._client, "group.id": self._topic})
+    partitions = [TopicPartition(self._topic, i) for i in range(_PARTITIONS)]
+    offsets = [p.offset for p in consumer.committed(partitions, timeout=10)]
+    consumer.close()
+    return offsets
+
+  def test_each_message_is_trained_on_once(self):
+    self._send(3000)
+    self._train()
+    self.assertEqual(self._counts(), dict.fromkeys(range(3000), 1))
+    self.assertEqual(self._committed(), [1000] * 3)
+    # It goes on where it was.
+    self._send(300)
+    self._train(batch_size=64)
+    self.assertEqual(self._counts(), dict.fromkeys(range(3300), 1))
+    self.assertEqual(self._committed(), [1100] * 3)
+
+  def test_an_earlier_checkpoint_is_gone_on_from_whatever_is_committed(self):
+    self._send(300)
+    self._train(batch_size=10, steps=10)
+    first = checkpoint.latest_checkpoint(self._model_dir)
+    self._train(batch_size=10)
+    self.assertEqual(self._committed(), [100] * 3)
+    checkpoint.remove(checkpoint.latest_checkpoint(self._model_dir))
+    checkpoint.write_state(self._model_dir, [first.rpartition("/")[2]])
+    self.assertEqual(sum(self._counts().values()), 100)
+    self._train(batch_size=10)
+    self.assertEqual(self._counts(), dict.fromkeys(range(300), 1))
+
+  def test_a_model_without_checkpoint_begins_where_the_group_has_committed(self):
+    self._send(300)
+    self._train()
+    self._send(30)
+    other = self.create_tempdir().full_path
+    self._train(other)
+    self.assertEqual(self._counts(other), dict.fromkeys(range(300, 330), 1))
+
+  def test_messages_that_do_not_fill_a_batch_do_not_wait(self):
+    self._send(70)
+    self._train(batch_size=64)
+    self.assertEqual(self._counts(), dict.fromkeys(range(70), 1))
+
+  def test_bad_messages_are_covered(self):
+    self._send(3000)
+    self._send(20, lambda number: b"garbage")
+    self._train()
+    self.assertEqual(self._counts(), dict.fromkeys(range(3000), 1))
+    self.assertEqual(sum(self._committed()), 3020)
+
+  def test_messages_must_stay_in_order(self):
+    self._send(300)
+
+    class Shuffled(MessageCounts):
+      def input_fn(self, mode):
+        return super().input_fn(mode).unbatch().shuffle(100).batch(10)
+
+    p = Shuffled.params()
+    p.servers, p.topics, p.group = self._broker.bootstrap_servers, self._topic, "s"
+    estimator = Estimator(p.instantiate(), RunnerConfig(model_dir=self._model_dir))
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "must not shuffle"):
+      estimator.train()
+
+  def test_elements_must_say_which_messages_they_are(self):
+    class Stripped(MessageCounts):
+      def input_fn(self, mode):
+        return super().input_fn(mode).map(lambda x: {"number": x["number"]})
+
+    p = Stripped.params()
+    p.servers, p.topics = self._broker.bootstrap_servers, self._topic
+    estimator = Estimator(p.instantiate(), RunnerConfig(model_dir=self._model_dir))
+    with self.assertRaisesRegex(ValueError, "they lack 'stream_position'"):
+      estimator.train()
+
+
+if __name__ == "__main__":
+  absltest.main()
