@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 
@@ -9,7 +10,7 @@ from absl import logging
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from monolith.native_training.data import kafka_settings
-from monolith.native_training.data.stream_offsets import Offsets, Partition
+from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
 
 # librdkafka's own defaults read a tenth as fast.
 _DEFAULTS = {
@@ -61,9 +62,7 @@ class GroupConsumer:
   Args:
     topics, group_id, servers, configuration: see `datasets.create_plain_kafka_dataset`.
     begins_at: says from which offset a partition is to be read; None is where the group
-      has committed, or else `auto.offset.reset`.
-    on_start: told where a partition begins that is read from its end on, because the
-      group has nothing committed.
+      has committed, or else as `auto.offset.reset` says.
 
   Raises:
     ValueError: a setting that librdkafka refuses.
@@ -76,13 +75,11 @@ class GroupConsumer:
     servers: str,
     configuration: Sequence[str] | None = None,
     begins_at: Callable[[Partition], int | None] = lambda partition: None,
-    on_start: Callable[[Partition, int], None] = lambda partition, offset: None,
   ):
     self._topics = topics
     self._group = group_id
     self._servers = servers
     self._begins_at = begins_at
-    self._on_start = on_start
     self._settings = {
       **_DEFAULTS,
       **kafka_settings.parse(configuration, _FIXED),
@@ -174,10 +171,37 @@ class GroupConsumer:
         ends[key] = max(begin, 0), end
     return ends
 
+  def group_offsets(self) -> Offsets:
+    """Where the group begins to read: what it has committed, and for the other
+    partitions of its topics what `auto.offset.reset` says.
+
+    Raises:
+      KafkaException: a broker does not answer.
+    """
+    consumer = self._new()
+    try:
+      there = consumer.list_topics(timeout=_ASK_SECS).topics
+      partitions = [
+        TopicPartition(name, number)
+        for name, topic in there.items()
+        if any(_is_meant(name, pattern) for pattern in self._topics)
+        for number in topic.partitions
+      ]
+      offsets = {}
+      for p in consumer.committed(partitions, timeout=_ASK_SECS) if partitions else []:
+        offset = p.offset
+        if offset < 0:
+          begin_and_end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
+          offset = begin_and_end[self._begins_at_end]
+        offsets[Partition(self._group, p.topic, p.partition)] = offset
+      return offsets
+    finally:
+      consumer.close()
+
   def commit(self, offsets: Offsets) -> None:
     """Asks the brokers to commit offsets of this group, whosever partitions they are,
     and asks again in the next call while they have not done so."""
-    self._to_commit.update({p: o for p, o in offsets.items() if p.group == self._group})
+    self._to_commit.update(self._own(offsets))
     consumer = self._consumer
     if self._to_commit and consumer:
       try:
@@ -195,7 +219,7 @@ class GroupConsumer:
     Raises:
       KafkaException: it could not be done.
     """
-    own = {p: o for p, o in offsets.items() if p.group == self._group}
+    own = self._own(offsets)
     if not own:
       return
     consumer = self._new()
@@ -211,6 +235,13 @@ class GroupConsumer:
         time.sleep(_TRY_AGAIN_SECS)
     finally:
       consumer.close()
+
+  def _own(self, offsets: Offsets) -> Offsets:
+    return {
+      p: offset
+      for p, offset in offsets.items()
+      if p.group == self._group and p.partition != BEGUN
+    }
 
   def _as_list(self, offsets: Offsets) -> list[TopicPartition]:
     return [TopicPartition(p.topic, p.partition, o) for p, o in offsets.items()]
@@ -237,24 +268,10 @@ class GroupConsumer:
       offset = self._begins_at(Partition(self._group, p.topic, p.partition))
       if offset is not None:
         p.offset = offset
-      elif self._begins_at_end:
-        self._begin_at_end(consumer, p)
     if self._is_cooperative:
       consumer.incremental_assign(partitions)
     else:
       consumer.assign(partitions)
-
-  def _begin_at_end(self, consumer: Consumer, p: TopicPartition) -> None:
-    """Notes where that is, so that who begins again skips nothing."""
-    try:
-      (committed,) = consumer.committed([p], timeout=_ASK_SECS)
-      if committed.offset >= 0:
-        return
-      _, p.offset = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
-    except KafkaException as error:
-      self._on_error(error.args[0])
-      return
-    self._on_start(Partition(self._group, p.topic, p.partition), p.offset)
 
   def _on_error(self, error: KafkaError) -> None:
     code = error.code()
@@ -266,6 +283,13 @@ class GroupConsumer:
     if now - self._said.get(code, -_SAY_AGAIN_SECS) >= _SAY_AGAIN_SECS:
       self._said[code] = now
       logging.warning("reading %s: %s; waiting for it", self, error.str())
+
+
+def _is_meant(topic: str, pattern: str) -> bool:
+  """Whether a subscription to a pattern has a topic."""
+  if pattern.startswith("^"):
+    return re.match(pattern, topic) is not None
+  return topic == pattern
 
 
 class _Silent:

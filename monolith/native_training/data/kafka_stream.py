@@ -10,16 +10,17 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 from absl import logging
-from confluent_kafka import Message
+from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message
 
 from monolith.native_training.data.group_consumer import GroupConsumer
 from monolith.native_training.data.kafka_messages import KafkaMessages
 from monolith.native_training.data.stream_ledger import StreamLedger
-from monolith.native_training.data.stream_offsets import Offsets, Partition
+from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
 
 _NOTICE_SECS = 60.0
 # A job's iteration ends when its worker has got no batch for so long.
 _IDLE_SECS = 1.0
+_ASK_AGAIN_SECS = 1.0
 
 _collected: contextvars.ContextVar[list[KafkaStream] | None] = contextvars.ContextVar(
   "streams", default=None
@@ -82,6 +83,7 @@ class KafkaStream:
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000
     self._batch_size = poll_batch_size
+    self._group = group_id
     self._ledger = StreamLedger(group_id)
     self._known: Offsets = {}
     self._consumer = GroupConsumer(
@@ -90,7 +92,6 @@ class KafkaStream:
       servers,
       configuration,
       self._begins_at,
-      self._ledger.start,
     )
     self._lock = threading.Lock()  # Of the consumer, and of who reads with it.
     self._iteration = 0
@@ -171,7 +172,9 @@ class KafkaStream:
   def _begins_at(self, partition: Partition) -> int | None:
     own = self._ledger.offsets().get(partition)
     known = self._known.get(partition)
-    return max((o for o in (own, known) if o is not None), default=None)
+    # One that a job does not know of has appeared since it began.
+    unknown = OFFSET_BEGINNING if self._round else None
+    return max((o for o in (own, known) if o is not None), default=unknown)
 
   def _arrays(self, messages: list[Message]) -> KafkaMessages:
     count = len(messages)
@@ -197,6 +200,31 @@ class KafkaStream:
     )
 
   # For the job that trains on it.
+
+  def first_offsets(self, offsets: Offsets) -> Offsets:
+    """Where a job begins to read topics that it has not begun to read before. Waits for
+    brokers that are away.
+
+    Args:
+      offsets: of the job.
+    """
+    begun = [Partition(self._group, topic, BEGUN) for topic in self._topics]
+    if all(mark in offsets for mark in begun):
+      return {}
+    while True:
+      try:
+        found = self._consumer.group_offsets()
+        break
+      except KafkaException as error:
+        logging.log_every_n_seconds(
+          logging.WARNING,
+          "asking %s where to begin: %s; waiting for it",
+          _NOTICE_SECS,
+          self._consumer,
+          error.args[0].str(),
+        )
+        time.sleep(_ASK_AGAIN_SECS)
+    return {**dict.fromkeys(begun, 0), **found}
 
   def begin(self, offsets: Offsets) -> None:
     """Has the next iteration begin where a job's training is."""

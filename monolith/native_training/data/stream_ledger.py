@@ -96,11 +96,6 @@ class StreamLedger:
       self._drop()
       self._offsets = {p: o for p, o in offsets.items() if p.group == self._group}
 
-  def start(self, partition: Partition, offset: int) -> None:
-    """Notes where a partition begins that was never read before."""
-    with self._lock:
-      self._offsets.setdefault(partition, offset)
-
   def drop_open(self) -> Offsets:
     """Forgets the messages that nobody has taken.
 

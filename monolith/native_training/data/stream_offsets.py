@@ -10,6 +10,11 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 
+# In place of a partition's number: says, with any offset, that a job has begun to read
+# the topic or pattern, and so that partitions without offset have appeared since.
+BEGUN = -1
+
+
 class Partition(NamedTuple):
   """A partition of a topic, as a consumer group reads it."""
 

@@ -13,6 +13,7 @@ from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.data_positions import DataPositions
 from monolith.native_training.training.save_policy import SavePolicy
 from monolith.native_training.training.session import Beginning
+from monolith.native_training.training.stream_positions import StreamPositions
 from monolith.native_training.training.timeline import Timeline
 
 
@@ -28,6 +29,7 @@ class JobStart:
     positions: of the workers in their data.
     policy: counts from where training begins.
     on_back: called when training has gone back to an earlier state of the model.
+    streams: those of the job, if it reads any.
 
   Attributes:
     limit: int64 scalar, the global step at which all workers stop.
@@ -42,6 +44,7 @@ class JobStart:
     positions: DataPositions,
     policy: SavePolicy,
     on_back: Callable[[], None],
+    streams: StreamPositions | None = None,
   ):
     self._model_dir = model_dir
     self._warm_start_from = warm_start_from
@@ -50,6 +53,7 @@ class JobStart:
     self._positions = positions
     self._policy = policy
     self._on_back = on_back
+    self._streams = streams
     self._has_begun = False
     self._job_limit: int | None = None  # Once that is known.
     self._global_step = tf.compat.v1.train.get_global_step()
@@ -102,6 +106,8 @@ class JobStart:
       if anew:
         self._positions.reset(session)
       checkpoint.mark(path, final=False, data_from_start=anew)
+    if self._streams and not beginning.is_live:
+      self._streams.begin_job(session)
     step = int(session.run(self._global_step))
     self._set_limit(session, step, steps, max_steps)
     if beginning.is_live:

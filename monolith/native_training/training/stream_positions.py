@@ -19,7 +19,7 @@ from confluent_kafka import KafkaException
 
 from monolith.native_training.data import stream_offsets
 from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_offsets import Offsets
+from monolith.native_training.data.stream_offsets import BEGUN, Offsets
 from monolith.native_training.training import dense_variables, progress_log
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.timeline import Timeline
@@ -32,8 +32,8 @@ class StreamPositions:
   """The offsets of all workers of a job, in the default graph.
 
   They are a global variable beside the global step, string `[num_workers + 2]`: of each
-  worker what it wrote last, then what a checkpoint of another layout had, and last what
-  came too late to count.
+  worker what it wrote last, then where the job began or was restored, and last what came
+  too late to count.
 
   Args:
     streams: those that this worker reads.
@@ -61,6 +61,12 @@ class StreamPositions:
     )
     self._new_offsets = tf.compat.v1.placeholder(tf.string, [])
     self._write_now = self.write(timeline.is_present(), self._new_offsets)
+    with tf.device(timeline.device):
+      self._write_base = tf.raw_ops.ResourceScatterUpdate(
+        resource=self._variable.handle,
+        indices=self._length - 2,
+        updates=self._new_offsets,
+      )
     self._written: Offsets = {}
     self._covered: Offsets = {}
 
@@ -92,13 +98,27 @@ class StreamPositions:
       map(stream_offsets.decode, session.run(self._value)[:-1])
     )
 
+  def begin_job(self, session: tf.compat.v1.Session) -> None:
+    """Notes where the job begins to read what it has not read before, so that whoever
+    goes on with one of its checkpoints begins there, whatever is committed by then.
+    Chief only, when the model is new or restored."""
+    offsets = self.read(session)
+    first = [stream.first_offsets(offsets) for stream in self.streams]
+    # What is known already is further on.
+    encoded = stream_offsets.encode(stream_offsets.merge([offsets, *first]))
+    session.run(self._write_base, {self._new_offsets: encoded})
+
   def begin(self, session: tf.compat.v1.Session) -> None:
     """Has the streams begin where training is, in a new session."""
     offsets = self.read(session)
     if offsets:
       progress_log.info(
         "the streams go on where training was: %s",
-        ", ".join(f"{p.topic} {p.partition}: {o:,}" for p, o in sorted(offsets.items())),
+        ", ".join(
+          f"{p.topic} {p.partition}: {o:,}"
+          for p, o in sorted(offsets.items())
+          if p.partition != BEGUN
+        ),
       )
     self._written = {}
     for stream in self.streams:

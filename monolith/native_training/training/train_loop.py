@@ -193,6 +193,7 @@ class TrainLoop:
       self._positions,
       self._saves.policy,
       self._reports.training_went_back if self._reports else lambda: None,
+      self._streams,
     )
 
   def _count_batch(self) -> list[tf.Operation]:
