@@ -7,7 +7,13 @@ import time
 from collections.abc import Callable, Sequence
 
 from absl import logging
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import (
+  Consumer,
+  KafkaError,
+  KafkaException,
+  Message,
+  TopicPartition,
+)
 
 from monolith.native_training.data import kafka_settings
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
@@ -297,5 +303,3 @@ class _Silent:
 
   def log(self, *arguments) -> None:
     del arguments
-
-

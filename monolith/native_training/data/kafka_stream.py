@@ -253,6 +253,11 @@ class KafkaStream:
     """Up to where all that was emitted went on to be trained on, or was bad."""
     return self._ledger.offsets()
 
+  @property
+  def bad_messages(self) -> int:
+    """How many messages could not be parsed."""
+    return self._ledger.left_out
+
   def lags(self) -> dict[Partition, int]:
     """How many messages of each of this worker's partitions are still to come."""
     trained = self._ledger.offsets()

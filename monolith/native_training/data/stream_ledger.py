@@ -25,6 +25,9 @@ class StreamLedger:
 
   Args:
     group: the consumer group that reads.
+
+  Attributes:
+    left_out: how many messages were bad.
   """
 
   def __init__(self, group: str):
@@ -35,6 +38,7 @@ class StreamLedger:
     self._chunks: collections.deque[_Chunk] = collections.deque()
     self._bad: set[int] = set()
     self._offsets: Offsets = {}
+    self.left_out = 0
     _ledgers[self._emitted >> _COUNT_BITS] = self
 
   def emit(
@@ -82,6 +86,7 @@ class StreamLedger:
   def leave_out(self, positions: np.ndarray) -> None:
     """Notes messages that will not be trained on because they are bad."""
     with self._lock:
+      self.left_out += len(positions)
       self._bad.update(int(p) for p in positions if p >= self._taken)
       self._advance(self._taken)
 

@@ -9,7 +9,6 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-
 # In place of a partition's number: says, with any offset, that a job has begun to read
 # the topic or pattern, and so that partitions without offset have appeared since.
 BEGUN = -1

@@ -26,6 +26,7 @@ class JobVariable(NamedTuple):
   variable: tf.Variable
   fit: Callable[[np.ndarray], np.ndarray] | None = None
 
+
 _SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 
 

@@ -12,7 +12,9 @@ import tqdm
 
 from monolith.native_training.training import progress_log, summaries
 from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.metrics_endpoint import MetricsEndpoint
 from monolith.native_training.training.runner_config import RunnerConfig
+from monolith.native_training.training.stream_metrics import StreamMetrics
 
 _FILE_SECS = 1.0
 
@@ -66,13 +68,16 @@ class ProgressReporter:
 
   The progress file has among others `examples` and `batches`, which this process has
   trained on, those that were lost with a server and trained again included, and
-  `position`, how many batches of this worker's data are trained on after its last step.
+  `position`, how many batches of this worker's data are trained on after its last step;
+  and `total_loss`, the sum of its examples' losses, each from before they were trained
+  on.
 
   Args:
     config: how often to log and to write summaries.
     cluster: only the chief writes summaries.
     max_steps: where the bar ends; None where that is not known.
     on_report: called about once a second with the examples trained on so far.
+    streams: metrics of the streams, if the worker reads any.
   """
 
   def __init__(
@@ -81,10 +86,17 @@ class ProgressReporter:
     cluster: Cluster,
     max_steps: int | None,
     on_report: Callable[[int], None] | None = None,
+    streams: StreamMetrics | None = None,
   ):
     self._config = config
     self._file = ProgressFile(config.progress_file, cluster)
     self._on_report = on_report
+    self._streams = streams
+    self._endpoint = None
+    if config.metrics_port:
+      self._endpoint = MetricsEndpoint(
+        config.metrics_host, config.metrics_port, streams
+      )
     self._next_report = 0.0
     self._log_speed = _Speed()
     self._summary_speed = _Speed()
@@ -95,6 +107,7 @@ class ProgressReporter:
     if sys.stderr.isatty():
       self._bar = tqdm.tqdm(total=max_steps, unit="step", dynamic_ncols=True)
     self._loss: dict[str, float] = {}
+    self._total_loss = 0.0
     self._position: int | None = None
     self.examples = 0
     self.batches = 0
@@ -126,6 +139,7 @@ class ProgressReporter:
     self.batches += 1
     self._position = position
     self._loss = {"loss": loss}
+    self._total_loss += loss * examples
     self._log_speed.count(examples)
     self._summary_speed.count(examples)
     if self._log_speed.steps >= self._config.log_step_count_steps:
@@ -143,16 +157,28 @@ class ProgressReporter:
 
   def _report(self, step: int) -> None:
     now = time.monotonic()
-    if now >= self._next_report:
-      self._next_report = now + _FILE_SECS
-      self._file.update(
-        state="training", step=step, force=True, **self._counts(), **self._loss
-      )
-      if self._on_report:
-        self._on_report(self.examples)
+    if now < self._next_report:
+      return
+    self._next_report = now + _FILE_SECS
+    if self._streams:
+      self._streams.update()
+    self._file.update(
+      state="training", step=step, force=True, **self._counts(), **self._loss
+    )
+    if self._endpoint:
+      counts = {"examples": self.examples, "batches": self.batches}
+      self._endpoint.update(global_step=step, **counts, **self._loss)
+    if self._on_report:
+      self._on_report(self.examples)
 
-  def _counts(self) -> dict[str, int]:
-    counts = {"examples": self.examples, "batches": self.batches}
+  def _counts(self) -> dict[str, float]:
+    counts = {
+      "examples": self.examples,
+      "batches": self.batches,
+      "total_loss": self._total_loss,
+    }
+    if self._streams:
+      counts.update(self._streams.values())
     if self._position is not None:
       counts["position"] = self._position
     return counts
@@ -172,6 +198,8 @@ class ProgressReporter:
       ", ".join(f"{n}: {r:,} rows, {b / 2**20:.1f} MiB" for n, (r, b) in stats.items())
       or "none",
     )
+    if self._endpoint:
+      self._endpoint.tables({name: rows for name, (rows, _) in stats.items()})
     if self._writer:
       values = {f"tables/{name}/rows": rows for name, (rows, _) in stats.items()}
       summaries.add(self._writer, step, values)
@@ -200,6 +228,7 @@ class ProgressReporter:
       self._bar.close()
     if self._writer:
       self._writer.flush()
+    self.close()
     progress_log.info(
       "trained on %s examples, to step %d%s",
       f"{self.examples:,}",
@@ -207,10 +236,18 @@ class ProgressReporter:
       "".join(f", {name} {value:.4f}" for name, value in self._loss.items()),
     )
 
+  def close(self) -> None:
+    """Ends what runs beside training."""
+    if self._endpoint:
+      self._endpoint.close()
+      self._endpoint = None
+
   def _log(self, step: int, loss: float) -> None:
     steps, examples = self._log_speed.read()
     self._file.update(examples_per_second=examples)
     text = f"loss {loss:.4f}, {steps:,.0f} steps/s, {examples:,.0f} examples/s"
+    if self._streams:
+      text += f", {self._streams.text()}"
     if self._bar is not None:
       self._bar.set_postfix_str(text, refresh=False)
     else:
@@ -219,6 +256,10 @@ class ProgressReporter:
   def _summarize(self, step: int, loss: float, summary: bytes | None) -> None:
     steps, examples = self._summary_speed.read()
     values = {"loss": loss, "steps_per_sec": steps, "examples_per_sec": examples}
+    if self._streams:
+      values |= {f"stream/{n}": v for n, v in self._streams.values().items()}
+      for (_, topic, partition), lag in self._streams.lags.items():
+        values[f"stream/lag/{topic}/{partition}"] = lag
     summaries.add(self._writer, step, values)
     if summary:
       self._writer.add_summary(summary, step)

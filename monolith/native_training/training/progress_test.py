@@ -43,6 +43,7 @@ class ProgressTest(absltest.TestCase):
         "loss": 0.5,
         "examples": 512,
         "batches": 1,
+        "total_loss": 256.0,
       },
     )
     self._now += 2

@@ -38,6 +38,8 @@ _HELP = {
   "a row each server counts at a time, 8 bytes each (below 100,000: and 20 KiB more).",
   "evict_every_hours": "Remove expired rows after so many hours of training, beside "
   "it; they also go before every checkpoint. 0: only then.",
+  "metrics_port": "Serve this process's metrics to Prometheus at this port; 0: not.",
+  "metrics_host": "The address at which it does so.",
   "progress_file": "Write this process's progress here as JSON, about once a second.",
 }
 
@@ -79,6 +81,8 @@ class RunnerConfig:
     evict_every_hours: rows that were not updated for their table's `expire_time` are
       removed before every checkpoint, and beside training after so many hours of it; 0
       is only before checkpoints.
+    metrics_port, metrics_host: where a worker serves its metrics to Prometheus, at
+      path `/metrics`; port 0 is nowhere.
     progress_file: the process keeps its progress here as JSON; `''` writes none.
   """
 
@@ -98,6 +102,8 @@ class RunnerConfig:
   worker_timeout_secs: float = 600.0
   admission_capacity: int = plan.DEFAULT_ADMISSION_CAPACITY
   evict_every_hours: float = 1.0
+  metrics_port: int = 0
+  metrics_host: str = "127.0.0.1"
   progress_file: str = ""
 
   def __post_init__(self):
@@ -153,6 +159,11 @@ class RunnerConfig:
       raise ValueError(
         f"RunnerConfig.checkpoint_increments: got {increments!r}, wanted a whole "
         "number, 0 or more"
+      )
+    port = self.metrics_port
+    if not is_whole(port) or not 0 <= port < 1 << 16:
+      raise ValueError(
+        f"RunnerConfig.metrics_port: got {port!r}, wanted a port, or 0 for none"
       )
     hours = self.evict_every_hours
     if not is_finite(hours) or hours < 0:

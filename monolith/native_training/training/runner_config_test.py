@@ -149,6 +149,8 @@ class RunnerConfigTest(parameterized.TestCase):
       "--worker_timeout_secs=0.5",
       "--admission_capacity=1000",
       "--evict_every_hours=0.25",
+      "--metrics_port=9100",
+      "--metrics_host=0.0.0.0",
       "--progress_file=p.json",
     )
     self.assertEqual(
@@ -166,6 +168,8 @@ class RunnerConfigTest(parameterized.TestCase):
         worker_timeout_secs=0.5,
         admission_capacity=1000,
         evict_every_hours=0.25,
+        metrics_port=9100,
+        metrics_host="0.0.0.0",
         progress_file="p.json",
       ),
     )

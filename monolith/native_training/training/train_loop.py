@@ -31,6 +31,7 @@ from monolith.native_training.training.runner_config import RunnerConfig
 from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.session import ReadySessionCreator
 from monolith.native_training.training.stop_request import StopRequest
+from monolith.native_training.training.stream_metrics import StreamMetrics
 from monolith.native_training.training.stream_positions import StreamPositions
 from monolith.native_training.training.timeline import Timeline
 
@@ -110,6 +111,7 @@ class TrainLoop:
     hooks: Sequence[tf.compat.v1.train.SessionRunHook],
   ) -> int:
     with tf.Graph().as_default(), contextlib.ExitStack() as stack:
+      self._stack = stack
       if self._cluster.is_distributed:
         self._watch = stack.enter_context(
           ServerWatch(self._cluster, self._target, self._config.worker_timeout_secs)
@@ -147,8 +149,9 @@ class TrainLoop:
     self._input = model_graph.read_batch(
       self._model, mode, self._cluster, self._positions.skip
     )
-    self._streams = None
+    self._streams = self._stream_metrics = None
     if self._input.streams:
+      self._stream_metrics = StreamMetrics(self._input.streams)
       self._streams = StreamPositions(
         self._cluster, self._timeline, self._input.streams
       )
@@ -242,6 +245,7 @@ class TrainLoop:
     step, limit = (int(n) for n in raw().run([self._global_step, self._start.limit]))
     if self._progress is None:
       self._progress = self._new_progress(raw, limit)
+      self._stack.callback(self._progress.close)
     # Over before the job ends: nothing may run on servers that leave.
     with self._evicting_beside_training(raw):
       step = self._train_steps(session, step, limit)
@@ -263,6 +267,7 @@ class TrainLoop:
       self._cluster,
       max_steps,
       lambda examples: _unless_a_server_is_away("report", lambda: on_report(examples)),
+      self._stream_metrics,
     )
 
   def _train_steps(self, session, step: int, limit: int) -> int:
@@ -275,6 +280,8 @@ class TrainLoop:
       "loss": self._loss,
       "examples": self._batch_size,
     }
+    if self._streams and self._input.marks.event_time_ms is not None:
+      fetches["event_time_ms"] = self._input.marks.event_time_ms
     with_summary = fetches
     if self._summary is not None:
       with_summary = {**fetches, "summary": self._summary}
@@ -294,6 +301,8 @@ class TrainLoop:
         break
       step = int(done["step"])
       self._positions.step_done()
+      if self._streams:
+        self._stream_metrics.step_done(done.get("event_time_ms"))
       progress.step_done(
         step,
         float(done["loss"]),
