@@ -22,6 +22,8 @@ from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partiti
 _DEFAULTS = {
   "auto.offset.reset": "earliest",
   "fetch.message.max.bytes": str(10 << 20),
+  # How soon a member learns that others have come or gone.
+  "heartbeat.interval.ms": "1000",
   "max.partition.fetch.bytes": str(10 << 20),
   # Training may stand still for long, as while a parameter server is away.
   "max.poll.interval.ms": "86400000",
@@ -110,7 +112,7 @@ class GroupConsumer:
   def _new(self) -> Consumer:
     callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
     try:
-      return Consumer({**self._settings, **callbacks}, logger=_Silent())
+      return Consumer({**self._settings, **callbacks}, logger=kafka_settings.Silent())
     except KafkaException as error:
       raise ValueError(f"configuration: {error.args[0].str()}") from None
 
@@ -296,10 +298,3 @@ def _is_meant(topic: str, pattern: str) -> bool:
   if pattern.startswith("^"):
     return re.match(pattern, topic) is not None
   return topic == pattern
-
-
-class _Silent:
-  """Takes librdkafka's own log lines, which say again what its errors say."""
-
-  def log(self, *arguments) -> None:
-    del arguments

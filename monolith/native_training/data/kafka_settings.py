@@ -32,3 +32,11 @@ def parse(
       raise ValueError(f"configuration: {key!r} cannot be set: {fixed[key]}")
     settings[key] = value.strip()
   return settings
+
+
+class Silent:
+  """A client's logger that takes librdkafka's own lines, which say again what its errors
+  say."""
+
+  def log(self, *arguments) -> None:
+    del arguments

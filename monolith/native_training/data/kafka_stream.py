@@ -12,6 +12,7 @@ import numpy as np
 from absl import logging
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message
 
+from monolith.native_training.data import stream_offsets
 from monolith.native_training.data.group_consumer import GroupConsumer
 from monolith.native_training.data.kafka_messages import KafkaMessages
 from monolith.native_training.data.stream_ledger import StreamLedger
@@ -260,7 +261,7 @@ class KafkaStream:
 
   def lags(self) -> dict[Partition, int]:
     """How many messages of each of this worker's partitions are still to come."""
-    trained = self._ledger.offsets()
+    trained = stream_offsets.merge([self._ledger.offsets(), self._known])
     return {
       partition: max(end - max(trained.get(partition, begin), begin), 0)
       for partition, (begin, end) in self._consumer.ends().items()

@@ -29,7 +29,8 @@ def server_properties(port: int, controller_port: int, data: pathlib.Path) -> st
     "transaction.state.log.min.isr": 1,
     "share.coordinator.state.topic.replication.factor": 1,
     "share.coordinator.state.topic.min.isr": 1,
-    "group.initial.rebalance.delay.ms": 0,
+    # Members that come together share the partitions from the start.
+    "group.initial.rebalance.delay.ms": 500,
     "log.segment.bytes": 64 << 20,
   }
   return "".join(f"{name}={value}\n" for name, value in settings.items())

@@ -20,6 +20,9 @@ class JobProgress:
     examples_trained_again: trained on beyond those, see `WorkerProgress`.
     step: the global step.
     loss: of the workers' last steps, their mean; None before the first.
+    mean_loss: of all examples so far, each from before it was trained on.
+    lag: messages of streams that are still to come; 0 without streams.
+    bad_messages: messages of streams that could not be parsed.
     seconds: from the first worker's first step to the last one's last, as yet.
     tables: rows of each table, once the chief has saved.
     table_bytes: memory of each table.
@@ -31,6 +34,9 @@ class JobProgress:
   examples_trained_again: int = 0
   step: int = 0
   loss: float | None = None
+  mean_loss: float | None = None
+  lag: int = 0
+  bad_messages: int = 0
   seconds: float = 0.0
   tables: dict[str, int] = dataclasses.field(default_factory=dict)
   table_bytes: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -71,9 +77,14 @@ class ProgressFiles:
       ),
       step=max((c.get("step", 0) for c in contents), default=0),
       loss=sum(losses) / len(losses) if losses else None,
+      lag=sum(int(c.get("lag", 0)) for c in contents),
+      bad_messages=sum(int(c.get("bad_messages", 0)) for c in contents),
       workers=len(self._begun),
       is_done=[c.get("state") for c in contents] == ["done"] * len(self._paths),
     )
+    workers = self._workers.values()
+    if loss_examples := sum(worker.loss_examples for worker in workers):
+      progress.mean_loss = sum(w.total_loss for w in workers) / loss_examples
     for content in contents:
       progress.tables.update(content.get("tables") or {})
       progress.table_bytes.update(content.get("table_bytes") or {})

@@ -22,6 +22,9 @@ class WorkerProgress:
   Attributes:
     examples: trained on, each counted once; it never falls.
     examples_trained_again: trained on beyond those.
+    total_loss: sum of the losses of all examples that were trained on, those trained
+      again included, and
+    loss_examples: their number.
   """
 
   def __init__(self):
@@ -31,6 +34,8 @@ class WorkerProgress:
     self._batch_size = 0.0
     self._examples = 0.0
     self._trained_again = 0.0
+    self.total_loss = 0.0
+    self.loss_examples = 0
 
   @property
   def examples(self) -> int:
@@ -49,6 +54,7 @@ class WorkerProgress:
       return
     batches, position = content["batches"], content["position"]
     before = self._seen
+    self._add_loss(before, content)
     if not before or _is_another_process(before, content):
       self._begin(position - batches, is_first=before is None)
       before = {}
@@ -62,6 +68,14 @@ class WorkerProgress:
     self._position = position
     self._farthest = max(self._farthest, position)
     self._seen = content
+
+  def _add_loss(
+    self, before: Mapping[str, Any] | None, content: Mapping[str, Any]
+  ) -> None:
+    if not before or _is_another_process(before, content):
+      before = {}
+    self.total_loss += content.get("total_loss", 0.0) - before.get("total_loss", 0.0)
+    self.loss_examples += content.get("examples", 0) - before.get("examples", 0)
 
   def _begin(self, position: int, is_first: bool) -> None:
     """A process begins at a position."""

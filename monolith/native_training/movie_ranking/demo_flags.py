@@ -24,9 +24,18 @@ DATASET = flags.DEFINE_enum(
 NUM_RATINGS = flags.DEFINE_integer(
   "num_ratings", 1_000_000, "How many ratings 'synthetic' has.", lower_bound=1
 )
-EPOCHS = flags.DEFINE_integer("epochs", 7, "Passes over the ratings.", lower_bound=1)
+EPOCHS = flags.DEFINE_integer(
+  "epochs",
+  None,
+  "Passes over the ratings; if not given, 7 over files and 1 over a stream.",
+  lower_bound=1,
+)
 BATCH_SIZE = flags.DEFINE_integer(
-  "batch_size", 512, "Examples a step of one worker.", lower_bound=1
+  "batch_size",
+  None,
+  "Examples a step of one worker, on a stream at most so many; if not given, 512 over "
+  "files and 64 over a stream.",
+  lower_bound=1,
 )
 SEED = flags.DEFINE_integer(
   "seed", 0, "Of the order of ratings, and of synthetic ones."
@@ -48,6 +57,51 @@ RESTART_FAILED = flags.DEFINE_bool(
   "Start a server or worker again that fails or is killed, after 1, 2, 4, ... up to 30 "
   "seconds, at most 10 times without running for a minute in between; and save every "
   "10 seconds, so that little is trained again.",
+)
+KAFKA_SERVERS = flags.DEFINE_string(
+  "kafka_servers",
+  "",
+  "Stream: brokers to read from, host:port, several with commas between; who sends the "
+  "ratings is up to you. Empty: the demo runs a broker of its own, and sends them.",
+)
+TOPIC = flags.DEFINE_string("topic", "movie-ratings", "Stream: the topic.")
+GROUP = flags.DEFINE_string(
+  "group",
+  "",
+  "Stream: the consumer group. Empty: one for the model, named after --model_dir.",
+)
+KAFKA_CONFIGURATION = flags.DEFINE_multi_string(
+  "kafka_configuration",
+  [],
+  'Stream: a setting of librdkafka, "key=value", such as TLS and SASL need; may be '
+  "repeated.",
+)
+STREAM_TIMEOUT = flags.DEFINE_integer(
+  "stream_timeout",
+  10000,
+  "Stream: training ends when no rating has come for so many milliseconds; -1: never.",
+  lower_bound=-1,
+)
+RATE = flags.DEFINE_float(
+  "rate",
+  0.0,
+  "Stream, of the demo's own broker: ratings sent a second, as live traffic has; 0: as "
+  "fast as can be.",
+  lower_bound=0,
+)
+PARTITIONS = flags.DEFINE_integer(
+  "partitions",
+  8,
+  "Stream, of the demo's own broker: partitions of the topic.",
+  lower_bound=1,
+)
+METRICS_PORT = flags.DEFINE_integer(
+  "metrics_port",
+  0,
+  "Worker i serves its metrics to Prometheus at this port + i, on this machine only; "
+  "0: not.",
+  lower_bound=0,
+  upper_bound=65000,
 )
 RESULT_JSON = flags.DEFINE_string(
   "result_json", "", "Also write the result to this file, as JSON."
@@ -76,10 +130,25 @@ def parse_flags(argv: Sequence[str]) -> list[str]:
   return [program]
 
 
+def is_stream() -> bool:
+  """Whether the ratings come from Kafka."""
+  return TRAINING_TYPE.value == "stream"
+
+
+def epochs() -> int:
+  """Passes over the ratings."""
+  return EPOCHS.value or (1 if is_stream() else 7)
+
+
+def batch_size() -> int:
+  """Examples a step."""
+  return BATCH_SIZE.value or (64 if is_stream() else 512)
+
+
 def expected_examples() -> int:
   """About how many examples training sees at most, all workers and epochs together."""
   ratings = _RATINGS.get(DATASET.value, NUM_RATINGS.value)
-  return int(ratings * _TRAINING_SHARE) * EPOCHS.value
+  return int(ratings * _TRAINING_SHARE) * epochs()
 
 
 def check() -> None:
@@ -88,20 +157,30 @@ def check() -> None:
   Raises:
     ValueError: they make no sense.
   """
-  if TRAINING_TYPE.value == "stream":
+  if is_stream():
+    _check_stream()
+    return
+  if KAFKA_SERVERS.value:
     raise ValueError(
-      "--training_type=stream needs the Kafka data source, which is not part of this "
-      "version yet; use --training_type=batch"
+      f"--kafka_servers={KAFKA_SERVERS.value} is for --training_type=stream"
     )
   share = expected_examples() // NUM_WORKERS.value
-  if BATCH_SIZE.value > share:
+  if batch_size() > share:
     raise ValueError(
-      f"--batch_size={BATCH_SIZE.value} is more than a worker has to train on: about "
+      f"--batch_size={batch_size()} is more than a worker has to train on: about "
       f"{share:,} examples, a {NUM_WORKERS.value}th of {DATASET.value} in "
-      f"{EPOCHS.value} epochs"
+      f"{epochs()} epochs"
       if NUM_WORKERS.value > 1
-      else f"--batch_size={BATCH_SIZE.value} is more than there is to train on: about "
-      f"{share:,} examples of {DATASET.value} in {EPOCHS.value} epochs"
+      else f"--batch_size={batch_size()} is more than there is to train on: about "
+      f"{share:,} examples of {DATASET.value} in {epochs()} epochs"
+    )
+
+
+def _check_stream() -> None:
+  if DATASET.value == "synthetic":
+    raise ValueError(
+      "--dataset=synthetic cannot be streamed, because its ratings have no times; use "
+      "100k, 1m or 25m"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import os
@@ -22,7 +23,12 @@ from monolith.native_training.local_runner.training_progress import (
   ProgressFiles,
 )
 from monolith.native_training.movie_ranking import demo_flags
-from monolith.native_training.movie_ranking.demo_report import DemoResult, ratings_name
+from monolith.native_training.movie_ranking.demo_report import (
+  DemoResult,
+  StreamResult,
+  ratings_name,
+)
+from monolith.native_training.movie_ranking.demo_stream import RatingStream
 from monolith.native_training.movie_ranking.user_path import user_path
 
 _PACKAGE = "monolith.native_training.movie_ranking"
@@ -30,7 +36,7 @@ _EVALUATION = "evaluation"
 _POLL_SECONDS = 0.1
 _EXIT_SECONDS = 20.0
 _CHIEF = "worker 0"
-_SAVE_SECONDS = 10  # Where what fails is started again.
+_SAVE_SECONDS = 10  # Where what fails is started again, and on a stream.
 
 
 class NothingTrained(Exception):
@@ -71,6 +77,9 @@ class DemoJob:
     }
     self._restarts = demo_flags.RESTART_FAILED.value
     self._progress = ProgressFiles(list(self._progress_files.values()))
+    self._stream = None
+    if demo_flags.is_stream():
+      self._stream = RatingStream(self._path("kafka"), self._path("producer.json"))
     self._begin = time.monotonic()
     self._next_memory_look = 0.0
 
@@ -80,6 +89,7 @@ class DemoJob:
     Raises:
       ProcessFailed: one of the processes.
       NothingTrained: there was not one batch to train on.
+      BrokerFailed: the demo's own broker cannot run.
       Stopped: by a signal.
     """
     self._console.line(
@@ -88,20 +98,51 @@ class DemoJob:
       f"{ratings_name(demo_flags.DATASET.value)}; model in {self._model_dir}"
     )
     logs = os.path.join(self._model_dir, "logs")
-    with RestartingProcesses(self._show_line, logs, self._console.line) as processes:
+    with (
+      self._stream or contextlib.nullcontext(),
+      RestartingProcesses(self._show_line, logs, self._console.line) as processes,
+    ):
+      if self._stream:
+        self._begin_stream(processes)
       self._start(processes)
       self._wait_for_training(processes)
       training = self._progress.read()
       if not training.examples:
-        raise NothingTrained(
-          f"0 examples were trained: no worker got a batch of "
-          f"{demo_flags.BATCH_SIZE.value}; is --batch_size more than a worker's share?"
-        )
+        raise NothingTrained(self._why_nothing())
       self._begin_evaluation()
       self._let_leave(processes, "ps")
       self._wait_for(processes, [_EVALUATION])
       self._console.end_status()
       return self._result(training, processes)
+
+  def _why_nothing(self) -> str:
+    if self._stream:
+      return (
+        f"0 examples were trained: no rating came from topic {demo_flags.TOPIC.value} "
+        f"within {demo_flags.STREAM_TIMEOUT.value / 1000:g} s (--stream_timeout) that "
+        "this model was not trained on before; is something being sent to it?"
+      )
+    return (
+      "0 examples were trained: no worker got a batch of "
+      f"{demo_flags.batch_size()}; is --batch_size more than a worker's share?"
+    )
+
+  def _begin_stream(self, processes: RestartingProcesses) -> None:
+    topic = demo_flags.TOPIC.value
+    if not self._stream.is_own:
+      self._console.line(f"reading topic {topic} from {self._stream.servers}")
+      return
+    self._console.line(
+      f"a Kafka broker for this run listens at {self._stream.servers}; sending the "
+      f"ratings to its topic {topic}, in the order of their times"
+    )
+
+    def poll() -> None:
+      self._poll(processes)
+      elapsed = time.monotonic() - self._begin
+      self._console.status(f"preparing the ratings, {elapsed:.0f} s")
+
+    self._stream.start_producer(processes, poll)
 
   def _path(self, name: str) -> str:
     return os.path.join(self._run_dir, name)
@@ -116,7 +157,12 @@ class DemoJob:
       arguments = ["train", *self._model_flags()]
       if task.name in self._progress_files:
         arguments.append(f"--progress_file={self._progress_files[task.name]}")
-      if self._restarts:
+        if demo_flags.METRICS_PORT.value:
+          port = demo_flags.METRICS_PORT.value + task.index
+          arguments.append(f"--metrics_port={port}")
+      if self._stream:
+        arguments += self._stream.model_flags(self._model_dir)
+      if self._restarts or self._stream:
         arguments.append(f"--save_checkpoints_secs={_SAVE_SECONDS}")
       processes.start(
         task.name,
@@ -138,8 +184,8 @@ class DemoJob:
       f"--dataset={demo_flags.DATASET.value}",
       f"--ratings_dir={self._ratings_dir}",
       f"--num_ratings={demo_flags.NUM_RATINGS.value}",
-      f"--epochs={demo_flags.EPOCHS.value}",
-      f"--batch_size={demo_flags.BATCH_SIZE.value}",
+      f"--epochs={demo_flags.epochs()}",
+      f"--batch_size={demo_flags.batch_size()}",
       f"--seed={demo_flags.SEED.value}",
     ]
 
@@ -170,6 +216,8 @@ class DemoJob:
   def _poll(self, processes: RestartingProcesses) -> None:
     self._signals.check()
     processes.check()
+    if self._stream:
+      self._stream.check()
     if time.monotonic() >= self._next_memory_look:
       self._next_memory_look = time.monotonic() + 1
       processes.peak_memory_bytes()
@@ -200,6 +248,10 @@ class DemoJob:
       parts.append(f"{progress.examples_per_second:,.0f} examples/s")
     if progress.loss is not None:
       parts.append(f"loss {progress.loss:.4f}")
+    if self._stream and progress.mean_loss is not None:
+      # Squared errors, each from before the example was trained on.
+      parts.append(f"progressive RMSE {math.sqrt(progress.mean_loss):.4f}")
+      parts.append(f"lag {progress.lag:,}")
     return ", ".join(parts)
 
   def _ratings_info(self) -> dict:
@@ -214,7 +266,7 @@ class DemoJob:
     """About how many examples training will see; 0 while that is not known."""
     if demo_flags.DATASET.value == "synthetic":
       return demo_flags.expected_examples()
-    return self._ratings_info().get("train", 0) * demo_flags.EPOCHS.value
+    return self._ratings_info().get("train", 0) * demo_flags.epochs()
 
   def _result(
     self, training: JobProgress, processes: RestartingProcesses
@@ -232,10 +284,20 @@ class DemoJob:
       total_seconds=time.monotonic() - self._begin,
       examples_per_second=training.examples_per_second,
       test_rmse=metrics.get("rank/rmse", math.nan),
+      stream=self._stream_result(training),
       tables=training.tables,
       table_bytes=training.table_bytes,
       peak_memory_bytes=processes.peak_memory_bytes(),
       model_dir=self._model_dir,
+    )
+
+  def _stream_result(self, training: JobProgress) -> StreamResult | None:
+    if not self._stream:
+      return None
+    return StreamResult(
+      progressive_rmse=math.sqrt(training.mean_loss),
+      lag=training.lag,
+      bad_messages=training.bad_messages,
     )
 
 

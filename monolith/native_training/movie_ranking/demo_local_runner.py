@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from absl import app, flags
 
+from monolith.native_training.local_broker.local_broker import BrokerFailed
 from monolith.native_training.local_runner.console import Console
 from monolith.native_training.local_runner.local_cluster import local_cluster
 from monolith.native_training.local_runner.local_processes import ProcessFailed
@@ -21,6 +22,7 @@ from monolith.native_training.local_runner.stop_signals import Stopped, StopSign
 from monolith.native_training.movie_ranking import (
   demo_flags,
   demo_model_dir,
+  demo_stream,
   result_file,
 )
 from monolith.native_training.movie_ranking.demo_job import DemoJob, NothingTrained
@@ -40,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
   result_json = user_path(demo_flags.RESULT_JSON.value)
   try:
     demo_flags.check()
+    demo_stream.check_cluster()
     tasks = local_cluster(demo_flags.NUM_PS.value, demo_flags.NUM_WORKERS.value)
     result_file.prepare(result_json, "--result_json")
     # Last, so that a run that is refused leaves no folder behind.
@@ -58,6 +61,10 @@ def main(argv: Sequence[str]) -> int:
     for line in failure.last_lines:
       console.line(line, failure.name)
     console.line(f"{failure}; its last lines are above, all logs in {model_dir}/logs")
+    return 1
+  except BrokerFailed as failure:
+    console.end_status()
+    console.line(str(failure))
     return 1
   except NothingTrained as nothing:
     console.end_status()

@@ -9,11 +9,27 @@ from typing import Any
 
 
 @dataclasses.dataclass
+class StreamResult:
+  """What there is to say of a stream.
+
+  Attributes:
+    progressive_rmse: root mean squared error, in stars, of the predictions for all
+      ratings, each made before the rating was trained on.
+    lag: messages that were not trained on in the end.
+    bad_messages: messages that could not be parsed.
+  """
+
+  progressive_rmse: float
+  lag: int
+  bad_messages: int
+
+
+@dataclasses.dataclass
 class DemoResult:
   """The outcome of a run; the fields are the keys of `--result_json`.
 
   Attributes:
-    training_type: `batch`.
+    training_type: `batch` or `stream`.
     dataset: what was really trained on: `100k`, `1m`, `25m` or `synthetic`.
     requested_dataset: what was asked for.
     examples: trained on, all epochs and workers together; none counts twice because
@@ -26,6 +42,7 @@ class DemoResult:
     total_seconds: of the whole run, from start-up to the end of the evaluation.
     examples_per_second: `examples / seconds`.
     test_rmse: root mean squared error on the held-out ratings, in stars.
+    stream: None in batch training.
     tables: rows of each table.
     table_bytes: memory of each table on all servers.
     peak_memory_bytes: largest resident memory of each process.
@@ -42,6 +59,7 @@ class DemoResult:
   total_seconds: float
   examples_per_second: float
   test_rmse: float
+  stream: StreamResult | None
   tables: dict[str, int]
   table_bytes: dict[str, int]
   peak_memory_bytes: dict[str, int]
@@ -56,6 +74,7 @@ class DemoResult:
       ("seconds", f"{self.seconds:.1f} (whole run {self.total_seconds:.1f})"),
       ("examples/s", f"{self.examples_per_second:,.0f}"),
       ("test RMSE", f"{self.test_rmse:.4f} stars, on the tenth held out"),
+      *self._stream_rows(),
       ("tables", self._tables()),
       ("peak memory", ", ".join(self._memory())),
       ("model", self.model_dir),
@@ -80,6 +99,15 @@ class DemoResult:
     return [
       ("trained again", f"{self.examples_trained_again:,}"),
       ("restarts", ", ".join(named) or "none"),
+    ]
+
+  def _stream_rows(self) -> list[tuple[str, str]]:
+    if not self.stream:
+      return []
+    rmse = f"{self.stream.progressive_rmse:.4f} stars, each rating before its training"
+    return [
+      ("progressive RMSE", rmse),
+      ("messages", f"{self.stream.bad_messages:,} bad, {self.stream.lag:,} left"),
     ]
 
   def _ratings(self) -> str:

@@ -1,6 +1,8 @@
 """Sends MovieLens ratings to a Kafka topic, in the order in which they were given."""
 
 import collections
+import json
+import os
 import signal
 import sys
 import time
@@ -25,12 +27,16 @@ _DATASET = flags.DEFINE_enum("dataset", "100k", ratings.SIZES, "MovieLens data s
 _RATE = flags.DEFINE_float(
   "rate", 0, "Messages a second, as live traffic has; 0: as fast as can be.", 0
 )
+_PASSES = flags.DEFINE_integer("passes", 1, "How often each is sent.", 1)
 _LOOP = flags.DEFINE_bool("loop", False, "Send them again and again, until Ctrl-C.")
 _HELD_OUT = flags.DEFINE_bool(
   "held_out", False, "Send those too that the demo's evaluation keeps for itself."
 )
 _MAX_MESSAGES = flags.DEFINE_integer(
   "max_messages", None, "Stop after so many; all, where not given.", 1
+)
+_PROGRESS_FILE = flags.DEFINE_string(
+  "progress_file", "", "Write here, as JSON, how many are sent, about once a second."
 )
 _CONFIGURATION = flags.DEFINE_multi_string(
   "configuration", [], 'A setting of librdkafka, "key=value"; may be repeated.'
@@ -44,6 +50,7 @@ _DEFAULTS = {
 }
 _FULL_QUEUE_SECS = 0.1
 _LAST_SECS = 30.0
+_WRITE_SECS = 1.0
 
 
 def ratings_by_time(size: str, held_out: bool) -> dict[str, np.ndarray]:
@@ -91,7 +98,7 @@ class RatingProducer:
     settings = {**_DEFAULTS, **kafka_settings.parse(configuration, fixed)}
     try:
       self._producer = confluent_kafka.Producer(
-        {**settings, "bootstrap.servers": servers}
+        {**settings, "bootstrap.servers": servers}, logger=kafka_settings.Silent()
       )
     except confluent_kafka.KafkaException as error:
       raise ValueError(f"configuration: {error.args[0].str()}") from None
@@ -138,6 +145,15 @@ def _paced(count: int | None, rate: float) -> Iterator[int]:
     number += 1
 
 
+def _write_progress(sent: int) -> None:
+  path = _PROGRESS_FILE.value
+  if not path:
+    return
+  with open(f"{path}.tmp", "w") as file:
+    json.dump({"sent": sent}, file)
+  os.replace(f"{path}.tmp", path)
+
+
 def main(_):
   # Ends the loop below in order; SIGINT does so by itself.
   signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -147,17 +163,24 @@ def main(_):
     sys.exit(f"kafka_producer: {error}")
   table = ratings_by_time(_DATASET.value, _HELD_OUT.value)
   available = len(table["label"])
-  count = None if _LOOP.value else available
+  count = None if _LOOP.value else available * _PASSES.value
   if _MAX_MESSAGES.value:
     count = min(_MAX_MESSAGES.value, count or _MAX_MESSAGES.value)
   stopped = False
   try:
-    for i in tqdm.tqdm(_paced(count, _RATE.value), total=count, unit=" messages"):
-      row = i % available
-      producer.send(table["uid"][row], table["mov"][row], table["label"][row])
+    with tqdm.tqdm(total=count, unit=" messages", disable=None) as bar:
+      write_at = 0.0
+      for i in _paced(count, _RATE.value):
+        row = i % available
+        producer.send(table["uid"][row], table["mov"][row], table["label"][row])
+        bar.update()
+        if time.monotonic() >= write_at:
+          write_at = time.monotonic() + _WRITE_SECS
+          _write_progress(i + 1)
   except KeyboardInterrupt:
     stopped = True
   producer.finish()
+  _write_progress(producer.delivered)
   print(f"{producer.delivered:,} ratings are in {_TOPIC.value}", flush=True)
   for reason, number in producer.errors.most_common():
     print(f"{number:,} were not delivered: {reason}", file=sys.stderr)

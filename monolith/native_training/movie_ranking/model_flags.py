@@ -11,7 +11,23 @@ from monolith.native_training.estimator import RunnerConfig
 from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
 from monolith.native_training.movie_ranking.user_path import user_path
 
-_OWN = ("dataset", "ratings_dir", "num_ratings", "epochs", "seed")
+_OWN = (
+  "dataset",
+  "ratings_dir",
+  "num_ratings",
+  "epochs",
+  "seed",
+  "kafka_servers",
+  "topic",
+  "group",
+  "stream_timeout",
+  "kafka_configuration",
+)
+_DEFINE = {
+  int: flags.DEFINE_integer,
+  list: flags.DEFINE_multi_string,
+  str: flags.DEFINE_string,
+}
 
 
 def run(main: Callable[[MovieRankingModel, RunnerConfig], None]) -> None:
@@ -39,8 +55,7 @@ def _define_model_flags() -> None:
   defaults = MovieRankingModel.params()
   for name in _OWN:
     default = getattr(defaults, name)
-    define = flags.DEFINE_integer if isinstance(default, int) else flags.DEFINE_string
-    define(name, default, defaults.describe(name))
+    _DEFINE[type(default)](name, default, defaults.describe(name))
   flags.DEFINE_integer("batch_size", 512, "Examples a step of one worker.")
   flags.DEFINE_integer("max_steps", None, "Global step at which training ends.")
 

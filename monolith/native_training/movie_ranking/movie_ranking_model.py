@@ -8,6 +8,8 @@ import os
 import tensorflow as tf
 
 from monolith.core.hyperparams import InstantiableParams
+from monolith.native_training.data.datasets import create_plain_kafka_dataset
+from monolith.native_training.data.example_parsing import decode_example
 from monolith.native_training.estimator import EstimatorSpec
 from monolith.native_training.movie_ranking import rating_batches
 from monolith.native_training.movie_ranking.rating_table import load_rating_table
@@ -16,6 +18,12 @@ from monolith.native_training.movie_ranking.synthetic_ratings import SyntheticRa
 from monolith.native_training.native_model import MonolithModel
 
 SYNTHETIC = "synthetic"
+# What `kafka_producer` sends.
+_MESSAGE = {
+  "mov": tf.io.RaggedFeature(tf.int64),
+  "uid": tf.io.RaggedFeature(tf.int64),
+  "label": tf.io.FixedLenFeature([1], tf.float32),
+}
 _EMBEDDING_DIM = 32
 _LEARNING_RATE = 0.05
 
@@ -40,9 +48,20 @@ class MovieRankingModel(MonolithModel):
     p.define("num_ratings", 1_000_000, "How many ratings 'synthetic' has, both splits.")
     p.define("epochs", 7, "How often each rating is trained on.")
     p.define("seed", 0, "Seed of the order of ratings, and of synthetic ones.")
+    p.define(
+      "kafka_servers",
+      "",
+      "Brokers, host:port with commas between: train on a topic. Empty: on files.",
+    )
+    p.define("topic", "movie-ratings", "What `kafka_producer` sends ratings to.")
+    p.define("group", "movie-ranking", "Consumer group of the workers.")
+    p.define("stream_timeout", -1, "Milliseconds without a rating that end training.")
+    p.define("kafka_configuration", [], 'Settings of librdkafka, "key=value".')
     return p
 
   def input_fn(self, mode: str) -> tf.data.Dataset:
+    if mode == tf.estimator.ModeKeys.TRAIN and self.p.kafka_servers:
+      return self._stream()
     if mode == tf.estimator.ModeKeys.TRAIN:
       batches = self._training_batches(*_worker_count_and_index())
     else:
@@ -100,6 +119,17 @@ class MovieRankingModel(MonolithModel):
       num_workers,
       worker,
     )
+
+  def _stream(self) -> tf.data.Dataset:
+    """Ratings as they come: a batch is what there is, so that none waits for others."""
+    return create_plain_kafka_dataset(
+      [self.p.topic],
+      self.p.group,
+      self.p.kafka_servers,
+      stream_timeout=self.p.stream_timeout,
+      poll_batch_size=self.p.train.per_replica_batch_size,
+      configuration=self.p.kafka_configuration,
+    ).map(lambda messages: decode_example(messages, _MESSAGE))
 
   def _held_out_batches(self) -> tf.data.Dataset:
     batch_size = self.p.eval.per_replica_batch_size

@@ -221,6 +221,8 @@ class ProgressReporter:
     self._file.update(state="stopped", step=step, force=True, **self._counts())
 
   def finished(self, step: int) -> None:
+    if self._streams:
+      self._streams.update()
     self._file.update(
       state="done", step=step, force=True, **self._counts(), **self._loss
     )

@@ -1,8 +1,8 @@
 """Whether a step still belongs to the model that there is.
 
 Whenever the model is restored it goes back to an earlier state: a new timeline begins.
-Steps that workers began before may still come to their end on the servers, but what they
-have trained on is trained on again.
+Steps that workers began before may still come to their end on the servers, but what
+they have trained on is trained on again.
 """
 
 import tensorflow as tf

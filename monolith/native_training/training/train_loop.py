@@ -296,7 +296,7 @@ class TrainLoop:
         if self._streams and not self._ends_streams(session._tf_sess()):
           step = self._wait_for_messages(session._tf_sess(), step)
           continue
-        if not self._positions.current:
+        if not self._positions.current and not self._streams:
           self._warn_of_no_data()
         break
       step = int(done["step"])
@@ -326,8 +326,8 @@ class TrainLoop:
     return self._streams.is_over
 
   def _wait_for_messages(self, session, step: int) -> int:
-    """Has the streams read on after a round without a batch, and does meanwhile what else
-    a step does; returns the global step, which others may have moved."""
+    """Has the streams read on after a round without a batch, and does meanwhile what a
+    step does as well; returns the global step, which others may have moved."""
     self._progress.idle(step)
     if self._is_saver:
       self._saves.step_done(session, step, self._progress)

@@ -1,0 +1,154 @@
+"""The demo's stream of ratings: a topic of the user's cluster, or all of it from here."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import KafkaError, KafkaException, admin
+
+from monolith.native_training.data import kafka_settings
+from monolith.native_training.local_broker.local_broker import LocalBroker
+from monolith.native_training.local_runner.local_cluster import python_environment
+from monolith.native_training.local_runner.restarts import RestartingProcesses
+from monolith.native_training.movie_ranking import demo_flags
+
+PRODUCER = "producer"
+_ANSWER_SECONDS = 10.0
+_POLL_SECONDS = 0.1
+
+
+def check_cluster() -> None:
+  """Checks that the user's brokers answer, where the user has any.
+
+  Raises:
+    ValueError: they do not, or a setting is wrong.
+  """
+  if not demo_flags.KAFKA_SERVERS.value:
+    return
+  try:
+    _client().list_topics(timeout=_ANSWER_SECONDS)
+  except KafkaException as error:
+    raise ValueError(
+      f"--kafka_servers={demo_flags.KAFKA_SERVERS.value}: {error.args[0].str()}. "
+      "Without the flag the demo starts a broker of its own"
+    ) from None
+
+
+def _client() -> admin.AdminClient:
+  settings = kafka_settings.parse(
+    demo_flags.KAFKA_CONFIGURATION.value, {"bootstrap.servers": "it is --kafka_servers"}
+  )
+  servers = {"bootstrap.servers": demo_flags.KAFKA_SERVERS.value}
+  return admin.AdminClient({**settings, **servers}, logger=kafka_settings.Silent())
+
+
+class RatingStream(contextlib.AbstractContextManager):
+  """The stream that a run of the demo trains on.
+
+  With `--kafka_servers` the topic is the user's. Without, the context starts a broker,
+  with a topic, and `start_producer` what sends the ratings to it.
+
+  Args:
+    data_dir: folder for the broker's data.
+    producer_file: where the producer says how far it is.
+
+  Attributes:
+    servers: the brokers.
+    is_own: whether this demo runs them.
+
+  Raises:
+    BrokerFailed: on entering, the broker cannot run.
+  """
+
+  def __init__(self, data_dir: str, producer_file: str):
+    self.servers = demo_flags.KAFKA_SERVERS.value
+    self.is_own = not self.servers
+    self._broker = LocalBroker(data_dir=data_dir) if self.is_own else None
+    self._producer_file = producer_file
+
+  def __enter__(self) -> RatingStream:
+    if not self._broker:
+      return self
+    self._broker.__enter__()
+    try:
+      self.servers = self._broker.bootstrap_servers
+      self._make_topic()
+    except BaseException:
+      self._broker.__exit__()
+      raise
+    return self
+
+  def __exit__(self, *exception) -> None:
+    if self._broker:
+      self._broker.__exit__(*exception)
+
+  def _make_topic(self) -> None:
+    topic = demo_flags.TOPIC.value
+    client = admin.AdminClient(
+      {"bootstrap.servers": self.servers}, logger=kafka_settings.Silent()
+    )
+    new = admin.NewTopic(topic, demo_flags.PARTITIONS.value, 1)
+    try:
+      client.create_topics([new])[topic].result(_ANSWER_SECONDS)
+    except KafkaException as error:
+      if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+        raise
+
+  def start_producer(
+    self, processes: RestartingProcesses, poll: Callable[[], None]
+  ) -> None:
+    """Starts to send, and returns when the first ratings are sent: preparing them may
+    take longer than the stream may be silent.
+
+    Args:
+      poll: called again and again; ends waiting by what it raises.
+    """
+    if not self.is_own:
+      return
+    command = [
+      sys.executable,
+      "-m",
+      "monolith.native_training.movie_ranking.kafka_producer",
+      f"--servers={self.servers}",
+      f"--topic={demo_flags.TOPIC.value}",
+      f"--dataset={demo_flags.DATASET.value}",
+      f"--passes={demo_flags.epochs()}",
+      f"--rate={demo_flags.RATE.value}",
+      f"--progress_file={self._producer_file}",
+    ]
+    processes.start(PRODUCER, command, python_environment(), restarts=False)
+    while not self.sent():
+      poll()
+      time.sleep(_POLL_SECONDS)
+
+  def check(self) -> None:
+    """Raises:
+    BrokerFailed: the broker has ended.
+    """
+    if self._broker:
+      self._broker.check()
+
+  def sent(self) -> int:
+    """How many ratings the producer has sent."""
+    try:
+      with open(self._producer_file) as file:
+        return json.load(file)["sent"]
+    except FileNotFoundError:
+      return 0
+
+  def model_flags(self, model_dir: str) -> Sequence[str]:
+    """For the processes that train."""
+    name = os.path.basename(os.path.normpath(model_dir))
+    return [
+      f"--kafka_servers={self.servers}",
+      f"--topic={demo_flags.TOPIC.value}",
+      # Whoever trains another model reads the topic from its beginning.
+      f"--group={demo_flags.GROUP.value or f'movie-ranking-{name}'}",
+      f"--stream_timeout={demo_flags.STREAM_TIMEOUT.value}",
+      *(f"--kafka_configuration={s}" for s in demo_flags.KAFKA_CONFIGURATION.value),
+    ]
