@@ -19,10 +19,25 @@ def create_plain_kafka_dataset(
 ) -> tf.data.Dataset:
   """A dataset of the messages of Kafka topics, as they come.
 
-  Every iteration joins the consumer group, so that all workers of a job share the
-  partitions, and begins where the group has committed its offsets, or at the earliest
-  message where it has not. Nothing is committed here: what was read is read again by
-  the next iteration. Works eagerly and in graphs.
+  Works eagerly and in graphs. Every iteration joins the consumer group, so that all who
+  read share the partitions, and begins where the group has committed its offsets, or at
+  the earliest message where it has not. Iterating commits nothing: what was read is
+  read again by the next iteration.
+
+  An `Estimator` that trains on it does more. How far each partition is trained on is
+  part of its checkpoints, and a job begins where its checkpoint is; one without
+  checkpoint where the group has committed. Offsets are committed when a checkpoint
+  covers them. So whatever is killed, and whenever: every message is trained on at least
+  once by the model that there is in the end, and what is trained on again is at most
+  what was trained since the last checkpoint, or what a worker had under way when a
+  partition went to another. Messages that cannot be parsed count as trained on;
+  messages that `input_fn` drops do so when a later one of its worker is trained on.
+
+  For that the elements must keep `"stream_position"`, which `decode_example` puts in,
+  and the order in which they were read: `input_fn` may map, filter, unbatch and batch,
+  but not shuffle, repeat or interleave in parallel. It needs no shard, because workers
+  share the partitions. A worker trains on what there is after at most a second, in a
+  batch that may be small.
 
   A broker that is away, or a topic that does not exist yet, is waited for, with a
   warning once a minute.

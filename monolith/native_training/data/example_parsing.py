@@ -125,8 +125,8 @@ def _vector_of_strings(messages: tf.Tensor) -> tf.Tensor:
 def _bad_ones(
   checked, serialized: tf.Tensor, kafka: KafkaMessages | None
 ) -> list[tf.Tensor]:
-  """Message, reason, topic, partition, offset and, of Kafka's, position of the bad ones,
-  [n_bad] each."""
+  """Message, reason, topic, partition, offset and, of Kafka's, position of the bad
+  ones, [n_bad] each."""
   is_bad = tf.logical_not(checked.is_good)
   at = tf.squeeze(tf.where(is_bad), axis=1)
   if kafka:

@@ -35,8 +35,8 @@ def parse(
 
 
 class Silent:
-  """A client's logger that takes librdkafka's own lines, which say again what its errors
-  say."""
+  """A client's logger that takes librdkafka's own lines, which say again what its
+  errors say."""
 
   def log(self, *arguments) -> None:
     del arguments

@@ -77,8 +77,8 @@ class StreamLedger:
       if positions[0] < self._taken or np.any(np.diff(positions) <= 0):
         raise ValueError(
           "messages of a stream came in another order than they were read in, or "
-          "twice, so that it cannot be said which of them are trained on: input_fn must "
-          "not shuffle, repeat or interleave them in parallel"
+          "twice, so that it cannot be said which of them are trained on: input_fn "
+          "must not shuffle, repeat or interleave them in parallel"
         )
       self._advance(int(positions[-1]) + 1)
       return dict(self._offsets)

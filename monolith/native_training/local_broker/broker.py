@@ -24,7 +24,7 @@ _DATA_DIR = flags.DEFINE_string(
 def main(_):
   with StopSignals() as signals:
     try:
-      with LocalBroker(_PORT.value, _DATA_DIR.value) as broker:
+      with LocalBroker(_PORT.value, _DATA_DIR.value, signals.check) as broker:
         print(f"Kafka is ready at {broker.bootstrap_servers}", flush=True)
         while True:
           signals.check()

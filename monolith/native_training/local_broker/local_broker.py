@@ -12,6 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 
 from monolith.native_training.local_broker import broker_settings, kafka_jars
 from monolith.native_training.local_runner import local_cluster
@@ -44,15 +45,22 @@ class LocalBroker:
     port: where clients connect; 0 takes a free one.
     data_dir: where topics are kept, which is made if need be; `''` is a temporary
       folder, removed at the end.
+    check: called again and again while it starts; ends that by what it raises.
 
   Attributes:
     port: where clients connect.
   """
 
-  def __init__(self, port: int = 0, data_dir: str = ""):
+  def __init__(
+    self,
+    port: int = 0,
+    data_dir: str = "",
+    check: Callable[[], object] = lambda: None,
+  ):
     self._is_temporary = not data_dir
     self.port = port or local_cluster.free_ports(1)[0]
     self._data_dir = data_dir
+    self._check = check
     self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
     self._is_ready = False
     self._processes = LocalProcesses(self._on_line)
@@ -154,6 +162,7 @@ class LocalBroker:
         raise BrokerFailed(self._why("Kafka did not start"))
       if time.monotonic() > give_up:
         raise BrokerFailed(self._why(f"Kafka was not up in {_START_SECONDS:.0f} s"))
+      self._check()
       time.sleep(_POLL_SECONDS)
 
   def _why(self, what: str) -> str:

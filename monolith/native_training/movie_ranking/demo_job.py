@@ -79,7 +79,9 @@ class DemoJob:
     self._progress = ProgressFiles(list(self._progress_files.values()))
     self._stream = None
     if demo_flags.is_stream():
-      self._stream = RatingStream(self._path("kafka"), self._path("producer.json"))
+      self._stream = RatingStream(
+        self._path("kafka"), self._path("producer.json"), signals.check
+      )
     self._begin = time.monotonic()
     self._next_memory_look = 0.0
 

@@ -241,7 +241,11 @@ class DemoLocalRunnerTest(absltest.TestCase):
         {"dataset": "synthetic", "num_ratings": 100, "epochs": 1},
         "--batch_size=512 is more than a worker has to train on: about 45 examples",
       ),
-      ({"training_type": "stream"}, "needs the Kafka data source"),
+      (
+        {"training_type": "stream", "dataset": "synthetic"},
+        "--dataset=synthetic cannot be streamed",
+      ),
+      ({"kafka_servers": "a:1"}, "--kafka_servers=a:1 is for --training_type=stream"),
       ({"num_ps": 0}, "2 workers need at least one parameter server"),
       ({"model_dir": "/proc/x"}, "/proc/x"),
     ):
@@ -269,13 +273,13 @@ class ProgramTest(absltest.TestCase):
     )
 
   def test_unknown_flags_are_named_in_one_line_and_ignored(self):
-    run = self._run("--training_type=stream", "--cxxopt=-std=c++14", "--spam", "eggs")
+    run = self._run("--kafka_servers=a:1", "--cxxopt=-std=c++14", "--spam", "eggs")
     self.assertEqual(run.returncode, 2)
     ignored, refusal = run.stderr.splitlines()
     self.assertEqual(
       ignored, "ignored, not flags of this demo: --cxxopt=-std=c++14 --spam eggs"
     )
-    self.assertIn("Kafka", refusal)
+    self.assertIn("--kafka_servers=a:1", refusal)
 
   def test_a_wrong_value_is_an_error(self):
     run = self._run("--dataset=2m")

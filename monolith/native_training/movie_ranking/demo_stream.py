@@ -1,4 +1,4 @@
-"""The demo's stream of ratings: a topic of the user's cluster, or all of it from here."""
+"""The demo's stream of ratings: a topic of the user's cluster, or of its own broker."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from confluent_kafka import KafkaError, KafkaException, admin
+from confluent_kafka import KafkaException, admin
 
 from monolith.native_training.data import kafka_settings
 from monolith.native_training.local_broker.local_broker import LocalBroker
@@ -51,11 +51,12 @@ class RatingStream(contextlib.AbstractContextManager):
   """The stream that a run of the demo trains on.
 
   With `--kafka_servers` the topic is the user's. Without, the context starts a broker,
-  with a topic, and `start_producer` what sends the ratings to it.
+  and `start_producer` what sends the ratings to it.
 
   Args:
     data_dir: folder for the broker's data.
     producer_file: where the producer says how far it is.
+    check: called again and again while the broker starts; ends that by what it raises.
 
   Attributes:
     servers: the brokers.
@@ -65,39 +66,22 @@ class RatingStream(contextlib.AbstractContextManager):
     BrokerFailed: on entering, the broker cannot run.
   """
 
-  def __init__(self, data_dir: str, producer_file: str):
+  def __init__(self, data_dir: str, producer_file: str, check: Callable[[], object]):
     self.servers = demo_flags.KAFKA_SERVERS.value
     self.is_own = not self.servers
-    self._broker = LocalBroker(data_dir=data_dir) if self.is_own else None
+    self._broker = LocalBroker(data_dir=data_dir, check=check) if self.is_own else None
     self._producer_file = producer_file
 
   def __enter__(self) -> RatingStream:
     if not self._broker:
       return self
     self._broker.__enter__()
-    try:
-      self.servers = self._broker.bootstrap_servers
-      self._make_topic()
-    except BaseException:
-      self._broker.__exit__()
-      raise
+    self.servers = self._broker.bootstrap_servers
     return self
 
   def __exit__(self, *exception) -> None:
     if self._broker:
       self._broker.__exit__(*exception)
-
-  def _make_topic(self) -> None:
-    topic = demo_flags.TOPIC.value
-    client = admin.AdminClient(
-      {"bootstrap.servers": self.servers}, logger=kafka_settings.Silent()
-    )
-    new = admin.NewTopic(topic, demo_flags.PARTITIONS.value, 1)
-    try:
-      client.create_topics([new])[topic].result(_ANSWER_SECONDS)
-    except KafkaException as error:
-      if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-        raise
 
   def start_producer(
     self, processes: RestartingProcesses, poll: Callable[[], None]
@@ -116,6 +100,7 @@ class RatingStream(contextlib.AbstractContextManager):
       "monolith.native_training.movie_ranking.kafka_producer",
       f"--servers={self.servers}",
       f"--topic={demo_flags.TOPIC.value}",
+      f"--partitions={demo_flags.PARTITIONS.value}",
       f"--dataset={demo_flags.DATASET.value}",
       f"--passes={demo_flags.epochs()}",
       f"--rate={demo_flags.RATE.value}",

@@ -15,7 +15,7 @@ import tensorflow as tf
 import tqdm
 from absl import app, flags
 
-from monolith.native_training.data import kafka_settings
+from monolith.native_training.data import kafka_settings, kafka_topics
 from monolith.native_training.data.example_values import serialize_one
 from monolith.native_training.movie_ranking import rating_split, ratings
 
@@ -23,6 +23,9 @@ _SERVERS = flags.DEFINE_string(
   "servers", "127.0.0.1:9092", 'Brokers, "host:port", several with commas between.'
 )
 _TOPIC = flags.DEFINE_string("topic", "movie-ratings", "Where to send them.")
+_PARTITIONS = flags.DEFINE_integer(
+  "partitions", 8, "Of the topic, which is made if it is not there.", 1
+)
 _DATASET = flags.DEFINE_enum("dataset", "100k", ratings.SIZES, "MovieLens data set.")
 _RATE = flags.DEFINE_float(
   "rate", 0, "Messages a second, as live traffic has; 0: as fast as can be.", 0
@@ -159,7 +162,9 @@ def main(_):
   signal.signal(signal.SIGTERM, signal.default_int_handler)
   try:
     producer = RatingProducer(_SERVERS.value, _TOPIC.value, _CONFIGURATION.value)
-  except ValueError as error:
+    settings = kafka_settings.parse(_CONFIGURATION.value)
+    kafka_topics.ensure(_SERVERS.value, _TOPIC.value, _PARTITIONS.value, settings)
+  except (ValueError, RuntimeError) as error:
     sys.exit(f"kafka_producer: {error}")
   table = ratings_by_time(_DATASET.value, _HELD_OUT.value)
   available = len(table["label"])

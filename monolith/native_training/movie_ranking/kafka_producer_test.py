@@ -24,8 +24,8 @@ class KafkaProducerTest(absltest.TestCase):
   def setUpClass(cls):
     super().setUpClass()
     cls._broker = cls.enterClassContext(LocalBroker())
-    client = admin.AdminClient({"bootstrap.servers": cls._broker.bootstrap_servers})
-    client.create_topics([admin.NewTopic("stars", 1, 1)])["stars"].result(30)
+    servers = cls._broker.bootstrap_servers
+    cls._client = admin.AdminClient({"bootstrap.servers": servers})
 
   def _run(self, *flags: str) -> subprocess.CompletedProcess:
     module = "monolith.native_training.movie_ranking.kafka_producer"
@@ -40,7 +40,9 @@ class KafkaProducerTest(absltest.TestCase):
 
   def test_ratings_arrive_in_the_order_of_their_times(self):
     servers = self._broker.bootstrap_servers
-    done = self._run(f"--servers={servers}", "--topic=stars", "--max_messages=700")
+    done = self._run(
+      f"--servers={servers}", "--topic=stars", "--partitions=1", "--max_messages=700"
+    )
     self.assertEqual(done.returncode, 0, done.stderr[-2000:])
     self.assertIn("700 ratings are in stars", done.stdout)
     dataset = datasets.create_plain_kafka_dataset(
@@ -56,15 +58,22 @@ class KafkaProducerTest(absltest.TestCase):
       )
 
   def test_what_is_not_delivered_is_counted(self):
+    new = admin.NewTopic("small", 1, 1, config={"max.message.bytes": "20"})
+    self._client.create_topics([new])["small"].result(30)
     done = self._run(
       f"--servers={self._broker.bootstrap_servers}",
-      "--topic=nowhere",
+      "--topic=small",
       "--max_messages=20",
       "--configuration=delivery.timeout.ms=3000",
       "--configuration=linger.ms=0",
     )
     self.assertEqual(done.returncode, 1)
     self.assertRegex(done.stderr, r"20 were not delivered: ")
+
+  def test_brokers_that_are_not_there_are_named(self):
+    done = self._run("--servers=127.0.0.1:1")
+    self.assertEqual(done.returncode, 1)
+    self.assertRegex(done.stderr, "topic movie-ratings cannot be made at 127.0.0.1:1: ")
 
   def test_a_setting_that_is_unknown_is_named(self):
     done = self._run("--configuration=lingr.ms=3")

@@ -14,13 +14,13 @@ OF_THE_JOB = "monolith_variables_of_the_job"
 
 
 class JobVariable(NamedTuple):
-  """A global variable that describes the job, not the model. A job of another layout has
-  it in another shape, and none has it for a start.
+  """A global variable that describes the job, not the model. A job of another layout
+  has it in another shape, and none has it for a start.
 
   Attributes:
     variable: it.
-    fit: makes of a checkpoint's value one for this job; None takes it where its shape is
-      the same.
+    fit: makes of a checkpoint's value one for this job; None takes it where its shape
+      is the same.
   """
 
   variable: tf.Variable

@@ -153,9 +153,9 @@ class ProgressReporter:
 
   def idle(self, step: int) -> None:
     """Reports that there is nothing to train on at the moment."""
-    self._report(step)
+    self._report(step, "waiting")
 
-  def _report(self, step: int) -> None:
+  def _report(self, step: int, state: str = "training") -> None:
     now = time.monotonic()
     if now < self._next_report:
       return
@@ -163,7 +163,7 @@ class ProgressReporter:
     if self._streams:
       self._streams.update()
     self._file.update(
-      state="training", step=step, force=True, **self._counts(), **self._loss
+      state=state, step=step, force=True, **self._counts(), **self._loss
     )
     if self._endpoint:
       counts = {"examples": self.examples, "batches": self.batches}

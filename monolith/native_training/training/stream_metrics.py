@@ -1,4 +1,4 @@
-"""How current training on streams is: lag, and the time from an event to its training."""
+"""How current training on streams is: lag, and time from an event to its training."""
 
 import bisect
 import time

@@ -32,8 +32,8 @@ class StreamPositions:
   """The offsets of all workers of a job, in the default graph.
 
   They are a global variable beside the global step, string `[num_workers + 2]`: of each
-  worker what it wrote last, then where the job began or was restored, and last what came
-  too late to count.
+  worker what it wrote last, then where the job began or was restored, and last what
+  came too late to count.
 
   Args:
     streams: those that this worker reads.
@@ -81,7 +81,8 @@ class StreamPositions:
     """Writes offsets of this worker's when it runs.
 
     Args:
-      is_present: `Timeline.is_present`; what is written does not count where it is False.
+      is_present: `Timeline.is_present`; where it is False what is written does not
+        count.
       offsets: string scalar, encoded; empty ones do not count.
     """
     with tf.device(self._timeline.device):
@@ -162,8 +163,8 @@ class StreamPositions:
     return self._covered == self.read(session)
 
   def commit_last(self) -> None:
-    """Makes sure that the brokers know what the last checkpoint covers. For a chief that
-    leaves."""
+    """Makes sure that the brokers know what the last checkpoint covers. For a chief
+    that leaves."""
     for stream in self.streams:
       try:
         stream.commit_last(self._covered, _LAST_COMMIT_SECS)

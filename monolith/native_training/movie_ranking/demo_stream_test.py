@@ -1,0 +1,92 @@
+"""The demo on a stream as a user runs it: a broker, a producer, servers and workers."""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import urllib.request
+
+from absl.testing import absltest
+
+from monolith.native_training.local_runner import local_cluster
+
+_RUN = (
+  "from monolith.native_training.movie_ranking import demo_local_runner as d; d.run()"
+)
+
+
+class DemoStreamTest(absltest.TestCase):
+  def _run(self, *flags: str) -> subprocess.Popen:
+    return subprocess.Popen(
+      [sys.executable, "-c", _RUN, "--training_type=stream", *flags],
+      env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+    )
+
+  def test_trains_on_the_stream(self):
+    folder = self.create_tempdir().full_path
+    result_json = os.path.join(folder, "result.json")
+    port = _two_free_ports()
+    run = self._run(
+      f"--model_dir={folder}/model",
+      f"--result_json={result_json}",
+      f"--metrics_port={port}",
+      "--rate=8000",
+      "--stream_timeout=6000",
+    )
+    metrics, output = "", []
+    for line in run.stdout:
+      output.append(line)
+      if not metrics and re.search(r" step \d+: loss", line):
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
+          metrics = response.read().decode()
+    text = "".join(output)
+    self.assertEqual(run.wait(), 0, text[-5000:])
+    result = json.loads(pathlib.Path(result_json).read_text())
+    self.assertEqual(result["training_type"], "stream")
+    self.assertEqual(result["examples"], 89_809)
+    self.assertEqual(result["stream"]["lag"], 0)
+    self.assertEqual(result["stream"]["bad_messages"], 0)
+    # Always guessing the mean rating gives 1.126.
+    self.assertLess(result["test_rmse"], 1.05)
+    self.assertBetween(result["stream"]["progressive_rmse"], 0.9, 1.12)
+    self.assertRegex(text, r"event to trained \d+ m?s ")
+    self.assertRegex(metrics, r'monolith_stream_lag_messages{.*topic="movie-ratings"} ')
+    self.assertEqual(_processes_naming(folder), [])
+
+  def test_a_cluster_that_is_not_there(self):
+    run = self._run("--kafka_servers=127.0.0.1:1")
+    output, _ = run.communicate(timeout=60)
+    self.assertEqual(run.returncode, 2, output)
+    self.assertIn("demo: --kafka_servers=127.0.0.1:1: ", output)
+
+
+def _two_free_ports() -> int:
+  """The first of two ports in a row."""
+  ports: set[int] = set()
+  while True:
+    ports.update(local_cluster.free_ports(100))
+    for port in ports:
+      if port + 1 in ports:
+        return port
+
+
+def _processes_naming(text: str) -> list[str]:
+  """Command lines of this machine's processes in which a text occurs."""
+  found = []
+  for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    try:
+      command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+      continue
+    if text in command and int(path.parent.name) != os.getpid():
+      found.append(command)
+  return found
+
+
+if __name__ == "__main__":
+  absltest.main()
