@@ -9,6 +9,8 @@ import tensorflow as tf
 
 from monolith.native_training.checkpoint_tool.saved_checkpoint import SavedCheckpoint
 from monolith.native_training.data import datasets
+from monolith.native_training.data.bad_messages import BadMessages
+from monolith.native_training.data.dead_letters import KafkaDeadLetters
 from monolith.native_training.data.example_parsing import decode_example, serialize_one
 from monolith.native_training.entry import SgdOptimizer, ZerosInitializer
 from monolith.native_training.estimator import EstimatorSpec
@@ -22,9 +24,11 @@ def message(number: int) -> bytes:
 
 
 class MessageCounts(MonolithModel):
-  """Parameters: `servers`, `topics` (with commas between), `group`, `timeout`
-  (`stream_timeout`), `batch_size` (of messages, whatever came together; 0 takes them as
-  they come)."""
+  """Counts the messages of topics.
+
+  Attributes:
+    bad_messages: of this model's dataset, once it is made.
+  """
 
   @classmethod
   def params(cls):
@@ -34,16 +38,22 @@ class MessageCounts(MonolithModel):
     p.define("topics", "", "Topics.")
     p.define("group", "counts", "Consumer group.")
     p.define("timeout", 3000, "Stream timeout, ms.")
-    p.define("batch_size", 0, "Messages a batch.")
+    p.define("batch_size", 0, "Messages a batch; 0 takes them as they come.")
+    p.define("max_bad", 0.01, "Share of bad messages that is allowed.")
+    p.define("dead_letters", "", "Topic for bad messages; empty drops them.")
     return p
 
   def input_fn(self, mode):
+    letters = None
+    if self.p.dead_letters:
+      letters = KafkaDeadLetters(self.p.servers, self.p.dead_letters)
+    self.bad_messages = BadMessages(self.p.max_bad, letters)
     dataset = datasets.create_plain_kafka_dataset(
       self.p.topics.split(","),
       self.p.group,
       self.p.servers,
       stream_timeout=self.p.timeout,
-    ).map(lambda messages: decode_example(messages, _FEATURES))
+    ).map(lambda messages: decode_example(messages, _FEATURES, self.bad_messages))
     if self.p.batch_size:
       dataset = dataset.unbatch().batch(self.p.batch_size)
     return dataset

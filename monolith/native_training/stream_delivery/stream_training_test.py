@@ -25,10 +25,13 @@ class StreamTrainingTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self._topic = self.id().rpartition(".")[2]
-    new = admin.NewTopic(self._topic, _PARTITIONS, 1)
-    self._admin.create_topics([new])[self._topic].result(30)
+    self._make_topic(self._topic, _PARTITIONS)
     self._model_dir = self.create_tempdir().full_path
     self._sent = 0
+
+  def _make_topic(self, name: str, partitions: int) -> None:
+    new = admin.NewTopic(name, partitions, 1)
+    self._admin.create_topics([new])[name].result(30)
 
   def _send(self, count: int, message=message_counts.message) -> None:
     producer = confluent_kafka.Producer(self._client)
@@ -37,16 +40,21 @@ class StreamTrainingTest(absltest.TestCase):
     self.assertEqual(producer.flush(30), 0)
     self._sent += count
 
-  def _train(self, model_dir: str | None = None, steps=None, **settings) -> Estimator:
+  def _train(
+    self, model_dir: str | None = None, steps=None, save_steps=None, **settings
+  ) -> MessageCounts:
+    """Trains to the end of the stream, or for some steps; returns the model."""
     p = MessageCounts.params()
     p.servers, p.topics = self._broker.bootstrap_servers, self._topic
     p.group = self._topic
     for name, value in settings.items():
       setattr(p, name, value)
-    config = RunnerConfig(model_dir=model_dir or self._model_dir)
-    estimator = Estimator(p.instantiate(), config)
-    estimator.train(steps=steps)
-    return estimator
+    config = RunnerConfig(
+      model_dir=model_dir or self._model_dir, save_checkpoints_steps=save_steps
+    )
+    model = p.instantiate()
+    Estimator(model, config).train(steps=steps)
+    return model
 
   def _counts(self, model_dir: str | None = None) -> dict[int, int]:
     path = checkpoint.latest_checkpoint(model_dir or self._model_dir)
@@ -101,6 +109,55 @@ class StreamTrainingTest(absltest.TestCase):
     self._train()
     self.assertEqual(self._counts(), dict.fromkeys(range(3000), 1))
     self.assertEqual(sum(self._committed()), 3020)
+
+  def test_some_garbage_is_passed_over(self):
+    garbage = set(range(7, 10_000, 100))
+    self._send_with(garbage, 10_000)
+    self._make_topic(f"{self._topic}-bad", 1)
+    model = self._train(batch_size=50, dead_letters=f"{self._topic}-bad")
+    self.assertEqual(self._counts(), {n: 1 for n in range(10_000) if n not in garbage})
+    self.assertEqual(model.bad_messages.bad, 100)
+    self.assertEqual(sum(self._committed()), 10_000)
+    letters = self._dead_letters(f"{self._topic}-bad", 100)
+    self.assertEqual({number for number, _ in letters}, garbage)
+    for number, headers in letters:
+      self.assertEqual(headers["source_topic"], self._topic.encode())
+      self.assertEqual(int(headers["source_partition"]), number % _PARTITIONS)
+      self.assertEqual(int(headers["source_offset"]), number // _PARTITIONS)
+
+  def test_much_garbage_stops_training(self):
+    garbage = set(range(5_000, 10_000, 20))
+    self._send_with(garbage, 10_000)
+    with self.assertRaisesRegex(
+      tf.errors.InvalidArgumentError,
+      r"are bad \(\d+\), more than max_bad_message_ratio",
+    ):
+      self._train(batch_size=50, save_steps=10)
+    # Nothing is committed that is not in the checkpoint, or bad.
+    counts = self._counts()
+    self.assertLess(len(counts), 9_000)
+    committed = self._committed()
+    passed = {n for n in range(10_000) if n // _PARTITIONS < committed[n % _PARTITIONS]}
+    self.assertContainsSubset(passed - garbage, counts)
+    # Who allows more goes on from there.
+    self._train(batch_size=50, max_bad=0.2)
+    counts = self._counts()
+    self.assertEqual(set(counts), set(range(10_000)) - garbage)
+    # While a checkpoint was saved a few steps more were made, which it may have.
+    self.assertLess(sum(counts.values()) - len(counts), 1_000)
+    self.assertEqual(sum(self._committed()), 10_000)
+
+  def _send_with(self, garbage: set[int], count: int) -> None:
+    self._send(
+      count, lambda n: b"garbage %d" % n if n in garbage else message_counts.message(n)
+    )
+
+  def _dead_letters(self, topic: str, count: int) -> list[tuple[int, dict]]:
+    consumer = confluent_kafka.Consumer({**self._client, "group.id": "letters"})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    letters = consumer.consume(count, 20)
+    consumer.close()
+    return [(int(m.value().split()[1]), dict(m.headers())) for m in letters]
 
   def test_messages_must_stay_in_order(self):
     self._send(300)
