@@ -71,6 +71,20 @@ class RecoveryJobTest(absltest.TestCase):
       batches = sum(job.progress(task)["batches"] for task in (_CHIEF, _WORKER))
       self.assertGreater(batches, _BATCHES)
 
+  def test_a_chief_without_data_saves_what_others_train(self):
+    job = self._job("--save_checkpoints_secs=2", "--slow_worker=1")
+    # It tells of its progress once a second.
+    job.wait_for_position(_CHIEF, _BATCHES // 2 - 20)
+    position = job.progress(_WORKER)["position"] + 20
+
+    def is_saved() -> bool:
+      path = checkpoint.latest_checkpoint(job.model_dir)
+      saved = path and tf.train.load_variable(path, "monolith_data_positions")[1]
+      return bool(path) and not checkpoint.is_final(path) and saved > position + 10
+
+    job.wait_until("a checkpoint of what the other worker trained", is_saved)
+    self._assert_all_is_trained(job)
+
   def test_a_chief_that_is_killed_goes_on_with_the_live_model(self):
     job = self._job("--save_checkpoints_steps=30")
     job.wait_for_checkpoint()

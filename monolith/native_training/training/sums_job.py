@@ -21,6 +21,7 @@ EXAMPLES = 3200
 _ENDLESS = flags.DEFINE_bool("endless", False, "Read the data again and again.")
 _FAIL_WORKER = flags.DEFINE_integer("fail_worker", None, "Worker whose data fail.")
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "Global step to stop at.")
+_SLOW_WORKER = flags.DEFINE_integer("slow_worker", None, "Waits 4 times.")
 _STEP_SECS = flags.DEFINE_float("step_secs", 0.0, "Wait so long after each step.")
 _STEPS = flags.DEFINE_integer("steps", None, "Global steps to go.")
 
@@ -61,7 +62,9 @@ class Slowly(tf.compat.v1.train.SessionRunHook):
 
   def after_run(self, run_context, run_values):
     del run_context, run_values
-    time.sleep(_STEP_SECS.value)
+    task = json.loads(os.environ["TF_CONFIG"])["task"]
+    is_slow = task["index"] == _SLOW_WORKER.value
+    time.sleep(_STEP_SECS.value * (4 if is_slow else 1))
 
 
 def main(_):

@@ -369,9 +369,17 @@ class TrainLoop:
       self._reports.report(session, self._progress.examples, done=True)
       # Where an earlier chief has ended the job the others have left.
       if self._cluster.is_chief and not self._reports.is_saved(session):
-        check = lambda: self._creator.check_servers(session)  # noqa: E731
-        return self._reports.wait_for_workers(session, check)
+        return self._reports.wait_for_workers(
+          session, lambda: self._look_after_others(session)
+        )
     return True
+
+  def _look_after_others(self, session) -> None:
+    """What the chief does while only others train."""
+    self._creator.check_servers(session)
+    if self._is_saver:
+      step = int(session.run(self._global_step))
+      self._saves.step_done(session, step, self._progress)
 
   def _leave_early(self, session) -> int:
     """Ends this worker's part because it was asked to leave; a chief saves before."""
