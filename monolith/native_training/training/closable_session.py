@@ -7,6 +7,9 @@ import tensorflow as tf
 
 _CLOSE_SECS = 5.0
 
+# Deleting a session while it is being closed is an error in TensorFlow.
+_kept: list[tf.compat.v1.Session] = []
+
 
 class ClosableSession(tf.compat.v1.Session):
   """A session whose `close` comes back when a server is gone.
@@ -15,12 +18,23 @@ class ClosableSession(tf.compat.v1.Session):
   which dies with the process.
   """
 
+  _is_abandoned = False
+
+  def abandon(self) -> None:
+    """Makes `close` do nothing, because servers are leaving. It would wait for them in
+    a thread that may come back when the process ends, and that is an abort."""
+    self._is_abandoned = True
+    _kept.append(self)
+
   def close(self):
-    if sys.is_finalizing():
-      return  # A thread would never begin, and the process takes all with it.
+    # When the process ends a thread would never begin, and all goes with it.
+    if self._is_abandoned or sys.is_finalizing():
+      return
     closing = threading.Thread(target=super().close, daemon=True)
     closing.start()
     closing.join(_CLOSE_SECS)
+    if closing.is_alive():
+      self.abandon()
 
 
 def sees_only(*devices: str) -> tf.compat.v1.ConfigProto:

@@ -437,6 +437,7 @@ class TrainLoop:
       )
       self._watch.stop()
       self._reports.release_servers(session)
+      session.abandon()
       failures = self._reports.failures()
       if failures:
         raise RuntimeError(
@@ -450,6 +451,7 @@ class TrainLoop:
     ):
       self._watch.stop()
       self._reports.say_goodbye(session)
+      session.abandon()
     elif self._stop.is_made():
       self._how_it_leaves = "this worker has trained its part and leaves"
     else:
