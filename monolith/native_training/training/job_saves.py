@@ -94,8 +94,18 @@ class JobSaves:
       step: the global step.
     """
     self.report(session, progress)
-    if self.policy.is_due(step) and not self._background.is_running:
-      self._background.begin(session, step)
+    if not self.policy.is_due(step) or self._background.is_running:
+      return
+    if self._is_saved(session, step):
+      self.policy.begin(step)  # Nothing has come of a stream since.
+      return
+    self._background.begin(session, step)
+
+  def _is_saved(self, session: tf.compat.v1.Session, step: int) -> bool:
+    """Whether the last checkpoint has all that was trained on of streams."""
+    if not self._streams or step != self.policy.last_step:
+      return False
+    return self._streams.is_saved(session)
 
   def report(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> None:
     """Reports the save that has ended, if one has.

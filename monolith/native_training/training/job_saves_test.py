@@ -1,5 +1,6 @@
 import os
 import threading
+import time
 from unittest import mock
 
 import tensorflow as tf
@@ -37,14 +38,19 @@ class JobSavesTest(absltest.TestCase):
     checkpoint.write_manifest(path, Manifest(step, "save", [], [], 0, final=final))
     return path
 
-  def _saves(self, on_save=None, every_steps: int = 10) -> JobSaves:
+  def _saves(
+    self, on_save=None, every_steps: int | None = 10, every_secs=None, streams=None
+  ) -> JobSaves:
     config = RunnerConfig(
-      tf_config="", model_dir=self._dir, save_checkpoints_steps=every_steps
+      tf_config="",
+      model_dir=self._dir,
+      save_checkpoints_steps=every_steps,
+      save_checkpoints_secs=every_secs,
     )
     eviction = mock.Mock()
     eviction.run.return_value = {"user": 1}
     return JobSaves(
-      config, MonolithModel.params(), self._checkpointer, eviction, on_save
+      config, MonolithModel.params(), self._checkpointer, eviction, on_save, streams
     )
 
   def _steps(self) -> list[int]:
@@ -73,6 +79,23 @@ class JobSavesTest(absltest.TestCase):
     self.assertEqual(
       exported, [checkpoint.path_of(self._dir, step) for step in (10, 35)]
     )
+
+  def test_a_stream_that_brings_nothing_is_not_saved_again(self):
+    streams = mock.Mock()
+    streams.is_saved.return_value = True
+    saves = self._saves(every_steps=None, every_secs=1e-3, streams=streams)
+    self._step_done(saves, 5)
+    for _ in range(3):
+      time.sleep(2e-3)
+      self._step_done(saves, 5)
+    self.assertEqual(self._steps(), [5])
+    self._checkpointer.save.assert_called_once()
+    # The step is the same, but not all of it was in the checkpoint.
+    self._checkpointer.save.side_effect = None
+    streams.is_saved.return_value = False
+    time.sleep(2e-3)
+    self._step_done(saves, 5)
+    self.assertEqual(self._checkpointer.save.call_count, 2)
 
   def test_what_fails_is_said_and_tried_again(self):
     saves = self._saves()
