@@ -26,6 +26,11 @@ class JobVariable(NamedTuple):
   variable: tf.Variable
   fit: Callable[[np.ndarray], np.ndarray] | None = None
 
+  @property
+  def name(self) -> str:
+    """By which TensorFlow writes the collection into summaries."""
+    return self.variable.name
+
 
 _SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 
