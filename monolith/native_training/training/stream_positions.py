@@ -1,8 +1,10 @@
 """How far the streams of a job are trained on: offsets that are part of checkpoints.
 
-A worker writes with each step how far its streams are read then. What all workers have
-written, the furthest of each partition, is where training is: a worker begins there,
-for the first time, after a crash, and with a partition that it gets from another.
+A worker writes how far its streams are read with a step when that step is done on all
+servers, which it is when the next one begins: of a step that a worker has died in, some
+servers may have their part and others not. What all workers have written, the furthest
+of each partition, is where training is: a worker begins there, for the first time,
+after a crash, and with a partition that it gets from another.
 
 Offsets are committed to the brokers for whoever looks there, and for a job that begins
 without checkpoint, when a checkpoint that covers them is complete. A job that goes back
@@ -60,7 +62,7 @@ class StreamPositions:
       dense_variables.OF_THE_JOB, dense_variables.JobVariable(self._variable, self._fit)
     )
     self._new_offsets = tf.compat.v1.placeholder(tf.string, [])
-    self._write_now = self.write(timeline.is_present(), self._new_offsets)
+    self._write_now = self.write(timeline.is_present())
     with tf.device(timeline.device):
       self._write_base = tf.raw_ops.ResourceScatterUpdate(
         resource=self._variable.handle,
@@ -68,6 +70,7 @@ class StreamPositions:
         updates=self._new_offsets,
       )
     self._written: Offsets = {}
+    self._of_last_step = b""  # Not written yet.
     self._covered: Offsets = {}
 
   def _fit(self, value: np.ndarray) -> np.ndarray:
@@ -77,14 +80,14 @@ class StreamPositions:
     fitting[-2] = stream_offsets.encode(merged)
     return fitting
 
-  def write(self, is_present: tf.Tensor, offsets: tf.Tensor) -> tf.Operation:
-    """Writes offsets of this worker's when it runs.
+  def write(self, is_present: tf.Tensor) -> tf.Operation:
+    """Writes offsets of this worker's when it runs: those fed, see `hook`.
 
     Args:
       is_present: `Timeline.is_present`; where it is False what is written does not
         count.
-      offsets: string scalar, encoded; empty ones do not count.
     """
+    offsets = self._new_offsets  # Encoded; empty ones do not count.
     with tf.device(self._timeline.device):
       counts = tf.logical_and(is_present, tf.strings.length(offsets) > 0)
       return tf.raw_ops.ResourceScatterUpdate(
@@ -122,6 +125,7 @@ class StreamPositions:
         ),
       )
     self._written = {}
+    self._of_last_step = b""
     for stream in self.streams:
       stream.begin(offsets)
     self.begin_round()
@@ -144,6 +148,27 @@ class StreamPositions:
       stream.know(offsets)
       stream.commit({})
 
+  def hook(self, offsets: tf.Tensor) -> tf.compat.v1.train.SessionRunHook:
+    """Goes around each step: has it write how far the one before it came.
+
+    Args:
+      offsets: string scalar, how far the streams are read with a step, encoded.
+    """
+    return _StepHook(self, offsets)
+
+  def step_before(self) -> dict[tf.Tensor, bytes]:
+    """What to feed to a step for that."""
+    return {self._new_offsets: self._of_last_step}
+
+  def step_done(self, offsets: bytes) -> None:
+    """Notes that a step is done on all servers, and how far it came."""
+    self._of_last_step = offsets
+
+  def write_last_step(self, session: tf.compat.v1.Session) -> None:
+    """Writes how far the last step came, when no other follows."""
+    session.run(self._write_now, self.step_before())
+    self._of_last_step = b""
+
   def settle(self, session: tf.compat.v1.Session) -> None:
     """Writes how far the streams are read when all batches of a round are trained on:
     behind the last of them there may have been bad messages."""
@@ -151,6 +176,7 @@ class StreamPositions:
     if trained and trained != self._written:
       session.run(self._write_now, {self._new_offsets: stream_offsets.encode(trained)})
       self._written = trained
+    self._of_last_step = b""
 
   def saved(self, offsets: Offsets) -> None:
     """Has the brokers told what a checkpoint covers. Chief only."""
@@ -179,3 +205,21 @@ class StreamPositions:
     """Leaves the consumer groups."""
     for stream in self.streams:
       stream.close()
+
+
+class _StepHook(tf.compat.v1.train.SessionRunHook):
+  """A step that is run again in a new session gets its feed anew: what was done before
+  does not count there."""
+
+  def __init__(self, positions: StreamPositions, offsets: tf.Tensor):
+    self._positions = positions
+    self._offsets = offsets
+
+  def before_run(self, run_context):
+    del run_context
+    feed = self._positions.step_before()
+    return tf.compat.v1.train.SessionRunArgs(self._offsets, feed)
+
+  def after_run(self, run_context, run_values):
+    del run_context
+    self._positions.step_done(run_values.results)

@@ -137,7 +137,10 @@ class TrainLoop:
         checkpoint_leftovers.sweep(self._config.model_dir)
         if self._cluster.is_given:
           stack.enter_context(heartbeat.beating(self._config.model_dir))
-      session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=list(hooks))
+      hooks = list(hooks)
+      if self._streams:
+        hooks.append(self._streams.hook(self._input.marks.offsets))
+      session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=hooks)
       stack.enter_context(session)
       return self._train(session)
 
@@ -204,7 +207,7 @@ class TrainLoop:
     is_present = self._timeline.is_present()
     ops = [self._positions.count_batch(is_present)]
     if self._streams:
-      ops.append(self._streams.write(is_present, self._input.marks.offsets))
+      ops.append(self._streams.write(is_present))
     return ops
 
   def _begin_data(self, session) -> dict[tf.Tensor, Any]:
@@ -249,6 +252,8 @@ class TrainLoop:
     # Over before the job ends: nothing may run on servers that leave.
     with self._evicting_beside_training(raw):
       step = self._train_steps(session, step, limit)
+      if self._streams:
+        self._streams.write_last_step(raw())
       is_done = self._wait_for_others(raw())
     if self._stop.is_made() and not is_done:
       return self._leave_early(raw())
@@ -326,8 +331,8 @@ class TrainLoop:
     return self._streams.is_over
 
   def _wait_for_messages(self, session, step: int) -> int:
-    """Has the streams read on after a round without a batch, and does meanwhile what a
-    step does as well; returns the global step, which others may have moved."""
+    """Has the streams read on after a round without a batch, and does meanwhile what
+    else a step does; returns the global step, which others may have moved."""
     self._progress.idle(step)
     if self._is_saver:
       self._saves.step_done(session, step, self._progress)
