@@ -127,11 +127,16 @@ class KafkaStream:
           if own != self._iteration:
             return  # Another has begun.
           messages = self._consumer.consume()
+          # Noted under the same lock, or what another iteration or training that
+          # begins elsewhere must read again would be unknown to it.
+          arrays = self._arrays(messages) if messages else ()
         now = time.monotonic()
         if messages:
           self._heard = noticed = now
           for i in range(0, len(messages), self._batch_size):
-            yield self._arrays(messages[i : i + self._batch_size])
+            if own != self._iteration:
+              return
+            yield KafkaMessages(*(a[i : i + self._batch_size] for a in arrays))
         elif now - noticed >= self._notice_secs:
           noticed = now
           self._notice(now)

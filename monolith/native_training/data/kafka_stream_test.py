@@ -1,0 +1,93 @@
+"""What a stream notes of its messages when several things go on at once."""
+
+import threading
+
+from absl.testing import absltest
+from confluent_kafka import Message
+
+from monolith.native_training.data import stream_ledger
+from monolith.native_training.data.kafka_stream import KafkaStream
+from monolith.native_training.data.stream_offsets import Offsets, Partition
+
+
+def _message(offset: int) -> Message:
+  return Message(
+    topic="t", partition=0, offset=offset, value=b"message", timestamp=(1, 1000)
+  )
+
+
+class _Consumer:
+  """Gives six messages from where it is told to begin, time after time."""
+
+  has_joined = True
+
+  def __init__(self):
+    self.at = 0
+    self.meanwhile = lambda: None
+    self.sought: list[Offsets] = []
+
+  def open(self):
+    pass
+
+  def close(self):
+    pass
+
+  def seek(self, offsets: Offsets):
+    self.sought.append(offsets)
+    self.at = next(iter(offsets.values()), self.at)
+
+  def consume(self):
+    self.meanwhile()
+    self.at += 6
+    return [_message(offset) for offset in range(self.at - 6, self.at)]
+
+
+def _at(offset: int) -> Offsets:
+  return {Partition("g", "t", 0): offset}
+
+
+class KafkaStreamTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    # Nobody listens there, and nobody needs to.
+    self.stream = KafkaStream("t", "g", "127.0.0.1:1", poll_batch_size=2)
+    self.consumer = self.stream._consumer = _Consumer()
+    self.stream.begin(_at(100))
+    self.stream.begin_round(threading.Event())
+    self.consumer.at = 100
+
+  def test_what_comes_of_an_earlier_session_is_not_noted(self):
+    old = self.stream.batches()
+    stream_ledger.take(next(old).position)
+    self.assertEqual(self.stream.trained(), _at(102))
+    # Training goes back.
+    self.stream.begin(_at(40))
+    for late in old:
+      self.assertIsNone(stream_ledger.take(late.position))
+    self.assertEqual(self.stream.trained(), _at(40))
+
+  def test_messages_read_just_before_training_goes_back_are_not_noted(self):
+    old = self.stream.batches()
+    self.stream.begin_round(threading.Event())
+    back = threading.Thread(target=self.stream.begin, args=[_at(40)])
+    # It waits for the consumer, which is reading.
+    self.consumer.meanwhile = back.start
+    first = next(old)
+    back.join()
+    self.assertIsNone(stream_ledger.take(first.position))
+    for late in old:
+      self.assertIsNone(stream_ledger.take(late.position))
+    self.assertEqual(self.stream.trained(), _at(40))
+
+  def test_another_iteration_reads_what_nobody_took(self):
+    first = self.stream.batches()
+    stream_ledger.take(next(first).position)
+    second = self.stream.batches()
+    batch = next(second)
+    self.assertEqual(self.consumer.sought[-1], _at(102))
+    self.assertEqual(batch.offset.tolist(), [102, 103])
+    self.assertEqual(list(first), [])
+
+
+if __name__ == "__main__":
+  absltest.main()
