@@ -29,6 +29,8 @@ _DEFAULTS = {
   "max.poll.interval.ms": "86400000",
   "partition.assignment.strategy": "cooperative-sticky",
   "queued.min.messages": "1000000",
+  # A broker that is back is found within a second.
+  "reconnect.backoff.max.ms": "1000",
   # What a worker that was killed had goes to the others after so long.
   "session.timeout.ms": "10000",
   # How soon a topic or partition that is new is noticed.
@@ -38,6 +40,7 @@ _FIXED = {
   "bootstrap.servers": "it is the argument `servers`",
   "enable.auto.commit": "offsets are committed when messages are trained on",
   "enable.auto.offset.store": "offsets are committed when messages are trained on",
+  "enable.partition.eof": "it says when a stream is over",
   "group.id": "it is the argument `group_id`",
 }
 _CONSUME = 10000  # Messages a call: each call has its price.
@@ -94,6 +97,7 @@ class GroupConsumer:
       "bootstrap.servers": servers,
       "enable.auto.commit": "false",
       "enable.auto.offset.store": "false",
+      "enable.partition.eof": "true",
       "group.id": group_id,
     }
     strategy = self._settings["partition.assignment.strategy"]
@@ -103,6 +107,8 @@ class GroupConsumer:
     self._consumer: Consumer | None = None
     self._said: dict[int, float] = {}  # When each error was logged last.
     self._to_commit: Offsets = {}
+    # Up to where partitions were read when nothing was left to read.
+    self._read_to: dict[tuple[str, int], int] = {}
     self.has_joined = False
     self._new().close()  # Settings that librdkafka refuses are told at once.
 
@@ -122,7 +128,9 @@ class GroupConsumer:
       return
     self.has_joined = False
     self._consumer = self._new()
-    self._consumer.subscribe(self._topics, on_assign=self._on_assign)
+    self._consumer.subscribe(
+      self._topics, on_assign=self._on_assign, on_lost=self._on_lost
+    )
 
   def close(self) -> None:
     """Leaves the group."""
@@ -140,8 +148,11 @@ class GroupConsumer:
     if not any(map(Message.error, messages)):
       return messages
     for message in messages:
-      if message.error():
-        self._on_error(message.error())
+      error = message.error()
+      if error and error.code() == KafkaError._PARTITION_EOF:
+        self._read_to[message.topic(), message.partition()] = message.offset()
+      elif error:
+        self._on_error(error)
     return [message for message in messages if not message.error()]
 
   def seek(self, offsets: Offsets) -> None:
@@ -149,15 +160,20 @@ class GroupConsumer:
     own = {(p.topic, p.partition) for p in self._consumer.assignment()}
     for (_, topic, partition), offset in offsets.items():
       if (topic, partition) in own:
+        self._read_to.pop((topic, partition), None)
         self._consumer.seek(TopicPartition(topic, partition, offset))
 
-  def is_answered(self) -> bool:
-    """Whether the brokers of all this member's partitions are there, so that without a
-    message there is none."""
+  def is_at_end(self) -> bool:
+    """Whether the brokers of all this member's partitions are there, and say that it
+    has read all messages."""
+    if not self.has_joined:
+      return False
     try:
       own = self._consumer.assignment()
-      for partition in own:
-        self._consumer.get_watermark_offsets(partition, timeout=_ASK_SECS)
+      for p in own:
+        _, end = self._consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
+        if self._read_to.get((p.topic, p.partition), -1) < end:
+          return False
       if not own:
         self._consumer.list_topics(timeout=_ASK_SECS)
     except KafkaException as error:
@@ -273,6 +289,7 @@ class GroupConsumer:
   def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     self.has_joined = True
     for p in partitions:
+      self._read_to.pop((p.topic, p.partition), None)
       offset = self._begins_at(Partition(self._group, p.topic, p.partition))
       if offset is not None:
         p.offset = offset
@@ -281,10 +298,12 @@ class GroupConsumer:
     else:
       consumer.assign(partitions)
 
+  def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    del consumer, partitions
+    self.has_joined = False  # It joins anew.
+
   def _on_error(self, error: KafkaError) -> None:
     code = error.code()
-    if code == KafkaError._PARTITION_EOF:
-      return
     if error.fatal() or not (code in _PASSING or error.retriable()):
       raise StreamFailed(f"cannot read {self}: {error.str()}")
     now = time.monotonic()

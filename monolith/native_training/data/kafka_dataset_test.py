@@ -124,6 +124,40 @@ class KafkaDatasetTest(absltest.TestCase):
     thread.join()
     self.assertLen(messages, 6)
 
+  def test_messages_that_came_while_the_broker_was_away_are_read(self):
+    self._make_topic("outage")
+    self._send("outage", [b"before"] * 30)
+    got, places = [], set()
+    # It asks nearly all the time whether the stream is over, and finds the broker later
+    # than the producer does.
+    dataset = self._dataset(
+      "outage",
+      timeout=1000,
+      configuration=["reconnect.backoff.ms=2000", "reconnect.backoff.max.ms=2000"],
+    )
+
+    def read() -> None:
+      for x in dataset:
+        got.extend(x.message.numpy())
+        places.update(zip(x.partition.numpy(), x.offset.numpy(), strict=True))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    while len(got) < 30:
+      time.sleep(0.01)
+    self._broker.kill()
+    producer = confluent_kafka.Producer(
+      {**self._client, "reconnect.backoff.max.ms": 100, "log_level": 0}
+    )
+    for i in range(30):
+      producer.produce("outage", b"meanwhile", partition=i % 3)
+    self._broker.restart()
+    self.assertEqual(producer.flush(30), 0)
+    reader.join()
+    # If the group has lost it meanwhile it reads from where that has committed again.
+    self.assertLen(places, 60)
+    self.assertEqual(got[-30:], [b"meanwhile"] * 30)
+
   def test_what_nobody_has_committed_is_read_again(self):
     self._make_topic("again")
     self._send("again", [b"x"] * 9)

@@ -161,7 +161,7 @@ class KafkaStream:
     if time.monotonic() - self._heard < self._timeout_secs:
       return False
     with self._lock:
-      self.is_over = self._consumer.is_answered()
+      self.is_over = self._consumer.is_at_end()
     if not self.is_over:
       self._heard = time.monotonic()
     return self.is_over
