@@ -1,11 +1,16 @@
 """Sessions over a cluster, which can be closed when its servers are gone."""
 
+import atexit
 import sys
 import threading
+import time
 
 import tensorflow as tf
 
 _CLOSE_SECS = 5.0
+_EXIT_SECS = 10.0
+
+_late: list[threading.Thread] = []  # Still closing when they were given up.
 
 # Deleting a session while it is being closed is an error in TensorFlow.
 _kept: list[tf.compat.v1.Session] = []
@@ -15,7 +20,7 @@ class ClosableSession(tf.compat.v1.Session):
   """A session whose `close` comes back when a server is gone.
 
   TensorFlow's own waits until the server is there again. Here that goes on in a thread,
-  which dies with the process.
+  which dies with the process. A process that ends waits some seconds more for it.
   """
 
   _is_abandoned = False
@@ -34,7 +39,17 @@ class ClosableSession(tf.compat.v1.Session):
     closing.start()
     closing.join(_CLOSE_SECS)
     if closing.is_alive():
+      _late.append(closing)
       self.abandon()
+
+
+@atexit.register
+def _wait_for_late_ones() -> None:
+  """A thread that comes back from TensorFlow while the interpreter is taken down would
+  abort the process, whatever its exit code was to be."""
+  until = time.monotonic() + _EXIT_SECS
+  for closing in _late:
+    closing.join(max(until - time.monotonic(), 0))
 
 
 def sees_only(*devices: str) -> tf.compat.v1.ConfigProto:
