@@ -69,6 +69,7 @@ def create_plain_kafka_dataset(
     poll_batch_size,
     configuration,
   )
+  # Large elements cross over from Python, and TensorFlow cuts them.
   return tf.data.Dataset.from_generator(
     stream.batches,
     output_signature=KafkaMessages(
@@ -79,4 +80,13 @@ def create_plain_kafka_dataset(
       timestamp=tf.TensorSpec([None], tf.int64),
       position=tf.TensorSpec([None], tf.int64),
     ),
+  ).flat_map(lambda together: _cut(together, poll_batch_size))
+
+
+def _cut(together: KafkaMessages, size: int) -> tf.data.Dataset:
+  """Messages as a dataset of `size` each, the last ones as many as are left."""
+  count = tf.size(together.message, tf.int64)
+  columns = together._replace(topic=tf.broadcast_to(together.topic, [count]))
+  return tf.data.Dataset.range(0, count, size).map(
+    lambda begin: KafkaMessages(*(c[begin : begin + size] for c in columns))
   )

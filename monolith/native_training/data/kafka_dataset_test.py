@@ -1,5 +1,6 @@
 """The dataset against a real broker."""
 
+import gc
 import threading
 import time
 
@@ -69,6 +70,25 @@ class KafkaDatasetTest(absltest.TestCase):
       self.assertCountEqual(got[topic], sent[topic])
     self.assertLen(places, 2000)
     self.assertEqual(positions, list(range(positions[0], positions[0] + 2000)))
+
+  def test_elements_have_as_many_messages_as_asked_for_at_most(self):
+    self._make_topic("cut", partitions=1)
+    sent = [b"%d" % i for i in range(1000)]
+    producer = confluent_kafka.Producer(self._client)
+    for message in sent:
+      producer.produce("cut", message)
+    self.assertEqual(producer.flush(30), 0)
+    got, offsets, positions = [], [], []
+    for x in self._dataset("cut", poll_batch_size=300):
+      self.assertBetween(len(x.message), 1, 300)
+      self.assertEqual(x.topic.numpy().tolist(), [b"cut"] * len(x.message))
+      got += x.message.numpy().tolist()
+      offsets += x.offset.numpy().tolist()
+      positions += x.position.numpy().tolist()
+    self.assertTrue(gc.isenabled())
+    self.assertEqual(got, sent)
+    self.assertEqual(offsets, list(range(1000)))
+    self.assertEqual(positions, list(range(positions[0], positions[0] + 1000)))
 
   def test_examples_are_read_in_a_graph(self):
     self._make_topic("ratings")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import gc
+import operator
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -22,6 +24,7 @@ _NOTICE_SECS = 60.0
 # A job's iteration ends when its worker has got no batch for so long.
 _IDLE_SECS = 1.0
 _ASK_AGAIN_SECS = 1.0
+_second = operator.itemgetter(1)
 
 _collected: contextvars.ContextVar[list[KafkaStream] | None] = contextvars.ContextVar(
   "streams", default=None
@@ -37,6 +40,20 @@ def collected() -> Iterator[list[KafkaStream]]:
     yield streams
   finally:
     _collected.reset(token)
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+  """For making and dropping many objects: Python would look through those of the whole
+  process, TensorFlow's among them, each time that it has counted so many new ones."""
+  if not gc.isenabled():
+    yield
+    return
+  gc.disable()
+  try:
+    yield
+  finally:
+    gc.enable()
 
 
 class KafkaStream:
@@ -81,9 +98,10 @@ class KafkaStream:
         raise ValueError(
           f"{name}: got {value!r}, wanted a whole number from {least} on"
         )
+    is_one = len(self._topics) == 1 and not self._topics[0].startswith("^")
+    self._only_topic = self._topics[0] if is_one else None
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000
-    self._batch_size = poll_batch_size
     self._group = group_id
     self._ledger = StreamLedger(group_id)
     self._known: Offsets = {}
@@ -104,8 +122,8 @@ class KafkaStream:
       streams.append(self)
 
   def batches(self) -> Iterator[KafkaMessages]:
-    """Yields batches of NumPy arrays, of 1 to `poll_batch_size` messages, in the order
-    of each partition.
+    """Yields NumPy arrays of the messages that came together, at least one, in the
+    order of each partition. `topic` has one row where it is the same for all.
 
     Raises:
       StreamFailed: the brokers refuse this consumer.
@@ -123,20 +141,14 @@ class KafkaStream:
     try:
       while not self._is_silent():
         begin = time.monotonic()
-        with self._lock:
+        with self._lock, _no_garbage_collection():
           if own != self._iteration:
             return  # Another has begun.
-          messages = self._consumer.consume()
-          # Noted under the same lock, or what another iteration or training that
-          # begins elsewhere must read again would be unknown to it.
-          arrays = self._arrays(messages) if messages else ()
+          arrays = self._next_arrays()
         now = time.monotonic()
-        if messages:
+        if arrays:
           self._heard = noticed = now
-          for i in range(0, len(messages), self._batch_size):
-            if own != self._iteration:
-              return
-            yield KafkaMessages(*(a[i : i + self._batch_size] for a in arrays))
+          yield arrays
         elif now - noticed >= self._notice_secs:
           noticed = now
           self._notice(now)
@@ -182,27 +194,29 @@ class KafkaStream:
     unknown = OFFSET_BEGINNING if self._round else None
     return max((o for o in (own, known) if o is not None), default=unknown)
 
+  def _next_arrays(self) -> KafkaMessages | None:
+    messages = self._consumer.consume()
+    return self._arrays(messages) if messages else None
+
   def _arrays(self, messages: list[Message]) -> KafkaMessages:
+    # All that runs for each message is C code: a million come in a second.
     count = len(messages)
-    value = np.empty(count, object)
     # A message without a value is a tombstone: no bytes.
-    value[:] = [each or b"" for each in map(Message.value, messages)]
-    is_one_topic = len(self._topics) == 1 and not self._topics[0].startswith("^")
-    topic = np.empty(count, object)
-    topic[:] = self._topics[0] if is_one_topic else list(map(Message.topic, messages))
+    value = np.array([each or b"" for each in map(Message.value, messages)], object)
+    if self._only_topic:
+      topic, topics = self._only_topic, np.array([self._only_topic], object)
+    else:
+      topic = topics = np.array(list(map(Message.topic, messages)), object)
     partition = np.fromiter(map(Message.partition, messages), np.int32, count)
     offset = np.fromiter(map(Message.offset, messages), np.int64, count)
+    stamps = map(_second, map(Message.timestamp, messages))
     return KafkaMessages(
       message=value,
-      topic=topic,
+      topic=topics,
       partition=partition,
       offset=offset,
-      timestamp=np.fromiter(
-        (stamp for _, stamp in map(Message.timestamp, messages)), np.int64, count
-      ),
-      position=self._ledger.emit(
-        self._topics[0] if is_one_topic else topic, partition, offset
-      ),
+      timestamp=np.fromiter(stamps, np.int64, count),
+      position=self._ledger.emit(topic, partition, offset),
     )
 
   # For the job that trains on it.

@@ -74,6 +74,9 @@ class StreamMetrics:
   def text(self) -> str:
     """The same for people."""
     parts = [f"lag {sum(self.lags.values()):,} messages"]
+    if any(self.lags.values()):
+      (_, topic, partition), most = max(self.lags.items(), key=lambda item: item[1])
+      parts[-1] += f" (at most {most:,}, in {topic} {partition})"
     if self._percentiles:
       p50, p99 = map(_duration, self._percentiles)
       parts.append(f"event to trained {p50} (p99 {p99})")

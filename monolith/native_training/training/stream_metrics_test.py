@@ -37,7 +37,8 @@ class StreamMetricsTest(absltest.TestCase):
     self.assertBetween(values["event_to_trained_p99_secs"], 80, 90.1)
     self.assertRegex(
       self.metrics.text(),
-      r"^lag 1,205 messages, event to trained 3\d\d ms \(p99 8\d s\), 2 bad messages$",
+      r"^lag 1,205 messages \(at most 1,200, in t 1\), "
+      r"event to trained 3\d\d ms \(p99 8\d s\), 2 bad messages$",
     )
     # Only the last second counts.
     self.metrics.update()
