@@ -8,7 +8,7 @@ import gc
 import operator
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from absl import logging
@@ -131,11 +131,12 @@ class KafkaStream:
     with self._lock:
       self._iteration += 1
       own = self._iteration
+      round_ = self._round
+      if not round_:
+        self._heard = None
+        self._ledger.begin({})
       self._consumer.open()
       self._consumer.seek(self._ledger.drop_open())
-    round_ = self._round
-    if not round_:
-      self._heard = None
     waited, offsets = 0.0, self._ledger.offsets()
     noticed = time.monotonic()
     try:
@@ -145,6 +146,8 @@ class KafkaStream:
           if own != self._iteration:
             return  # Another has begun.
           arrays = self._next_arrays()
+          if arrays and not round_:
+            self._ledger.take(arrays.position)  # No one else will.
         now = time.monotonic()
         if arrays:
           self._heard = noticed = now
@@ -221,17 +224,19 @@ class KafkaStream:
 
   # For the job that trains on it.
 
-  def first_offsets(self, offsets: Offsets) -> Offsets:
+  def first_offsets(self, offsets: Offsets, check: Callable[[], object]) -> Offsets:
     """Where a job begins to read topics that it has not begun to read before. Waits for
     brokers that are away.
 
     Args:
       offsets: of the job.
+      check: called again and again; ends waiting by what it raises.
     """
     begun = [Partition(self._group, topic, BEGUN) for topic in self._topics]
     if all(mark in offsets for mark in begun):
       return {}
     while True:
+      check()
       try:
         found = self._consumer.group_offsets()
         break

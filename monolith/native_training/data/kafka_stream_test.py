@@ -50,7 +50,7 @@ class KafkaStreamTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     # Nobody listens there, and nobody needs to.
-    self.stream = KafkaStream("t", "g", "127.0.0.1:1", poll_batch_size=2)
+    self.stream = KafkaStream("t", "g", "127.0.0.1:1")
     self.consumer = self.stream._consumer = _Consumer()
     self.stream.begin(_at(100))
     self.stream.begin_round(threading.Event())
@@ -58,7 +58,7 @@ class KafkaStreamTest(absltest.TestCase):
 
   def test_what_comes_of_an_earlier_session_is_not_noted(self):
     old = self.stream.batches()
-    stream_ledger.take(next(old).position)
+    stream_ledger.take(next(old).position[:2])
     self.assertEqual(self.stream.trained(), _at(102))
     # Training goes back.
     self.stream.begin(_at(40))
@@ -81,12 +81,26 @@ class KafkaStreamTest(absltest.TestCase):
 
   def test_another_iteration_reads_what_nobody_took(self):
     first = self.stream.batches()
-    stream_ledger.take(next(first).position)
+    stream_ledger.take(next(first).position[:2])
     second = self.stream.batches()
     batch = next(second)
     self.assertEqual(self.consumer.sought[-1], _at(102))
-    self.assertEqual(batch.offset.tolist(), [102, 103])
+    self.assertEqual(batch.offset.tolist(), list(range(102, 108)))
     self.assertEqual(list(first), [])
+
+  def test_without_a_job_nothing_is_kept_of_what_was_read(self):
+    stream = KafkaStream("t", "g", "127.0.0.1:1")
+    consumer = stream._consumer = _Consumer()
+    messages = stream.batches()
+    for _ in range(3):
+      next(messages)
+    # A partition that is taken away and comes back is read on.
+    self.assertEqual(stream._begins_at(Partition("g", "t", 0)), 18)
+    self.assertEqual(stream._ledger.drop_open(), {})
+    # Another iteration begins where the group has committed.
+    next(stream.batches())
+    self.assertEqual(consumer.sought[-1], {})
+    self.assertEqual(stream._begins_at(Partition("g", "t", 0)), 24)
 
 
 if __name__ == "__main__":

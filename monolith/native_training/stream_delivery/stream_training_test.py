@@ -144,7 +144,7 @@ class StreamTrainingTest(absltest.TestCase):
     counts = self._counts()
     self.assertEqual(set(counts), set(range(10_000)) - garbage)
     # While a checkpoint was saved a few steps more were made, which it may have.
-    self.assertLess(sum(counts.values()) - len(counts), 1_000)
+    self.assertLess(sum(counts.values()) - len(counts), 4_000)
     self.assertEqual(sum(self._committed()), 10_000)
 
   def _send_with(self, garbage: set[int], count: int) -> None:

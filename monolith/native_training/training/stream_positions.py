@@ -12,7 +12,7 @@ to an earlier checkpoint reads again what was committed since.
 """
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -39,13 +39,20 @@ class StreamPositions:
 
   Args:
     streams: those that this worker reads.
+    check: called again and again while brokers are waited for; ends that by what it
+      raises.
   """
 
   def __init__(
-    self, cluster: Cluster, timeline: Timeline, streams: Sequence[KafkaStream]
+    self,
+    cluster: Cluster,
+    timeline: Timeline,
+    streams: Sequence[KafkaStream],
+    check: Callable[[], object] = lambda: None,
   ):
     self.streams = streams
     self._timeline = timeline
+    self._check = check
     self._index = cluster.worker_index
     self._length = cluster.num_workers + 2
     with tf.device(None), tf.device(timeline.device):
@@ -107,7 +114,7 @@ class StreamPositions:
     goes on with one of its checkpoints begins there, whatever is committed by then.
     Chief only, when the model is new or restored."""
     offsets = self.read(session)
-    first = [stream.first_offsets(offsets) for stream in self.streams]
+    first = [stream.first_offsets(offsets, self._check) for stream in self.streams]
     # What is known already is further on.
     encoded = stream_offsets.encode(stream_offsets.merge([offsets, *first]))
     session.run(self._write_base, {self._new_offsets: encoded})

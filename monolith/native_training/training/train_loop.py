@@ -156,7 +156,10 @@ class TrainLoop:
     if self._input.streams:
       self._stream_metrics = StreamMetrics(self._input.streams)
       self._streams = StreamPositions(
-        self._cluster, self._timeline, self._input.streams
+        self._cluster,
+        self._timeline,
+        self._input.streams,
+        self._stop.leave_if_made,
       )
     graph = model_graph.build(
       self._model,
