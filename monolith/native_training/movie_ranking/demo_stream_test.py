@@ -41,7 +41,7 @@ class DemoStreamTest(absltest.TestCase):
     metrics, output = "", []
     for line in run.stdout:
       output.append(line)
-      if not metrics and re.search(r" step \d+: loss", line):
+      if not metrics and re.match(r"\[worker 0\] step \d+: loss", line):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as response:
           metrics = response.read().decode()
     text = "".join(output)
