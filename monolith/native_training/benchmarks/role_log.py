@@ -10,6 +10,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
 from absl import flags
@@ -30,10 +31,20 @@ class RoleLog(tf.compat.v1.train.SessionRunHook):
     path: where `write` puts the log; `''` is nowhere.
     batch_size: examples a step.
     seconds: time from the end of the first step to the last one.
+    num_examples: returns a scalar of the graph, the examples of a batch, for batches
+      that are not all of one size.
   """
 
-  def __init__(self, path: str, batch_size: int, seconds: float):
+  def __init__(
+    self,
+    path: str,
+    batch_size: int,
+    seconds: float,
+    num_examples: Callable[[], tf.Tensor] | None = None,
+  ):
     self._path = path
+    self._num_examples = num_examples
+    self._examples: list[int] = []
     self._batch_size = batch_size
     self._seconds = seconds
     self._step_times: list[float] = []
@@ -43,13 +54,21 @@ class RoleLog(tf.compat.v1.train.SessionRunHook):
     self._sampler.start()
 
   @classmethod
-  def from_flags(cls) -> RoleLog:
+  def from_flags(cls, num_examples: Callable[[], tf.Tensor] | None = None) -> RoleLog:
     values = flags.FLAGS
-    return cls(values.role_log, values.batch_size, values.seconds)
+    return cls(values.role_log, values.batch_size, values.seconds, num_examples)
+
+  def before_run(self, run_context):
+    del run_context
+    if self._num_examples:
+      return tf.compat.v1.train.SessionRunArgs(self._num_examples())
+    return None
 
   def after_run(self, run_context, run_values) -> None:
     now = time.monotonic()
     self._step_times.append(now)
+    if self._num_examples:
+      self._examples.append(int(run_values.results))
     if now - self._step_times[0] >= self._seconds:
       run_context.request_stop()
 
@@ -58,7 +77,8 @@ class RoleLog(tf.compat.v1.train.SessionRunHook):
     times = self._step_times
     if len(times) < 2:
       return 0.0
-    return (len(times) - 1) * self._batch_size / (times[-1] - times[0])
+    examples = sum(self._examples[1:]) or (len(times) - 1) * self._batch_size
+    return examples / (times[-1] - times[0])
 
   def write(self) -> None:
     """Ends the log and writes it."""
@@ -71,6 +91,8 @@ class RoleLog(tf.compat.v1.train.SessionRunHook):
       "step_times": self._step_times,
       "cpu": self._cpu,
     }
+    if self._num_examples:
+      content["examples"] = self._examples
     with open(f"{self._path}.tmp", "w") as file:
       json.dump(content, file)
     os.replace(f"{self._path}.tmp", self._path)

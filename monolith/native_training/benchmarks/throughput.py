@@ -59,9 +59,12 @@ def read_throughput(paths: Sequence[str], warmup_seconds: float) -> Throughput:
   steps = examples = 0
   for log in workers:
     times = log["step_times"]
-    done = bisect.bisect_right(times, end) - bisect.bisect_right(times, begin)
-    steps += done
-    examples += done * log["batch_size"]
+    first, behind = bisect.bisect_right(times, begin), bisect.bisect_right(times, end)
+    steps += behind - first
+    if "examples" in log:  # Batches may be smaller than asked for.
+      examples += sum(log["examples"][first:behind])
+    else:
+      examples += (behind - first) * log["batch_size"]
   cpu = sum(_cpu_at(log["cpu"], end) - _cpu_at(log["cpu"], begin) for log in logs)
   return Throughput(
     seconds=seconds,

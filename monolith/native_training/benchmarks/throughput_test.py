@@ -14,9 +14,10 @@ class ReadThroughputTest(unittest.TestCase):
     self.addCleanup(folder.cleanup)
     self._folder = pathlib.Path(folder.name)
 
-  def _log(self, name, step_times, cpu):
+  def _log(self, name, step_times, cpu, **more):
     path = self._folder / name
-    path.write_text(json.dumps({"batch_size": 8, "step_times": step_times, "cpu": cpu}))
+    content = {"batch_size": 8, "step_times": step_times, "cpu": cpu, **more}
+    path.write_text(json.dumps(content))
     return str(path)
 
   def test_counts_only_while_all_workers_are_warm_and_training(self):
@@ -35,6 +36,14 @@ class ReadThroughputTest(unittest.TestCase):
     speed = read_throughput([worker, server], warmup_seconds=0)
     self.assertEqual(speed.steps_per_second, 1)
     self.assertAlmostEqual(speed.cpu_microseconds_per_example, 1e6 * 1.5 / 8)
+
+  def test_batches_that_are_smaller_count_as_such(self):
+    log = self._log(
+      "a", list(range(11)), [[0, 0]], examples=[100] * 6 + [1, 2, 3, 4, 5]
+    )
+    speed = read_throughput([log], warmup_seconds=5)
+    self.assertEqual(speed.steps_per_second, 1)
+    self.assertEqual(speed.examples_per_second, 3)
 
   def test_refuses_workers_that_did_not_train_together(self):
     first = self._log("a", [0, 1, 2], [[0, 0]])
