@@ -70,7 +70,7 @@ def create_plain_kafka_dataset(
     configuration,
   )
   # Large elements cross over from Python, and TensorFlow cuts them.
-  return tf.data.Dataset.from_generator(
+  together = tf.data.Dataset.from_generator(
     stream.batches,
     output_signature=KafkaMessages(
       message=tf.TensorSpec([None], tf.string),
@@ -80,7 +80,9 @@ def create_plain_kafka_dataset(
       timestamp=tf.TensorSpec([None], tf.int64),
       position=tf.TensorSpec([None], tf.int64),
     ),
-  ).flat_map(lambda together: _cut(together, poll_batch_size))
+  )
+  # Reading goes on while TensorFlow cuts, and what comes after that.
+  return together.prefetch(1).flat_map(lambda x: _cut(x, poll_batch_size))
 
 
 def _cut(together: KafkaMessages, size: int) -> tf.data.Dataset:

@@ -61,12 +61,15 @@ class StreamLedger:
       return np.arange(begin, self._emitted, dtype=np.int64)
 
   def take(self, positions: np.ndarray) -> Offsets | None:
-    """Notes that a batch goes on to be trained on; what was emitted before it and is
-    not taken yet was left out on purpose.
+    """Notes that messages are trained on; what was emitted before them and is not taken
+    yet was left out on purpose.
+
+    Args:
+      positions: int64 `[n]`, at least one.
 
     Returns:
-      How far the stream is read then; None if the batch was emitted before the stream
-      began anew.
+      How far the stream is trained on then; None if the messages were emitted before
+      the stream began anew.
 
     Raises:
       ValueError: positions are not in the order in which they were emitted.

@@ -96,7 +96,7 @@ def read_batch(
     )
   streams = streams if skip is not None else []
   if streams:
-    dataset = stream_input.with_offsets(dataset)
+    dataset = stream_input.prepare(dataset)
   elif skip is not None:
     dataset = dataset.skip(skip)
   iterator = tf.compat.v1.data.make_initializable_iterator(dataset)

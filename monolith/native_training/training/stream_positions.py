@@ -1,10 +1,9 @@
 """How far the streams of a job are trained on: offsets that are part of checkpoints.
 
-A worker writes how far its streams are read with a step when that step is done on all
-servers, which it is when the next one begins: of a step that a worker has died in, some
-servers may have their part and others not. What all workers have written, the furthest
-of each partition, is where training is: a worker begins there, for the first time,
-after a crash, and with a partition that it gets from another.
+A worker writes several times a second how far its streams are trained on: up to the
+last step that is done on all servers. What all workers have written, the furthest of
+each partition, is where training is: a worker begins there, for the first time, after a
+crash, and with a partition that it gets from another.
 
 Offsets are committed to the brokers for whoever looks there, and for a job that begins
 without checkpoint, when a checkpoint that covers them is complete. A job that goes back
@@ -12,6 +11,7 @@ to an earlier checkpoint reads again what was committed since.
 """
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -19,7 +19,7 @@ import tensorflow as tf
 from absl import logging
 from confluent_kafka import KafkaException
 
-from monolith.native_training.data import stream_offsets
+from monolith.native_training.data import stream_ledger, stream_offsets
 from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets
 from monolith.native_training.training import dense_variables, progress_log
@@ -28,6 +28,7 @@ from monolith.native_training.training.timeline import Timeline
 
 # A member of the group that was killed is one for 10 s by default.
 _LAST_COMMIT_SECS = 15.0
+_WRITE_SECS = 0.25
 
 
 class StreamPositions:
@@ -69,15 +70,20 @@ class StreamPositions:
       dense_variables.OF_THE_JOB, dense_variables.JobVariable(self._variable, self._fit)
     )
     self._new_offsets = tf.compat.v1.placeholder(tf.string, [])
-    self._write_now = self.write(timeline.is_present())
     with tf.device(timeline.device):
+      self._write = tf.raw_ops.ResourceScatterUpdate(
+        resource=self._variable.handle,
+        indices=tf.where(timeline.is_present(), self._index, self._length - 1),
+        updates=self._new_offsets,
+      )
       self._write_base = tf.raw_ops.ResourceScatterUpdate(
         resource=self._variable.handle,
         indices=self._length - 2,
         updates=self._new_offsets,
       )
+    self._trained: list[np.ndarray] = []  # Positions not noted yet.
     self._written: Offsets = {}
-    self._of_last_step = b""  # Not written yet.
+    self._write_at = 0.0
     self._covered: Offsets = {}
 
   def _fit(self, value: np.ndarray) -> np.ndarray:
@@ -86,22 +92,6 @@ class StreamPositions:
     fitting = np.full([self._length], b"", object)
     fitting[-2] = stream_offsets.encode(merged)
     return fitting
-
-  def write(self, is_present: tf.Tensor) -> tf.Operation:
-    """Writes offsets of this worker's when it runs: those fed, see `hook`.
-
-    Args:
-      is_present: `Timeline.is_present`; where it is False what is written does not
-        count.
-    """
-    offsets = self._new_offsets  # Encoded; empty ones do not count.
-    with tf.device(self._timeline.device):
-      counts = tf.logical_and(is_present, tf.strings.length(offsets) > 0)
-      return tf.raw_ops.ResourceScatterUpdate(
-        resource=self._variable.handle,
-        indices=tf.where(counts, self._index, self._length - 1),
-        updates=offsets,
-      )
 
   def read(self, session: tf.compat.v1.Session) -> Offsets:
     """Where training is."""
@@ -131,8 +121,8 @@ class StreamPositions:
           if p.partition != BEGUN
         ),
       )
+    self._trained = []
     self._written = {}
-    self._of_last_step = b""
     for stream in self.streams:
       stream.begin(offsets)
     self.begin_round()
@@ -155,35 +145,30 @@ class StreamPositions:
       stream.know(offsets)
       stream.commit({})
 
-  def hook(self, offsets: tf.Tensor) -> tf.compat.v1.train.SessionRunHook:
-    """Goes around each step: has it write how far the one before it came.
+  def step_done(self, session: tf.compat.v1.Session, positions: np.ndarray) -> None:
+    """Notes a batch whose step is done on all servers.
 
     Args:
-      offsets: string scalar, how far the streams are read with a step, encoded.
+      session: in which it was done.
+      positions: int64 `[n]`, of its messages.
+
+    Raises:
+      ValueError: they are not in the order in which they were read.
     """
-    return _StepHook(self, offsets)
+    self._trained.append(positions)
+    if time.monotonic() >= self._write_at:
+      self.write(session)
 
-  def step_before(self) -> dict[tf.Tensor, bytes]:
-    """What to feed to a step for that."""
-    return {self._new_offsets: self._of_last_step}
-
-  def step_done(self, offsets: bytes) -> None:
-    """Notes that a step is done on all servers, and how far it came."""
-    self._of_last_step = offsets
-
-  def write_last_step(self, session: tf.compat.v1.Session) -> None:
-    """Writes how far the last step came, when no other follows."""
-    session.run(self._write_now, self.step_before())
-    self._of_last_step = b""
-
-  def settle(self, session: tf.compat.v1.Session) -> None:
-    """Writes how far the streams are read when all batches of a round are trained on:
-    behind the last of them there may have been bad messages."""
-    trained = stream_offsets.merge(stream.trained() for stream in self.streams)
-    if trained and trained != self._written:
-      session.run(self._write_now, {self._new_offsets: stream_offsets.encode(trained)})
-      self._written = trained
-    self._of_last_step = b""
+  def write(self, session: tf.compat.v1.Session) -> None:
+    """Writes how far this worker's streams are trained on."""
+    self._write_at = time.monotonic() + _WRITE_SECS
+    if self._trained:
+      positions, self._trained = np.concatenate(self._trained), []
+      stream_ledger.take(positions)
+    offsets = stream_offsets.merge(stream.trained() for stream in self.streams)
+    if offsets and offsets != self._written:
+      session.run(self._write, {self._new_offsets: stream_offsets.encode(offsets)})
+      self._written = offsets
 
   def saved(self, offsets: Offsets) -> None:
     """Has the brokers told what a checkpoint covers. Chief only."""
@@ -212,21 +197,3 @@ class StreamPositions:
     """Leaves the consumer groups."""
     for stream in self.streams:
       stream.close()
-
-
-class _StepHook(tf.compat.v1.train.SessionRunHook):
-  """A step that is run again in a new session gets its feed anew: what was done before
-  does not count there."""
-
-  def __init__(self, positions: StreamPositions, offsets: tf.Tensor):
-    self._positions = positions
-    self._offsets = offsets
-
-  def before_run(self, run_context):
-    del run_context
-    feed = self._positions.step_before()
-    return tf.compat.v1.train.SessionRunArgs(self._offsets, feed)
-
-  def after_run(self, run_context, run_values):
-    del run_context
-    self._positions.step_done(run_values.results)

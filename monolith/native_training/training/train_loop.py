@@ -137,10 +137,7 @@ class TrainLoop:
         checkpoint_leftovers.sweep(self._config.model_dir)
         if self._cluster.is_given:
           stack.enter_context(heartbeat.beating(self._config.model_dir))
-      hooks = list(hooks)
-      if self._streams:
-        hooks.append(self._streams.hook(self._input.marks.offsets))
-      session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=hooks)
+      session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=list(hooks))
       stack.enter_context(session)
       return self._train(session)
 
@@ -207,11 +204,7 @@ class TrainLoop:
 
   def _count_batch(self) -> list[tf.Operation]:
     """Ops that note the batch as trained on, where the model was not restored since."""
-    is_present = self._timeline.is_present()
-    ops = [self._positions.count_batch(is_present)]
-    if self._streams:
-      ops.append(self._streams.write(is_present))
-    return ops
+    return [self._positions.count_batch(self._timeline.is_present())]
 
   def _begin_data(self, session) -> dict[tf.Tensor, Any]:
     """Has the data begin where training is; what to feed for that."""
@@ -256,7 +249,7 @@ class TrainLoop:
     with self._evicting_beside_training(raw):
       step = self._train_steps(session, step, limit)
       if self._streams:
-        self._streams.write_last_step(raw())
+        self._streams.write(raw())
       is_done = self._wait_for_others(raw())
     if self._stop.is_made() and not is_done:
       return self._leave_early(raw())
@@ -288,8 +281,10 @@ class TrainLoop:
       "loss": self._loss,
       "examples": self._batch_size,
     }
-    if self._streams and self._input.marks.event_time_ms is not None:
-      fetches["event_time_ms"] = self._input.marks.event_time_ms
+    if self._streams:
+      fetches["positions"] = self._input.marks.positions
+      if self._input.marks.event_time_ms is not None:
+        fetches["event_time_ms"] = self._input.marks.event_time_ms
     with_summary = fetches
     if self._summary is not None:
       with_summary = {**fetches, "summary": self._summary}
@@ -310,6 +305,7 @@ class TrainLoop:
       step = int(done["step"])
       self._positions.step_done()
       if self._streams:
+        self._streams.step_done(session._tf_sess(), done["positions"])
         self._stream_metrics.step_done(done.get("event_time_ms"))
       progress.step_done(
         step,
@@ -329,7 +325,7 @@ class TrainLoop:
 
   def _ends_streams(self, session) -> bool:
     """Notes what is read of the streams; whether they are over."""
-    self._streams.settle(session)
+    self._streams.write(session)
     self._streams.refresh(session)
     return self._streams.is_over
 
