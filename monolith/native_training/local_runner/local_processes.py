@@ -13,6 +13,8 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from monolith.native_training.local_runner.stop_signals import Stopped
+
 _LAST_LINES = 20
 _READ_TIMEOUT_SECONDS = 5.0
 _POLL_SECONDS = 0.02
@@ -70,18 +72,29 @@ class LocalProcesses:
     on_line: called with the name of a process and a line that it printed (standard
       output or error, decoded, without the newline); from another thread.
     log_folder: where all that a process prints is kept, as NAME.log; `""` keeps none.
+    stop_seconds: how long processes may take to leave in order when `Stopped` ends the
+      context, such as for a last checkpoint; less where that is urgent.
   """
 
-  def __init__(self, on_line: Callable[[str, str], None], log_folder: str = ""):
+  def __init__(
+    self,
+    on_line: Callable[[str, str], None],
+    log_folder: str = "",
+    stop_seconds: float = 3.0,
+  ):
     self._on_line = on_line
     self._log_folder = log_folder
+    self._stop_seconds = stop_seconds
     self._children: dict[str, _Child] = {}
 
   def __enter__(self) -> LocalProcesses:
     return self
 
-  def __exit__(self, *exception) -> None:
-    self.stop()
+  def __exit__(self, kind, error, trace) -> None:
+    if isinstance(error, Stopped):
+      self.stop(grace_seconds=self._stop_seconds, is_urgent=error.is_urgent)
+    else:
+      self.stop()
 
   def start(
     self, name: str, command: Sequence[str], environment: Mapping[str, str]
@@ -143,19 +156,25 @@ class LocalProcesses:
     return {name: child.peak_memory_bytes() for name, child in self._children.items()}
 
   def stop(
-    self, names: Sequence[str] | None = None, grace_seconds: float = 3.0
+    self,
+    names: Sequence[str] | None = None,
+    grace_seconds: float = 3.0,
+    is_urgent: Callable[[], bool] = lambda: False,
   ) -> None:
     """Ends processes and their descendants: SIGTERM first, SIGKILL after a while.
 
     Args:
       names: which ones; None is all.
       grace_seconds: time between the two signals.
+      is_urgent: called again and again; the second signal comes when it says so.
     """
     children = [self._children[name] for name in names or self._children]
     for child in children:
       child.ask_to_stop()
     deadline = time.monotonic() + grace_seconds
     while time.monotonic() < deadline and any(c.poll() is None for c in children):
+      if is_urgent():
+        break
       time.sleep(_POLL_SECONDS)
     for child in children:
       child.kill()

@@ -56,7 +56,9 @@ from monolith.native_training.local_runner import local_processes, stop_signals
 code, files = sys.argv[1], sys.argv[2:]
 try:
   with stop_signals.StopSignals() as signals:
-    with local_processes.LocalProcesses(lambda name, line: None) as processes:
+    with local_processes.LocalProcesses(
+      lambda name, line: None, stop_seconds=float(os.environ["STOP_SECONDS"])
+    ) as processes:
       for file in files:
         command = [sys.executable, "-c", code, file]
         processes.start(file, command, os.environ)
@@ -184,11 +186,17 @@ class LocalProcessesTest(absltest.TestCase):
       self._wait(processes)
     self.assertEqual(self.lines, [("x", "''")])
 
-  def _start_runner(self) -> tuple[subprocess.Popen, list[int]]:
+  def _start_runner(
+    self, stop_seconds: float = 3.0
+  ) -> tuple[subprocess.Popen, list[int]]:
     files = [os.path.join(self.folder, name) for name in ("a", "b")]
     runner = subprocess.Popen(
       [*_python(_RUNNER), _STUBBORN_FAMILY, *files],
-      env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+      env={
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(sys.path),
+        "STOP_SECONDS": str(stop_seconds),
+      },
       start_new_session=True,
     )
     self.addCleanup(runner.wait)
@@ -207,6 +215,16 @@ class LocalProcessesTest(absltest.TestCase):
         for name in ("a", "b"):
           os.remove(os.path.join(self.folder, name))
 
+  def test_who_takes_long_to_leave_has_time_until_a_second_signal(self):
+    runner, pids = self._start_runner(stop_seconds=600)
+    runner.send_signal(signal.SIGTERM)
+    with self.assertRaises(subprocess.TimeoutExpired):
+      runner.wait(5)
+    self.assertTrue(all(map(_is_alive, pids)))
+    runner.send_signal(signal.SIGINT)
+    self.assertEqual(runner.wait(_PATIENCE_SECONDS), 128 + signal.SIGTERM)
+    self.assertEqual([pid for pid in pids if _is_alive(pid)], [])
+
   @absltest.skipUnless(sys.platform == "linux", "needs the Linux kernel")
   def test_the_children_of_a_killed_parent_end(self):
     runner, pids = self._start_runner()
@@ -224,9 +242,11 @@ class StopSignalsTest(absltest.TestCase):
     with StopSignals() as signals:
       signals.check()
       os.kill(os.getpid(), signal.SIGTERM)
-      os.kill(os.getpid(), signal.SIGINT)
       with self.assertRaisesRegex(Stopped, "stopped by SIGTERM") as e:
         signals.check()
+      self.assertFalse(e.exception.is_urgent())
+      os.kill(os.getpid(), signal.SIGINT)
+      self.assertTrue(e.exception.is_urgent())
     self.assertEqual(e.exception.signum, signal.SIGTERM)
     self.assertEqual(signal.getsignal(signal.SIGTERM), before)
 

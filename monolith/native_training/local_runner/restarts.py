@@ -57,6 +57,7 @@ class RestartingProcesses(LocalProcesses):
     log_folder: see `LocalProcesses`; a restarted process appends to its log.
     on_restart: told in a sentence what failed, how, and when it starts again.
     policy: when that is.
+    stop_seconds: see `LocalProcesses`.
   """
 
   def __init__(
@@ -65,8 +66,9 @@ class RestartingProcesses(LocalProcesses):
     log_folder: str = "",
     on_restart: Callable[[str], None] = lambda sentence: None,
     policy: RestartPolicy = RestartPolicy(),
+    stop_seconds: float = 3.0,
   ):
-    super().__init__(on_line, log_folder)
+    super().__init__(on_line, log_folder, stop_seconds)
     self._on_restart = on_restart
     self._policy = policy
     self._restarts: dict[str, int] = {}
@@ -128,12 +130,15 @@ class RestartingProcesses(LocalProcesses):
       self.start_again(name)
 
   def stop(
-    self, names: Sequence[str] | None = None, grace_seconds: float = 3.0
+    self,
+    names: Sequence[str] | None = None,
+    grace_seconds: float = 3.0,
+    is_urgent: Callable[[], bool] = lambda: False,
   ) -> None:
     """Ends processes, see `LocalProcesses.stop`, and does not start them again."""
     waiting = [failure.name for failure in self._to_restart()]
     self._leave(name for name in waiting if names is None or name in names)
-    super().stop(names, grace_seconds)
+    super().stop(names, grace_seconds, is_urgent)
 
   def _to_restart(self) -> list[ProcessFailed]:
     """The failures that a restart follows, also where `check` has not seen them yet."""

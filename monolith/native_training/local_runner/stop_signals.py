@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
 from types import FrameType
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Stopped(Exception):
-  """The user or the system wants this process to end; `signum` is how it was told."""
+  """The user or the system wants this process to end.
 
-  def __init__(self, signum: int):
+  Attributes:
+    signum: how it was told.
+    is_urgent: returns whether it was told again since.
+  """
+
+  def __init__(self, signum: int, is_urgent: Callable[[], bool] = lambda: False):
     super().__init__(f"stopped by {signal.Signals(signum).name}")
     self.signum = signum
+    self.is_urgent = is_urgent
 
 
 class StopSignals:
@@ -25,6 +32,7 @@ class StopSignals:
 
   def __init__(self):
     self._received: int | None = None
+    self._count = 0
 
   def __enter__(self) -> StopSignals:
     self._before = {
@@ -39,8 +47,9 @@ class StopSignals:
   def check(self) -> None:
     """Raises `Stopped` if one of the signals has come."""
     if self._received is not None:
-      raise Stopped(self._received)
+      raise Stopped(self._received, lambda: self._count > 1)
 
   def _remember(self, signum: int, frame: FrameType | None) -> None:
     del frame
     self._received = self._received or signum
+    self._count += 1

@@ -17,7 +17,7 @@ from monolith.native_training.local_runner.local_cluster import (
   python_environment,
 )
 from monolith.native_training.local_runner.restarts import RestartingProcesses
-from monolith.native_training.local_runner.stop_signals import StopSignals
+from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 from monolith.native_training.local_runner.training_progress import (
   JobProgress,
   ProgressFiles,
@@ -35,6 +35,7 @@ _PACKAGE = "monolith.native_training.movie_ranking"
 _EVALUATION = "evaluation"
 _POLL_SECONDS = 0.1
 _EXIT_SECONDS = 20.0
+_STOP_SECONDS = 300.0  # For the last checkpoint; a second Ctrl-C ends that.
 _CHIEF = "worker 0"
 _SAVE_SECONDS = 10  # Where what fails is started again, and on a stream.
 
@@ -102,7 +103,9 @@ class DemoJob:
     logs = os.path.join(self._model_dir, "logs")
     with (
       self._stream or contextlib.nullcontext(),
-      RestartingProcesses(self._show_line, logs, self._console.line) as processes,
+      RestartingProcesses(
+        self._show_line, logs, self._console.line, stop_seconds=_STOP_SECONDS
+      ) as processes,
     ):
       if self._stream:
         self._begin_stream(processes)
@@ -216,7 +219,7 @@ class DemoJob:
     open(self._path("evaluate_now"), "w").close()
 
   def _poll(self, processes: RestartingProcesses) -> None:
-    self._signals.check()
+    self._check_signals()
     processes.check()
     if self._stream:
       self._stream.check()
@@ -224,6 +227,13 @@ class DemoJob:
       self._next_memory_look = time.monotonic() + 1
       processes.peak_memory_bytes()
     time.sleep(_POLL_SECONDS)
+
+  def _check_signals(self) -> None:
+    try:
+      self._signals.check()
+    except Stopped:
+      self._console.line("stopping when all is saved; to stop at once, do so again")
+      raise
 
   def _let_leave(self, processes: RestartingProcesses, role: str) -> None:
     """The chief told them to; one that stays is ended."""
