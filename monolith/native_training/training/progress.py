@@ -9,6 +9,7 @@ from typing import Any
 
 import tensorflow as tf
 import tqdm
+from absl import logging
 
 from monolith.native_training.training import progress_log, summaries
 from monolith.native_training.training.cluster import Cluster
@@ -26,6 +27,7 @@ class ProgressFile:
     self._path = path
     self._content = {"role": cluster.task_type, "index": cluster.task_index}
     self._next = 0.0
+    self._fails = False
 
   def update(self, force: bool = False, **content: Any) -> None:
     """Sets fields; writes them about once a second, or at once with `force`."""
@@ -35,9 +37,19 @@ class ProgressFile:
       return
     self._next = now + _FILE_SECS
     temporary = f"{self._path}.{os.getpid()}.tmp"
-    with open(temporary, "w") as file:
-      json.dump(self._content, file)
-    os.replace(temporary, self._path)
+    try:
+      with open(temporary, "w") as file:
+        json.dump(self._content, file)
+      os.replace(temporary, self._path)
+      self._fails = False
+    except OSError as error:  # A full disk must not end the training.
+      if not self._fails:
+        logging.error(
+          "no progress can be told in %s, until that can be written again: %s",
+          self._path,
+          error,
+        )
+      self._fails = True
 
 
 class _Speed:

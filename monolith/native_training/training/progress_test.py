@@ -30,6 +30,22 @@ class ProgressTest(absltest.TestCase):
     with open(self._path) as file:
       return json.load(file)
 
+  def test_training_outlives_a_file_that_cannot_be_written(self):
+    reporter = self._reporter()
+    full = OSError(28, "No space left on device")
+    with (
+      mock.patch.object(progress.os, "replace", side_effect=full),
+      self.assertLogs("absl", "ERROR") as logs,
+    ):
+      for step in (1, 2, 3):
+        self._now += 5
+        reporter.step_done(step, 0.5, 1, None)
+    self.assertLen(logs.output, 1)
+    self.assertRegex(logs.output[0], f"{self._path}.*No space left")
+    self._now += 5
+    reporter.step_done(4, 0.5, 1, None)
+    self.assertEqual(self._read()["step"], 4)
+
   def test_the_file_follows_training_to_its_end(self):
     reporter = self._reporter(log_step_count_steps=2)
     reporter.step_done(7, 0.5, 512, None)
