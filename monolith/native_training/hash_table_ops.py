@@ -216,7 +216,7 @@ class HashTable:
     """
     return self._ops.monolith_restore_tables(
       self._handle(), [basename], shard_index=0, num_shards=1
-    )
+    ).rows
 
   def _make_handle(self) -> tf.Tensor:
     return self._ops.monolith_table_set(

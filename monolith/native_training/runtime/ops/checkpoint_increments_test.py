@@ -107,7 +107,7 @@ class CheckpointIncrementsTest(tf.test.TestCase):
       (one + two[:1] + two[2:], "file 1 of 2 of server 0 of 2 is missing"),
       (one + one[:1], "is there twice"),
     ):
-      with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
+      with self.assertRaisesRegex(tf.errors.DataLossError, message):
         self.restore(files)
 
   def test_changes_since_another_save_are_not_known(self):

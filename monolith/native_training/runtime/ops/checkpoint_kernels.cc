@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -120,6 +121,8 @@ class RestoreTablesOp : public SlowTableSetKernel {
                    context->GetAttr("with_trials", &options_.with_trials));
     OP_REQUIRES_OK(context,
                    context->GetAttr("only_matching", &options_.only_matching));
+    OP_REQUIRES_OK(context,
+                   context->GetAttr("only_check", &options_.only_check));
   }
 
  protected:
@@ -134,9 +137,16 @@ class RestoreTablesOp : public SlowTableSetKernel {
     TF_ASSIGN_OR_RETURN(const TableShard shard,
                         ShardInput(context, kShardIndex, kNumShards));
     TF_ASSIGN_OR_RETURN(
-        const int64_t rows,
+        const Restored restored,
         RestoreTables(tables, files, shard, options_, context->env()));
-    return OutputNumber(context, 0, rows);
+    TF_RETURN_IF_ERROR(OutputNumber(context, 0, restored.rows));
+    Tensor* warnings = nullptr;
+    const auto num_warnings = static_cast<int64_t>(restored.warnings.size());
+    TF_RETURN_IF_ERROR(
+        context->allocate_output(1, TensorShape({num_warnings}), &warnings));
+    std::copy(restored.warnings.begin(), restored.warnings.end(),
+              warnings->flat<tstring>().data());
+    return absl::OkStatus();
   }
 
  private:

@@ -58,7 +58,9 @@ REGISTER_OP("MonolithRestoreTables")
     .Input("num_shards: int64")
     .Attr("with_trials: bool = true")
     .Attr("only_matching: bool = false")
+    .Attr("only_check: bool = false")
     .Output("rows: int64")
+    .Output("warnings: string")
     .SetIsStateful()
     .SetShapeFn([](InferenceContext* c) {
       const int ranks[] = {0, 1, 0, 0};
@@ -67,6 +69,7 @@ REGISTER_OP("MonolithRestoreTables")
         TF_RETURN_IF_ERROR(c->WithRank(c->input(i), ranks[i], &unused));
       }
       c->set_output(0, c->Scalar());
+      c->set_output(1, c->Vector(InferenceContext::kUnknownDim));
       return absl::OkStatus();
     })
     .Doc(R"doc(
@@ -90,7 +93,10 @@ with_trials: Whether ids that have no row yet count on where they were. Those of
   latest before others. With another admission capacity they begin at 0 again.
 only_matching: Whether segments of another dim, and files of other tables only,
   leave rows with initial values instead of being refused.
-rows: scalar. How many rows were read.
+only_check: Whether all of it is only read and checked: nothing is restored.
+rows: scalar. How many rows were read. With only_check also those of tables that
+  the model does not have.
+warnings: [num_warnings]. What did not fit and began anew, a sentence each.
 )doc");
 
 }  // namespace

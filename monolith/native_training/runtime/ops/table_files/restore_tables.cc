@@ -257,9 +257,8 @@ class Restorer {
 
   // Whether the files fit the tables, as far as their headers tell; says what
   // will be lost. `has_destination`: whether some table is one of the model's.
-  absl::Status CheckHeaders(bool* has_destination) const {
+  absl::Status CheckHeaders(bool* has_destination) {
     *has_destination = false;
-    std::set<std::string> warnings;
     for (const SavedFiles& save : saves_) {
       for (const SavedFile& file : save) {
         TF_ASSIGN_OR_RETURN(
@@ -269,11 +268,10 @@ class Restorer {
           if (!destination.has_value()) continue;
           *has_destination = true;
           const auto& lost = destination->conversion.warnings();
-          warnings.insert(lost.begin(), lost.end());
+          warnings_.insert(lost.begin(), lost.end());
         }
       }
     }
-    Warn(warnings);
     return absl::OkStatus();
   }
 
@@ -329,9 +327,11 @@ class Restorer {
             return RestoreFile(file, options_.with_trials && is_last);
           }));
     }
-    Warn(lost_trials_);
     return num_rows_.load();
   }
+
+  // What began anew, as far as that is known by now.
+  const std::set<std::string>& warnings() const { return warnings_; }
 
  private:
   // As many servers spread ids in the same way: others' files have none of
@@ -390,8 +390,8 @@ class Restorer {
     TF_ASSIGN_OR_RETURN(const bool taken, ImportTrials(destination, trials));
     if (taken) return absl::OkStatus();
     std::lock_guard<std::mutex> lock(mutex_);
-    lost_trials_.insert(LostTrials(file.header.tables[trials.table].config,
-                                   destination.table->config()));
+    warnings_.insert(LostTrials(file.header.tables[trials.table].config,
+                                destination.table->config()));
     return absl::OkStatus();
   }
 
@@ -402,30 +402,32 @@ class Restorer {
   tensorflow::Env* const env_;
   std::atomic<int64_t> num_rows_{0};
   std::mutex mutex_;
-  std::set<std::string> lost_trials_;  // guarded by mutex_
+  std::set<std::string> warnings_;  // guarded by mutex_ where files are read
 };
 
 }  // namespace
 
-absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
-                                      absl::Span<const std::string> files,
-                                      TableShard shard,
-                                      const RestoreOptions& options,
-                                      tensorflow::Env* env) {
+absl::StatusOr<Restored> RestoreTables(TableSet& tables,
+                                       absl::Span<const std::string> files,
+                                       TableShard shard,
+                                       const RestoreOptions& options,
+                                       tensorflow::Env* env) {
   TF_ASSIGN_OR_RETURN(std::vector<SavedFiles> saves, FindSaves(env, files));
   Restorer restorer(tables, saves, shard, options, env);
   bool has_destination = false;
   TF_RETURN_IF_ERROR(restorer.CheckHeaders(&has_destination));
+  Restored result;
   int64_t rows_there = 0;
   for (int t = 0; t < tables.num_tables(); ++t) {
     rows_there += tables.table(t).size();
   }
-  if (rows_there > 0 || !has_destination) {
-    TF_ASSIGN_OR_RETURN(const int64_t num_rows, restorer.CheckContents());
+  if (rows_there > 0 || !has_destination || options.only_check) {
+    TF_ASSIGN_OR_RETURN(result.rows, restorer.CheckContents());
     // Rows of tables that the model no longer has are passed over.
-    if (num_rows > 0 && !has_destination && !options.only_matching) {
+    if (result.rows > 0 && !has_destination && !options.only_matching) {
       return AnotherModel(tables, saves);
     }
+    if (options.only_check) return result;
   }
   tables.ForgetLastSave();
   const auto clear = [&] {
@@ -434,8 +436,15 @@ absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
   clear();
   restorer.Reserve();
   absl::StatusOr<int64_t> restored = restorer.Restore();
-  if (!restored.ok()) clear();
-  return restored;
+  if (!restored.ok()) {
+    clear();
+    return restored.status();
+  }
+  Warn(restorer.warnings());
+  result.rows = *restored;
+  result.warnings.assign(restorer.warnings().begin(),
+                         restorer.warnings().end());
+  return result;
 }
 
 }  // namespace monolith

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -19,6 +20,14 @@ struct RestoreOptions {
   // Let what does not fit, a segment of another dim or all tables, begin with
   // initial values, with a warning, instead of refusing it.
   bool only_matching = false;
+  // Read and check all of it, and change nothing.
+  bool only_check = false;
+};
+
+struct Restored {
+  int64_t rows = 0;
+  // What did not fit and began anew, a sentence each. The log has them as well.
+  std::vector<std::string> warnings;
 };
 
 // Replaces all rows of `tables` by those rows of the files whose ids belong to
@@ -26,7 +35,7 @@ struct RestoreOptions {
 //
 // The files are those of a save of everything, then those of each save of
 // changes since the one before, in order; within a save the order is free.
-// InvalidArgument if a file is missing or a save does not follow the one
+// DataLoss if a file of a save is missing or a save does not follow the one
 // before.
 //
 // With `with_trials`, ids on trial count on, as far as the tables have an
@@ -45,11 +54,11 @@ struct RestoreOptions {
 // dim) leave the tables as they were: if they have rows, all files are read to
 // their end before the first row changes. Nobody else should use the tables
 // meanwhile. REQUIRES: 0 <= shard.index < shard.count.
-absl::StatusOr<int64_t> RestoreTables(TableSet& tables,
-                                      absl::Span<const std::string> files,
-                                      TableShard shard,
-                                      const RestoreOptions& options,
-                                      tensorflow::Env* env);
+absl::StatusOr<Restored> RestoreTables(TableSet& tables,
+                                       absl::Span<const std::string> files,
+                                       TableShard shard,
+                                       const RestoreOptions& options,
+                                       tensorflow::Env* env);
 
 }  // namespace monolith
 

@@ -24,19 +24,19 @@ absl::Status CheckComplete(const SavedFiles& save) {
     if (header.shard.count != first.shard.count ||
         header.save.num_files != first.save.num_files ||
         header.save.base != first.save.base) {
-      return absl::InvalidArgumentError(
+      return absl::DataLossError(
           absl::StrCat("table files ", save.front().name, " and ", file.name,
                        " name the same save, but do not belong together"));
     }
     if (!seen.insert({header.shard.index, header.save.file_index}).second) {
-      return absl::InvalidArgumentError(
+      return absl::DataLossError(
           absl::StrCat("table file ", file.name, " is there twice"));
     }
   }
   for (int server = 0; server < first.shard.count; ++server) {
     for (int i = 0; i < first.save.num_files; ++i) {
       if (seen.count({server, i}) != 0) continue;
-      return absl::InvalidArgumentError(absl::StrCat(
+      return absl::DataLossError(absl::StrCat(
           "of the save that table file ", save.front().name,
           " is a part of, file ", i, " of ", first.save.num_files,
           " of server ", server, " of ", first.shard.count, " is missing"));
@@ -56,7 +56,7 @@ absl::Status CheckFollows(const SavedFiles& save, const SavedFiles* before) {
   const auto name = [](const std::string& id) {
     return id.empty() ? std::string("none") : absl::StrCat("save ", id);
   };
-  return absl::InvalidArgumentError(
+  return absl::DataLossError(
       absl::StrCat("table file ", save.front().name, " has the changes since ",
                    name(base), ", but what comes before it is ", name(wanted),
                    "; a save is missing or out of order"));

@@ -21,7 +21,7 @@ struct SavedFile {
 using SavedFiles = std::vector<SavedFile>;
 
 // Reads the headers of files that are given save by save, one of everything
-// first. InvalidArgument if a save lacks a file, has one twice, or does not
+// first. DataLoss if a save lacks a file, has one twice, or does not
 // have the changes since the one before; the errors of TableFileReader::Open.
 absl::StatusOr<std::vector<SavedFiles>> FindSaves(
     tensorflow::Env* env, absl::Span<const std::string> files);
