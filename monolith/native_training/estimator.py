@@ -22,12 +22,16 @@ from monolith.native_training.number_checks import is_whole
 from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import checkpoint as checkpoint_lib
 from monolith.native_training.training import (
-  coordination,
   evaluator,
   inference,
-  sound_checkpoint,
+  serving,
   stop_request,
   summaries,
+)
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  MisfitError,
+  StorageError,
 )
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.heads import EstimatorSpec
@@ -120,8 +124,10 @@ class Estimator:
     the end, raises.
 
     SIGTERM, where this is called in the main thread: a chief ends its step, saves and
-    leaves, a worker ends its step, a parameter server waits for the chief, for up to 25
-    seconds; each with exit code 143. A second SIGTERM ends a process at once.
+    leaves, a worker ends its step, a parameter server asks the chief to save and leaves
+    after that, or when `RunnerConfig.stop_grace_secs` are over; each with exit code
+    143, but 0 where the job came to its end meanwhile. A second SIGTERM ends a process
+    at once.
 
     Args:
       steps: global steps to go; default `p.train.steps`.
@@ -139,7 +145,7 @@ class Estimator:
       RuntimeError: called again in a cluster with parameter servers, which leave when
         the job is over.
       TimeoutError: another process of the job has been silent for too long.
-      SystemExit: SIGTERM has come.
+      SystemExit: SIGTERM has come before the end.
     """
     if steps is None and max_steps is None:
       steps, max_steps = self._model.p.train.steps, self._model.p.train.max_steps
@@ -159,7 +165,6 @@ class Estimator:
     self._job_is_over = cluster.is_distributed
     with stop_request.on_sigterm() as stop:
       self._play_part(steps, max_steps, hooks or (), stop)
-      stop.leave_if_made()
     return self
 
   def _play_part(
@@ -173,7 +178,8 @@ class Estimator:
     target = _start_server(cluster) if cluster.is_distributed else ""
     if cluster.task_type == "ps":
       timeout_secs = self._config.worker_timeout_secs
-      coordination.serve_until_released(cluster, target, timeout_secs, stop)
+      grace_secs = self._config.stop_grace_secs
+      serving.serve_until_released(cluster, target, timeout_secs, stop, grace_secs)
       return
     on_save = None
     if self._model.p.serving.export_when_saving:
@@ -220,17 +226,15 @@ class Estimator:
     return metrics
 
   def _evaluate_if_there(self, path: str) -> None:
-    """Evaluates a checkpoint, unless it is damaged or the chief removes it on the
-    way."""
+    """Evaluates a checkpoint, unless it cannot be read, is an earlier model's, or the
+    chief removes it on the way."""
     try:
       self._evaluate([path])
-    except ValueError as error:
-      if not checkpoint_lib.is_complete(path):
-        logging.info("%s was removed before it was evaluated", path)
-      elif isinstance(error, sound_checkpoint.AllRefusedError):
+    except (DamagedCheckpointError, MisfitError, StorageError) as error:
+      if checkpoint_lib.is_complete(path):
         logging.error("%s is not evaluated: %s", path, error)
       else:
-        raise
+        logging.info("%s was removed before it was evaluated", path)
 
   def predict(
     self,
@@ -276,7 +280,7 @@ class Estimator:
       The new folder, `export_dir_base/SECONDS`.
 
     Raises:
-      ValueError: there is no checkpoint.
+      ValueError: there is no checkpoint, it is damaged, or of another model.
       NotImplementedError: the model has no `serving_input_receiver_fn`.
     """
     paths = self._required_checkpoints(checkpoint_path)

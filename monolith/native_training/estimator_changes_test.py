@@ -1,5 +1,7 @@
 """A model changes between one run and the next: what the Estimator makes of it."""
 
+import os
+
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
@@ -42,6 +44,99 @@ class ChangingModel(MonolithModel):
       loss=-tf.add_n([tf.reduce_sum(pred) for pred in preds]) - 0.0 * bias,
       optimizer=tf.compat.v1.train.GradientDescentOptimizer(0.1),
       classification=[False] * len(preds),
+    )
+
+
+class DenseModel(MonolithModel):
+  """A layer reads the slices of all features beside each other."""
+
+  @classmethod
+  def params(cls):
+    p = super().params()
+    p.define("features", ("a", "b"), "Their names.")
+    p.define("dim", 4, "Floats of each.")
+    p.define("shared_name", None, "Of the table of all features.")
+    p.define("optimizer", None, "Of dense variables.")
+    return p
+
+  def input_fn(self, mode):
+    batch = {name: _IDS[:, None] for name in self.p.features}
+    batch["label"] = np.ones((len(_IDS), 1), np.float32)
+    return tf.data.Dataset.from_tensors(batch)
+
+  def model_fn(self, features, mode):
+    for name in self.p.features:
+      self.create_embedding_feature_column(name, shared_name=self.p.shared_name)
+    vectors = self.lookup_embedding_slice(
+      list(self.p.features), "vec", self.p.dim, out_type="concat"
+    )
+    hidden = tf.keras.layers.Dense(3, name="hidden")(vectors)
+    pred = tf.keras.layers.Dense(1, name="last")(hidden)
+    return estimator.EstimatorSpec(
+      label=features["label"],
+      pred=pred,
+      head_name="head",
+      loss=tf.reduce_mean(tf.square(pred - features["label"])),
+      optimizer=self.p.optimizer,
+      classification=False,
+    )
+
+
+class DenseLayersTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self._dir = self.create_tempdir().full_path
+
+  def _train(self, **params) -> estimator.Estimator:
+    model = DenseModel.params()
+    for name, value in params.items():
+      setattr(model, name, value)
+    conf = estimator.RunnerConfig(model_dir=self._dir)
+    job = estimator.Estimator(model.instantiate(), conf)
+    job.train(steps=1)
+    return job
+
+  def test_a_layer_whose_input_has_another_width_begins_anew(self):
+    self._train()
+    for features in (("a", "b", "c"), ("a",)):
+      before = tf.train.load_checkpoint(tf.train.latest_checkpoint(self._dir))
+      with self.assertLogs("absl", "WARNING") as logs:
+        job = self._train(features=features)
+      width = before.get_tensor("hidden/kernel").shape[0]
+      (warning,) = [line for line in logs.output if "BEGIN ANEW" in line]
+      for name in ("hidden/kernel", "hidden/kernel/Adagrad"):
+        self.assertRegex(
+          warning,
+          rf"variable {name} has shape \[{width}, 3\] there and "
+          rf"\({4 * len(features)}, 3\) in the model",
+        )
+      self.assertNotRegex(warning, "bias|last")
+      after = tf.train.load_checkpoint(job.latest_checkpoint())
+      np.testing.assert_allclose(
+        after.get_tensor("last/kernel"), before.get_tensor("last/kernel"), atol=0.2
+      )
+      self.assertEqual(job.evaluate()["global_step"], after.get_tensor("global_step"))
+
+  def test_another_dense_optimizer_begins_anew(self):
+    self._train()
+    with self.assertLogs("absl", "WARNING") as logs:
+      self._train(optimizer=tf.compat.v1.train.AdamOptimizer())
+    self.assertRegex("".join(logs.output), "BEGIN ANEW.*variable hidden/kernel/Adam,")
+
+  def test_another_dim_of_a_shared_table_is_refused_naming_its_features(self):
+    for _ in range(2):
+      self._train(shared_name="ids")
+    names = sorted(os.listdir(self._dir))
+    with self.assertRaisesRegex(
+      ValueError,
+      "segment vec of table ids has dim 4 in the file, but 5 in the model; table ids "
+      "is that of the features a, b$",
+    ):
+      self._train(shared_name="ids", dim=5)
+    # No checkpoint is damaged, and none was set aside.
+    self.assertEqual(
+      [n for n in names if "ckpt" in n],
+      sorted(n for n in os.listdir(self._dir) if "ckpt" in n),
     )
 
 

@@ -3,6 +3,8 @@ over."""
 
 import os
 import shutil
+import signal
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -36,6 +38,14 @@ class InterruptAfter(tf.compat.v1.train.SessionRunHook):
       self._steps -= 1
       if not self._steps:
         raise Interrupted
+
+
+class StopAtEnd(tf.compat.v1.train.SessionRunHook):
+  """Asks this process to leave when nothing is left to train."""
+
+  def end(self, session):
+    del session
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Numbered(MonolithModel):
@@ -125,6 +135,21 @@ class EstimatorRecoveryTest(absltest.TestCase):
     self.assertEqual(self._train(interrupt_after=3), list(range(3)))
     self.assertEqual(self._train(), list(range(_BATCHES)))
     self.assertEqual(self._steps(), [15, 15 + _BATCHES])
+
+  def test_who_is_killed_before_the_end_is_marked_has_nothing_left_to_train(self):
+    with mock.patch.object(checkpoint, "mark", side_effect=Interrupted):
+      self.assertEqual(self._train(interrupt_after=_BATCHES + 1), list(range(_BATCHES)))
+    path = checkpoint.latest_checkpoint(self._dir)
+    self.assertFalse(checkpoint.is_final(path))
+    self.assertEqual(self._train(), [])
+    self.assertEqual(checkpoint.latest_checkpoint(self._dir), path)
+    self.assertTrue(checkpoint.is_final(path))
+
+  def test_sigterm_at_the_end_does_not_undo_it(self):
+    self._estimator().train(hooks=[StopAtEnd()])  # No SystemExit.
+    path = checkpoint.latest_checkpoint(self._dir)
+    self.assertTrue(checkpoint.is_final(path))
+    self.assertEqual(checkpoint.step_of(path), _BATCHES)
 
   def test_a_damaged_checkpoint_is_passed_over_and_set_aside(self):
     self._train_to(5, 10, 15)

@@ -16,6 +16,7 @@ from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import checkpoint as checkpoint_lib
 from monolith.native_training.training import heads, model_graph, sound_checkpoint
 from monolith.native_training.training.dense_variables import DenseVariables
+from monolith.native_training.training.table_restore import TableCheck
 
 
 def export(
@@ -29,14 +30,16 @@ def export(
   Args:
     model: defines `serving_input_receiver_fn`.
     checkpoints: paths, without suffix, the best first: another is used only when those
-      before it are refused.
+      before it are damaged. All of a checkpoint is read before it is exported.
     export_dir_base: the export goes into a new folder in here, named by the time.
 
   Returns:
     Path of the new folder. It appears when it is complete.
 
   Raises:
-    AllRefusedError: no checkpoint can be used.
+    AllRefusedError: every checkpoint is damaged.
+    MisfitError: one is of another model.
+    StorageError: one cannot be read.
     NotImplementedError: the model has no `serving_input_receiver_fn`.
     TypeError: that function returned something else.
   """
@@ -50,7 +53,7 @@ def export(
       model, receiver, tables_name=f"{model.p.name}/{os.path.basename(path)}"
     )
     with tf.compat.v1.Session() as session:
-      checkpoint = _restore_dense(session, checkpoints)
+      checkpoint = _restore_dense(session, checkpoints, TableCheck(graph.embedding))
       builder = tf.compat.v1.saved_model.Builder(temporary)
       builder.add_meta_graph_and_variables(
         session,
@@ -111,12 +114,15 @@ def _new_folder(export_dir_base: str) -> str:
   return os.path.join(export_dir_base, str(seconds))
 
 
-def _restore_dense(session: tf.compat.v1.Session, checkpoints: Sequence[str]) -> str:
-  """Restores the first checkpoint that is sound; returns its path."""
+def _restore_dense(
+  session: tf.compat.v1.Session, checkpoints: Sequence[str], tables: TableCheck
+) -> str:
+  """Restores the first checkpoint of which every file is sound; returns its path."""
   dense = DenseVariables()
 
   def restore(path: str) -> None:
-    checkpoint_lib.read_manifest(path)
+    checkpoint_lib.check_dense_files(path)
+    tables.check(path)
     dense.restore(session, path)
 
   checkpoint = sound_checkpoint.first_sound(checkpoints, restore)

@@ -9,12 +9,14 @@ from absl.testing import absltest
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
 from monolith.native_training.model_export import saved_model
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.training import checkpoint
 
 _USERS = np.arange(40, dtype=np.int64)[:, None]
 
 
 class Popularity(MonolithModel):
   scale_shape = ()
+  dim = 3
 
   def input_fn(self, mode):
     data = {"user": _USERS, "label": np.sin(_USERS).astype(np.float32)}
@@ -22,7 +24,7 @@ class Popularity(MonolithModel):
 
   def model_fn(self, features, mode):
     self.create_embedding_feature_column("user")
-    (user,) = self.lookup_embedding_slice(["user"], "vec", 3)
+    (user,) = self.lookup_embedding_slice(["user"], "vec", self.dim)
     pred = tf.reduce_sum(user, axis=1, keepdims=True)
     pred *= tf.compat.v1.get_variable(
       "scale", self.scale_shape, initializer=tf.ones_initializer()
@@ -86,6 +88,49 @@ class SavedModelTest(absltest.TestCase):
         WidePopularity.params().instantiate(),
         RunnerConfig(model_dir=self.job.model_dir),
       ).export_saved_model()
+
+  def test_what_is_damaged_is_not_exported(self):
+    self.job.train(max_steps=5)
+    self.job.train(max_steps=10)
+    newest, older = checkpoint.checkpoints(self.job.model_dir)[::-1]
+    (data,) = [f for f in checkpoint.dense_files(newest) if ".data" in f]
+    rows = max(checkpoint.table_files(newest), key=os.path.getsize)
+    for file in (rows, data):
+      with open(file, "rb") as f:
+        content = f.read()
+      middle = len(content) // 2
+      flipped = content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+      for damaged in (flipped, content[:middle], b"", None):
+        if damaged is None:
+          os.remove(file)
+        else:
+          with open(file, "wb") as f:
+            f.write(damaged)
+        with self.assertRaisesRegex(ValueError, file):
+          self.job.export_saved_model(checkpoint_path=newest)
+        with self.assertLogs("absl", "ERROR") as logs:
+          path = self.job.export_saved_model()
+        self.assertRegex(logs.output[0], f"{newest} is PASSED OVER")
+        with open(file, "wb") as f:
+          f.write(content)
+        # The one before it.
+        served = tf.saved_model.load(path).signatures["serving_default"]
+        score = served(user=tf.constant(_USERS))["score"].numpy()
+        predicted = self.job.predict(checkpoint_path=older)
+        wanted = [p["score"] for p, _ in zip(predicted, _USERS)]  # noqa: B905
+        np.testing.assert_array_equal(score, np.stack(wanted))
+
+  def test_a_row_that_does_not_fit_is_not_exported(self):
+    self.job.train(max_steps=5)
+
+    class Wider(Popularity):
+      dim = 4
+
+    job = Estimator(
+      Wider.params().instantiate(), RunnerConfig(model_dir=self.job.model_dir)
+    )
+    with self.assertRaisesRegex(ValueError, "table user has dim 3 in the file, but 4"):
+      job.export_saved_model()
 
   def test_an_unknown_id_reads_zeros(self):
     self.job.train()

@@ -17,7 +17,7 @@ class Save:
   Attributes:
     session: what it ran in.
     step: the global step of its checkpoint.
-    final: whether training ends with it.
+    for_servers: parameter servers that leave when it is complete.
     began_at: by `time.monotonic`.
     path: of the checkpoint; None where it was not saved.
     secs: how long that took.
@@ -30,7 +30,7 @@ class Save:
 
   session: tf.compat.v1.Session
   step: int
-  final: bool = False
+  for_servers: frozenset[int] = frozenset()
   began_at: float = dataclasses.field(default_factory=time.monotonic)
   path: str | None = None
   secs: float = 0.0
@@ -61,7 +61,12 @@ class BackgroundSave:
     """Whether there is a save that `take_done` has not returned."""
     return self._current is not None
 
-  def begin(self, session: tf.compat.v1.Session, step: int) -> None:
+  def begin(
+    self,
+    session: tf.compat.v1.Session,
+    step: int,
+    for_servers: frozenset[int] = frozenset(),
+  ) -> None:
     """Begins a save.
 
     Raises:
@@ -69,13 +74,13 @@ class BackgroundSave:
     """
     if self.is_running:
       raise RuntimeError("a save is running already")
-    self._current = save = Save(session, step)
+    self._current = save = Save(session, step, for_servers)
     self._thread = threading.Thread(
       target=self._run, args=(save,), name=THREAD_NAME, daemon=True
     )
     self._thread.start()
 
-  def run(self, session: tf.compat.v1.Session, step: int, final: bool) -> Save:
+  def run(self, session: tf.compat.v1.Session, step: int) -> Save:
     """Does a save in this thread.
 
     Raises:
@@ -83,7 +88,7 @@ class BackgroundSave:
     """
     if self.is_running:
       raise RuntimeError("a save is running already")
-    save = Save(session, step, final)
+    save = Save(session, step)
     self._run(save)
     return save
 

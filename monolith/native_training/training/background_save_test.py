@@ -43,7 +43,7 @@ class BackgroundSaveTest(absltest.TestCase):
     saving.begin(self._session, 7)
     for begin in (
       lambda: saving.begin(self._session, 8),
-      lambda: saving.run(self._session, 8, final=True),
+      lambda: saving.run(self._session, 8),
     ):
       with self.assertRaisesRegex(RuntimeError, "running already"):
         begin()
@@ -61,8 +61,8 @@ class BackgroundSaveTest(absltest.TestCase):
   def test_the_last_one_runs_here(self):
     self._may_end.set()
     saving = BackgroundSave(self._save)
-    save = saving.run(self._session, 9, final=True)
-    self.assertEqual((save.path, save.final), ("model.ckpt-9", True))
+    save = saving.run(self._session, 9)
+    self.assertEqual(save.path, "model.ckpt-9")
     self.assertFalse(saving.is_running)
 
 

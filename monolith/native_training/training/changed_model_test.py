@@ -10,7 +10,7 @@ import numpy as np
 from absl.testing import absltest
 
 from monolith.native_training.runtime.ops import testing
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training import checkpoint, checkpoint_errors
 from monolith.native_training.training.small_tables import SmallTables
 
 _ADAM = {"type": "adam"}
@@ -126,16 +126,31 @@ class ChangedModelTest(absltest.TestCase):
       model.train(1, uid=[5], mov=[6])
       before = model.rows(), model.variables()
       with self.assertRaisesRegex(
-        ValueError,
+        checkpoint_errors.MisfitError,
         f"{self._path} cannot be restored: .*segment vec of table mov has dim 3 in the "
         "file, but 4 in the model",
       ):
         model.restore(self._path)
       self.assertEqual((model.rows(), model.variables()), before)
 
-  def test_a_variable_that_is_gained_is_refused_by_name(self):
-    with SmallTables(2, [_MOV, _UID], {"gained": [0.0]}) as model:
-      with self.assertRaisesRegex(ValueError, "variable gained is not there"):
+  def test_variables_that_do_not_fit_begin_anew_aloud(self):
+    first = {"gained": [7.0], "kept": [0.0, 0.0], "resized": [9.0, 9.0, 9.0]}
+    with SmallTables(2, [_MOV, _UID], first) as model:
+      with self.assertLogs("absl", "WARNING") as logs:
+        model.restore(self._path)
+      self.assertEqual(model.variables(), {**first, "kept": [4.0, 8.0]})
+      self.assertEqual(model.rows(), self._rows)
+    self.assertRegex(
+      logs.output[0],
+      r"BEGIN ANEW.* variable gained, of shape \(1,\), is not there; "
+      r"variable resized has shape \[2\] there and \(3,\) in the model",
+    )
+
+  def test_who_predicts_is_refused_variables_that_do_not_fit(self):
+    with SmallTables(1, [_MOV, _UID], {"gained": [0.0]}, for_training=False) as model:
+      with self.assertRaisesRegex(
+        checkpoint_errors.MisfitError, "variable gained, of shape .* is not there"
+      ):
         model.restore(self._path)
 
   def test_a_warm_start_takes_what_matches(self):
@@ -174,7 +189,7 @@ class ChangedModelTest(absltest.TestCase):
         (model.rows(), model.variables()), ({"new": {}}, {"gained": [8]})
       )
       with self.assertRaisesRegex(
-        ValueError, "got rows of mov, uid, wanted some of new"
+        checkpoint_errors.MisfitError, "got rows of mov, uid, wanted some of new"
       ):
         model.restore(self._path)
 

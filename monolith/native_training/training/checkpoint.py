@@ -4,6 +4,9 @@
   model_dir/model.ckpt-STEP.tables/          files of rows from every server
   model_dir/model.ckpt-STEP.tables/manifest.json
 
+A step that is saved again gets another name, model.ckpt-STEP.1, and then .2, so that a
+reader never finds less than a whole checkpoint.
+
 The manifest is written last and renamed into place: a checkpoint without one does not
 exist. Rows find their server again by id, so a checkpoint saved by any number of
 servers is restored by any other. `runtime/ops/table_files/README.md` describes the
@@ -26,22 +29,33 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from monolith.native_training.training import manifest
+from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
 from monolith.native_training.training.manifest import Manifest
 
-# Behind the path of a checkpoint that replaces a complete one.
-SUCCESSOR = ".new"
+NAME = r"model\.ckpt-(?P<step>\d+)(?:\.(?P<again>\d+))?"
 
-_PREFIX = "model.ckpt-"
+_TABLES = ".tables"
+_AT_END = re.compile(r"-(?P<step>\d+)(?:\.(?P<again>\d+))?$")
 
 
-def path_of(model_dir: str, step: int) -> str:
-  """The path of the checkpoint of a global step, without suffix."""
-  return os.path.join(model_dir, f"{_PREFIX}{step}")
+def path_of(model_dir: str, step: int, again: int = 0) -> str:
+  """The path of the checkpoint of a global step, without suffix.
+
+  Args:
+    again: how often the step was saved before.
+  """
+  return os.path.join(model_dir, f"model.ckpt-{step}" + (f".{again}" if again else ""))
+
+
+def next_path(model_dir: str, step: int) -> str:
+  """The path for a new checkpoint of a global step: no complete one has it."""
+  there = [path for path in checkpoints(model_dir) if step_of(path) == step]
+  return path_of(model_dir, step, _order(there[-1])[1] + 1 if there else 0)
 
 
 def tables_dir(path: str) -> str:
   """The folder of its tables."""
-  return f"{path}.tables"
+  return path + _TABLES
 
 
 def _manifest_path(path: str) -> str:
@@ -50,20 +64,24 @@ def _manifest_path(path: str) -> str:
 
 def step_of(path: str) -> int:
   """The global step in a checkpoint's path."""
-  return int(path.rsplit("-", 1)[1])
+  return _order(path)[0]
+
+
+def _order(path: str) -> tuple[int, int]:
+  match = _AT_END.search(path)
+  if not match:
+    raise ValueError(f"{path!r} is no checkpoint's path, such as DIR/model.ckpt-1000")
+  return int(match["step"]), int(match["again"] or 0)
 
 
 def checkpoints(model_dir: str) -> list[str]:
   """Paths of the complete checkpoints of a folder, oldest first."""
   if not model_dir or not tf.io.gfile.isdir(model_dir):
     return []
-  pattern = re.compile(re.escape(_PREFIX) + r"(\d+)\.tables/?$")
-  steps = (pattern.match(name) for name in tf.io.gfile.listdir(model_dir))
-  paths = [
-    path_of(model_dir, step)
-    for step in sorted(int(match[1]) for match in steps if match)
-  ]
-  return [path for path in paths if is_complete(path)]
+  pattern = re.compile(f"({NAME}){re.escape(_TABLES)}/?")
+  matches = map(pattern.fullmatch, tf.io.gfile.listdir(model_dir))
+  paths = [os.path.join(model_dir, match[1]) for match in matches if match]
+  return [path for path in sorted(paths, key=_order) if is_complete(path)]
 
 
 def is_complete(path: str) -> bool:
@@ -86,7 +104,8 @@ def read_manifest(path: str) -> Manifest:
   """The manifest of a checkpoint.
 
   Raises:
-    ValueError: it is not readable as one, or from another version.
+    DamagedCheckpointError: it is none, or from another version.
+    StorageError: it cannot be read.
   """
   return manifest.read(_manifest_path(path))
 
@@ -116,11 +135,16 @@ def mark(path: str, final: bool, data_from_start: bool = False) -> None:
     write_manifest(path, content)
 
 
-def begins_data_anew(path: str) -> bool:
+def begins_data_anew(path: str, in_same_run: bool = False) -> bool:
   """Whether training that goes on from a checkpoint begins its data anew: it had come
-  to its end, or nothing was saved since it went on from there."""
+  to its end, or nothing was saved since it went on from there.
+
+  Args:
+    in_same_run: whether this process has begun to train before, so that no end is that
+      of an earlier run.
+  """
   content = read_manifest(path)
-  return content.final or content.data_from_start
+  return content.data_from_start or (content.final and not in_same_run)
 
 
 def chain(path: str) -> list[str]:
@@ -128,25 +152,27 @@ def chain(path: str) -> list[str]:
   what has changed since the one before, up to itself.
 
   Raises:
-    ValueError: one is missing, damaged, or not the one that the next was made from.
+    DamagedCheckpointError: one is missing, damaged, or not the one that the next was
+      made from.
+    StorageError: one cannot be read.
   """
   paths = [path]
   content = read_manifest(path)
   while content.base:
     base = os.path.join(os.path.dirname(path), content.base)
     if not is_complete(base):
-      raise ValueError(
+      raise DamagedCheckpointError(
         f"checkpoint {paths[0]} has only the rows changed since {base}, which is "
         "missing or not complete"
       )
     base_content = read_manifest(base)
     if base_content.save_id != content.base_save_id:
-      raise ValueError(
+      raise DamagedCheckpointError(
         f"checkpoint {paths[0]} has only the rows changed since save "
         f"{content.base_save_id}, but {base} is save {base_content.save_id}"
       )
     if base in paths:
-      raise ValueError(f"checkpoint {base} is made from itself")
+      raise DamagedCheckpointError(f"checkpoint {base} is made from itself")
     paths.insert(0, base)
     content = base_content
   return paths
@@ -174,8 +200,12 @@ def dense_files(path: str) -> list[str]:
 
 
 def check_dense_files(path: str) -> None:
-  """Raises a ValueError that names it if a file of the dense variables is not as it
-  was written."""
+  """Checks that the files of the dense variables are as they were written.
+
+  Raises:
+    DamagedCheckpointError: naming one that is not.
+    StorageError: one cannot be read.
+  """
   for suffix, digest in read_manifest(path).dense_files.items():
     manifest.check_digest(path + suffix, digest)
 

@@ -7,44 +7,41 @@ import re
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training import checkpoint, retention
 
 # TensorFlow gathers the parts of dense variables in PATH_temp.
 _NAME = re.compile(
-  r"(?P<path>model\.ckpt-\d+(?:\.new)?)"
+  rf"(?P<path>{checkpoint.NAME})"
   r"(?:\.tables|\.index|\.data-\d+-of-\d+|_temp|\.(?:index|data-\d+-of-\d+)\.tempstate\d+)"
 )
 
 
 def remove_incomplete(path: str) -> None:
-  """Removes what there is of a checkpoint without a manifest, and of one that was to
-  replace it; as far as that is possible, which the log says otherwise."""
+  """Removes what there is of a checkpoint without a manifest; as far as that is
+  possible, which the log says otherwise."""
   folder = os.path.dirname(path)
   with _logged(folder):
     for name, of in _files(folder):
-      if of in (path, path + checkpoint.SUCCESSOR):
+      if of == path:
         _remove_unless_complete(os.path.join(folder, name), of)
 
 
 def sweep(model_dir: str) -> None:
-  """Removes what saves of a chief that was killed have left, and ends a replacement
-  that it had begun. Only for a chief that begins: nobody may be saving.
+  """Removes what saves of a chief that was killed have left, and checkpoints of steps
+  that it has saved again. Only for a chief that begins: nobody may be saving.
 
   What cannot be removed is left, which the log says.
   """
   with _logged(model_dir):
     if not tf.io.gfile.isdir(model_dir):
       return
-    for successor in {
-      of for _, of in _files(model_dir) if of.endswith(checkpoint.SUCCESSOR)
-    }:
-      if checkpoint.is_complete(successor):
-        path = successor[: -len(checkpoint.SUCCESSOR)]
-        if checkpoint.is_complete(path):
+    paths = checkpoint.checkpoints(model_dir)
+    kept = retention.newest(paths, len(paths))
+    if len(kept) < len(paths):
+      needed = retention.needed(paths, len(paths))
+      for path in paths:
+        if path not in needed:
           checkpoint.remove(path)
-        elif tf.io.gfile.isdir(checkpoint.tables_dir(path)):
-          tf.io.gfile.rmtree(checkpoint.tables_dir(path))
-        checkpoint.rename(successor, path)
     for name, of in _files(model_dir):
       _remove_unless_complete(os.path.join(model_dir, name), of)
 
@@ -74,5 +71,6 @@ def _remove_unless_complete(name: str, of: str) -> None:
 def _logged(name: str):
   try:
     yield
+  # StorageError is an OSError.
   except (OSError, tf.errors.OpError) as error:
     logging.warning("what a save has left in %s cannot be removed: %s", name, error)

@@ -115,6 +115,17 @@ class CheckpointManifestTest(parameterized.TestCase):
     self.assertEqual(after, before)
     self.assertEqual(os.listdir(f"{path}.tables"), ["manifest.json"])
 
+  def test_where_the_data_begin_anew(self):
+    path = self._add(10)
+    self.assertFalse(checkpoint.begins_data_anew(path))
+    checkpoint.mark(path, final=True)
+    self.assertTrue(checkpoint.begins_data_anew(path))
+    # To whom a server was lost at the end the end is no earlier run's.
+    self.assertFalse(checkpoint.begins_data_anew(path, in_same_run=True))
+    checkpoint.mark(path, final=False, data_from_start=True)
+    for in_same_run in (False, True):
+      self.assertTrue(checkpoint.begins_data_anew(path, in_same_run))
+
   def test_every_byte_of_a_manifest_counts(self):
     path = self._add(10, base="model.ckpt-5", base_save_id="x", final=True)
     name = f"{path}.tables/manifest.json"

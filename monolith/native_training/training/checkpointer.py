@@ -14,7 +14,10 @@ from monolith.native_training.training import (
   checkpoint_leftovers,
   manifest,
   progress_log,
+  retention,
+  table_restore,
 )
+from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
 from monolith.native_training.training.dense_variables import DenseVariables
 from monolith.native_training.training.increments import Increments
 
@@ -30,9 +33,10 @@ class Checkpointer:
   Args:
     embedding: the tables.
     max_to_keep: older checkpoints are removed when a new one is complete, but for those
-      that are a part of one that is kept.
-    with_trials: whether `restore` and `warm_start` take how often ids without a row
-      have occurred, which only training needs.
+      that `retention.needed` names.
+    for_training: whether `restore` takes how often ids without a row have occurred,
+      and lets dense variables that a checkpoint lacks, or has in another shape, begin
+      with their initial values. Who only predicts is refused such a checkpoint.
     max_increments: how many checkpoints in a row may have only the rows that have
       changed since the one before; see `RunnerConfig.checkpoint_increments`.
   """
@@ -41,13 +45,15 @@ class Checkpointer:
     self,
     embedding: ShardedEmbedding,
     max_to_keep: int = 10,
-    with_trials: bool = True,
+    for_training: bool = True,
     max_increments: int = 0,
   ):
     self._max_to_keep = max_to_keep
     self._increments = Increments(max_increments)
+    self._for_training = for_training
     self._dense = DenseVariables()
     self._tables = embedding.plan.tables
+    self._features = table_restore.features_of_tables(embedding.plan)
     sets = embedding.table_sets()
     ops = loader.ops()
     self._folder = tf.compat.v1.placeholder(tf.string, [])
@@ -82,7 +88,7 @@ class Checkpointer:
               handle,
               self._files,
               **shard,
-              with_trials=with_trials,
+              with_trials=for_training,
               only_matching=only_matching,
             )
           )
@@ -103,47 +109,37 @@ class Checkpointer:
   def clear_tables(self, session: tf.compat.v1.Session) -> None:
     session.run(self._clear)
 
-  def save(
-    self,
-    session: tf.compat.v1.Session,
-    model_dir: str,
-    step: int,
-    final: bool = False,
-  ) -> str:
+  def save(self, session: tf.compat.v1.Session, model_dir: str, step: int) -> str:
     """Saves a checkpoint and removes those beyond `max_to_keep`.
 
     Args:
       model_dir: the folder.
       step: the global step, for its name. While a server saves, others train: what is
         saved may have seen some steps more.
-      final: whether training ends with it.
 
     Returns:
       Its path, without suffix.
     """
-    path = checkpoint.path_of(model_dir, step)
-    is_replaced = checkpoint.is_complete(path)
-    # What is there stays until its successor is complete, which has all rows, because
-    # what is replaced cannot be its base.
-    target = path + checkpoint.SUCCESSOR if is_replaced else path
-    if is_replaced:
-      self._increments.forget()
+    path = checkpoint.next_path(model_dir, step)
     try:
-      self._write(session, target, step, final)
+      self._write(session, path, step)
     except BaseException:
       self._increments.forget()
       checkpoint_leftovers.remove_incomplete(path)
       raise
-    if is_replaced:
-      checkpoint.remove(path)
-      checkpoint.rename(target, path)
     self._increments.saved_as(os.path.basename(path))
-    self._keep_newest(model_dir)
+    try:
+      self._keep_newest(model_dir)
+    except (OSError, tf.errors.OpError) as error:
+      logging.error(
+        "checkpoint %s is saved, but older ones could not be removed, or the list of "
+        "those that are kept not be written; the next save tries again: %s",
+        path,
+        error,
+      )
     return path
 
-  def _write(
-    self, session: tf.compat.v1.Session, path: str, step: int, final: bool
-  ) -> None:
+  def _write(self, session: tf.compat.v1.Session, path: str, step: int) -> None:
     """Writes a checkpoint where none is."""
     checkpoint.remove(path)  # What a save that was killed has left.
     folder = checkpoint.tables_dir(path)
@@ -155,7 +151,6 @@ class Checkpointer:
       tables=[table.name for table in self._tables],
       rows=0,
       saved_at=int(time.time()),
-      final=final,
     )
     content.base, content.base_save_id = self._increments.base()
     # Before the rows: among them is how far the data were trained on, and a batch that
@@ -200,13 +195,16 @@ class Checkpointer:
     """Restores tables, then dense variables.
 
     Raises:
-      ValueError: a file is missing, damaged, from a newer version, or does not fit the
-        model; the message names it.
+      DamagedCheckpointError: a file is missing, damaged or from a newer version; the
+        message names it.
+      MisfitError: it does not fit the model; the message names the slice and its
+        features, or the variable.
+      StorageError: a file cannot be read.
     """
     checkpoint.check_dense_files(path)
     self._increments.forget()
     self._restore_tables(session, path, self._restore)
-    self._dense.restore(session, path)
+    self._dense.restore(session, path, may_begin_anew=self._for_training)
 
   def _restore_tables(
     self, session: tf.compat.v1.Session, path: str, restores: list[tf.Tensor]
@@ -221,14 +219,14 @@ class Checkpointer:
     except (tf.errors.AbortedError, tf.errors.UnavailableError):
       raise  # A server is away; what is made of that is the session's matter.
     except tf.errors.OpError as error:
-      raise ValueError(
-        f"checkpoint {path} cannot be restored: {core_errors.sentence_of(error)}"
-      ) from None
-    rows = sum(int(n) for n in restored)
+      raise table_restore.refusal(path, error, self._features) from None
+    for warning in sorted({w.decode() for each in restored for w in each.warnings}):
+      logging.warning("checkpoint %s: %s", path, warning)
+    rows = sum(int(each.rows) for each in restored)
     saved = sum(content.rows for content in contents)
     there = {name for content in contents for name in content.tables}
     if wanted.issuperset(there) and rows != saved:
-      raise ValueError(
+      raise DamagedCheckpointError(
         f"checkpoint {path}: its files have {rows} rows, its manifest says {saved}"
       )
 
@@ -244,14 +242,9 @@ class Checkpointer:
 
   def _keep_newest(self, model_dir: str) -> None:
     paths = checkpoint.checkpoints(model_dir)
-    kept = paths[-self._max_to_keep :]
+    kept = retention.newest(paths, self._max_to_keep)
     checkpoint.write_state(model_dir, [os.path.basename(p) for p in kept])
-    needed = set(kept)
-    for path in kept:
-      try:
-        needed.update(checkpoint.chain(path))
-      except ValueError as error:
-        logging.warning("%s cannot be used: %s", path, error)
+    needed = retention.needed(paths, self._max_to_keep)
     for path in paths:
       if path not in needed:
         checkpoint.remove(path)

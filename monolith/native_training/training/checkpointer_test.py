@@ -44,11 +44,48 @@ class CheckpointerTest(absltest.TestCase):
     self.assertEqual(self._restored(checkpoint.latest_checkpoint(self._dir)), 3)
 
   def test_saving_a_step_again_replaces_it(self):
+    first = self._save(1, 7)
+    for value in (2, 3):
+      path = self._save(value, 7)
+      self.assertEqual(self._restored(path), value)
+      self.assertEqual(checkpoint.checkpoints(self._dir), [path])
+      self.assertEqual(checkpoint.step_of(path), 7)
+    self.assertLen(os.listdir(self._dir), 4)  # And the file `checkpoint`.
+    self.assertNotEqual(first, path)
+
+  def test_readers_always_find_a_whole_one(self):
     self._save(1, 7)
-    before = sorted(os.listdir(self._dir))
-    path = self._save(2, 7)
-    self.assertEqual(self._restored(path), 2)
-    self.assertEqual(sorted(os.listdir(self._dir)), before)
+    seen = []
+
+    def look(then):
+      def call(*arguments, **named):
+        path = checkpoint.latest_checkpoint(self._dir)
+        checkpoint.check_dense_files(path)
+        seen.append(float(tf.train.load_variable(path, "v")))
+        return then(*arguments, **named)
+
+      return call
+
+    for name in ("remove", "rename", "rmtree", "makedirs"):
+      function = getattr(tf.io.gfile, name)
+      self.enter_context(mock.patch.object(tf.io.gfile, name, look(function)))
+    self._save(2, 7)
+    self.assertEqual(set(seen), {1.0, 2.0})
+    self.assertGreater(len(seen), 3)
+
+  def test_what_cannot_be_removed_does_not_undo_a_save(self):
+    self._save(1, 1)
+    error = tf.errors.PermissionDeniedError(None, None, "read-only")
+    for first, where, broken in (
+      (2, tf.io.gfile, "remove"),
+      (9, checkpoint, "write_state"),
+    ):
+      with mock.patch.object(where, broken, side_effect=error):
+        with self.assertLogs("absl", "ERROR") as logs:
+          for step in range(first, first + 3):
+            path = self._save(step, step)
+      self.assertRegex(logs.output[-1], f"{path} is saved, but older .*read-only")
+      self.assertEqual(checkpoint.latest_checkpoint(self._dir), path)
 
   def test_a_failure_while_saving_a_step_again_leaves_the_one_that_is_there(self):
     path = self._save(1, 7)

@@ -1,9 +1,11 @@
 """How the processes of a job learn from each other that it is over.
 
 Workers report to a queue on the first server; the chief reads it. The chief has a queue
-on each server, where it says again and again that the job goes on (`server_watch` does
-that), and at last, when all workers are done and it has saved, that it is over; or that
-it leaves before. A server that hears nothing for long leaves with an error. Workers
+on each server (`chief_words`), where it says again and again that the job goes on
+(`server_watch` does that), and at last, when all workers are done and it has saved,
+that it is over; or that it leaves before. A server that hears nothing for long leaves
+with an error. One that was asked to leave reports that as workers report, and leaves
+when the chief has saved (`serving`). Workers
 that are done say so again and again, because the chief may have been restarted, and
 wait for a variable on the first server, which the chief initializes when it has saved.
 One that fails says why, so that the chief need not wait for it.
@@ -12,12 +14,13 @@ One that fails says why, so that the chief need not wait for it.
 import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.training import progress_log
+from monolith.native_training.training import chief_words, progress_log
+from monolith.native_training.training.chief_words import Word
 from monolith.native_training.training.closable_session import (
   ClosableSession,
   sees_only,
@@ -25,8 +28,6 @@ from monolith.native_training.training.closable_session import (
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.stop_request import StopRequest
 
-# The chief's words to a server.
-_GOES_ON, _IS_OVER, _CHIEF_LEAVES = range(3)
 _POLL_SECS = 0.2
 _NOTICE_SECS = 10
 _REPORTS = "monolith_reports"
@@ -37,30 +38,20 @@ _CAPACITY = 1 << 20  # Reports wait here while the chief is away.
 _SAY_AGAIN_SECS = 1.0
 # What was said before training went back may be on its way for so long.
 _OUTDATED_SECS = 3.0
-_SERVER_LEAVES_SECS = 25.0  # After SIGTERM, for a chief that may have to save.
-
-
-def _word_queue(device: str) -> tf.queue.FIFOQueue:
-  """The chief's words to a server."""
-  with tf.device(device):
-    return tf.queue.FIFOQueue(1024, [tf.int64], [[]], shared_name="monolith_words")
-
-
-def _say(word: int, device: str) -> tf.Operation:
-  with tf.device(device):
-    return _word_queue(device).enqueue((tf.constant(word, tf.int64),))
 
 
 def question(cluster: Cluster, server: int) -> tf.Operation:
   """An op that a server answers at once. The chief's also tells it that the job goes
   on."""
   device = cluster.ps_devices[server]
-  return _say(_GOES_ON, device) if cluster.is_chief else _word_queue(device).size().op
+  if cluster.is_chief:
+    return chief_words.say(Word.GOES_ON, device)
+  return chief_words.queue(device).size().op
 
 
 def _reports_queue(cluster: Cluster) -> tf.queue.FIFOQueue:
-  """The workers' words to the chief: worker, examples, whether it is done, and why it
-  failed if it did."""
+  """The words to the chief: worker, examples, whether it is done, and why it failed if
+  it did. The servers are numbered after the workers."""
   with tf.device(cluster.ps_devices[0]):
     return tf.queue.FIFOQueue(
       _CAPACITY,
@@ -68,6 +59,12 @@ def _reports_queue(cluster: Cluster) -> tf.queue.FIFOQueue:
       [[], [], [], []],
       shared_name=_REPORTS,
     )
+
+
+def server_report(cluster: Cluster) -> tf.Operation:
+  """An op that tells the chief that this server was asked to leave."""
+  index = tf.constant(cluster.num_workers + cluster.task_index, tf.int64)
+  return _reports_queue(cluster).enqueue((index, tf.constant(0, tf.int64), False, ""))
 
 
 def report_failure(cluster: Cluster, target: str, error: Exception) -> None:
@@ -130,8 +127,11 @@ class JobReports:
     self._report_done = tf.compat.v1.placeholder(tf.bool, [])
     index = tf.constant(cluster.worker_index, tf.int64)
     self._put = queue.enqueue((index, self._report_examples, self._report_done, ""))
-    self._release_servers = [_say(_IS_OVER, d) for d in cluster.ps_devices]
-    self._say_leaving = [_say(_CHIEF_LEAVES, d) for d in cluster.ps_devices]
+    self._words = {
+      word: [chief_words.say(word, device) for device in cluster.ps_devices]
+      for word in Word
+    }
+    self._leaving: set[int] = set()
 
   def report(
     self, session: tf.compat.v1.Session, examples: int, done: bool = False
@@ -148,6 +148,11 @@ class JobReports:
     if waiting:
       taken = session.run(self._take, {self._count: waiting})
       for worker, examples, done, failure in zip(*taken, strict=True):
+        if worker >= self._cluster.num_workers:
+          server = int(worker) - self._cluster.num_workers
+          logging.warning("parameter server %d leaves when this is saved", server)
+          self._leaving.add(server)
+          continue
         self._last_report[worker] = time.monotonic()
         if examples == _GOODBYE:
           self._gone.add(int(worker))
@@ -231,11 +236,36 @@ class JobReports:
 
   def release_servers(self, session: tf.compat.v1.Session) -> None:
     """Lets the servers leave. Chief only."""
-    _say_at_last(session, self._release_servers)
+    _say_at_last(session, self._words[Word.IS_OVER])
 
   def say_leaving(self, session: tf.compat.v1.Session) -> None:
     """Tells the servers that the chief leaves before the job is over. Chief only."""
-    _say_at_last(session, self._say_leaving)
+    _say_at_last(session, self._words[Word.CHIEF_LEAVES])
+
+  @property
+  def has_leaving_servers(self) -> bool:
+    """Whether a server waits for a save, to leave then. Chief only."""
+    return bool(self._leaving)
+
+  def take_leaving_servers(self) -> frozenset[int]:
+    """The servers that have asked for a save since this was last called."""
+    leaving, self._leaving = frozenset(self._leaving), set()
+    return leaving
+
+  def let_leave(self, session: tf.compat.v1.Session, servers: frozenset[int]) -> None:
+    """Tells servers that what they had when they asked is saved. Chief only."""
+    _say_at_last(session, [self._words[Word.MAY_LEAVE][i] for i in servers])
+
+  @contextlib.contextmanager
+  def saving(self, session: tf.compat.v1.Session) -> Iterator[None]:
+    """A context in which servers that were asked to leave wait. Chief only, from any
+    thread."""
+    session.run(self._words[Word.SAVES])
+    try:
+      yield
+    finally:
+      with contextlib.suppress(tf.errors.OpError, RuntimeError):
+        session.run(self._words[Word.SAVE_ENDED])
 
   def wait_for_chief(
     self,
@@ -280,63 +310,4 @@ def _say_at_last(session: tf.compat.v1.Session, word, feed=None) -> None:
   try:
     session.run(word, feed, options=options)
   except tf.errors.OpError as error:
-    logging.warning("a server was not told that the job is over: %s", error.message)
-
-
-def serve_until_released(
-  cluster: Cluster,
-  target: str,
-  timeout_secs: float,
-  stop: StopRequest | None = None,
-) -> None:
-  """Keeps a parameter server up until the chief says that the job is over.
-
-  Args:
-    stop: when it is made the server leaves as soon as the chief has, which may have to
-      save before, or after 25 seconds.
-
-  Raises:
-    SystemExit: it was asked to leave.:
-    TimeoutError: the chief has said nothing for `timeout_secs`.
-    tf.errors.OpError: the server itself broke down.
-  """
-  stop = stop or StopRequest()
-  failures = []
-  heard = time.monotonic()
-  last_word = _GOES_ON
-  leave_at = None
-  with tf.Graph().as_default() as graph:
-    word = _word_queue(cluster.ps_devices[cluster.task_index]).dequeue()
-  config = sees_only(cluster.worker_device)
-
-  def listen() -> None:
-    nonlocal heard, last_word
-    try:
-      with tf.compat.v1.Session(target, graph=graph, config=config) as session:
-        while (last_word := int(session.run(word))) != _IS_OVER:
-          heard = time.monotonic()
-    except tf.errors.OpError as error:
-      failures.append(error)
-
-  # Signals are handled between the joins of the main thread, not inside a session.
-  listening = threading.Thread(target=listen, daemon=True)
-  listening.start()
-  while listening.is_alive():
-    listening.join(_POLL_SECS)
-    if stop.is_made():
-      leave_at = leave_at or time.monotonic() + _SERVER_LEAVES_SECS
-      if last_word == _CHIEF_LEAVES:
-        stop.leave(f"parameter server {cluster.task_index} leaves after the chief")
-      if time.monotonic() > leave_at:
-        stop.leave(
-          f"parameter server {cluster.task_index} leaves; the chief has not done so "
-          f"within {_SERVER_LEAVES_SECS:.0f} s"
-        )
-    if time.monotonic() - heard > timeout_secs:
-      raise TimeoutError(
-        f"the chief has not been heard of for {timeout_secs:.0f} s; parameter server "
-        f"{cluster.task_index} leaves"
-      )
-  if failures:
-    raise failures[0]
-  stop.leave_if_made(f"parameter server {cluster.task_index} leaves; the job is over")
+    logging.warning("a server could not be told that it may leave: %s", error.message)

@@ -6,7 +6,7 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.local_runner import local_cluster
-from monolith.native_training.training import coordination
+from monolith.native_training.training import chief_words, coordination, serving
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.session import session_config
 from monolith.native_training.training.stop_request import StopRequest
@@ -26,6 +26,12 @@ class CoordinationTest(absltest.TestCase):
       for job in ("ps", "worker")
       for i in (0, 1)
     }
+
+  def setUp(self):
+    super().setUp()
+    # Of a test's own: a server that has left listens on as long as its process lives.
+    name = f"words of {self.id()}"
+    self.enter_context(mock.patch.object(chief_words, "_NAME", name))
 
   def _cluster(self, job: str, index: int) -> Cluster:
     return Cluster(**self._jobs, task_type=job, task_index=index)
@@ -48,7 +54,7 @@ class CoordinationTest(absltest.TestCase):
   def _serve(self, index: int) -> threading.Thread:
     """A parameter server that runs until it is released."""
     thread = threading.Thread(
-      target=coordination.serve_until_released,
+      target=serving.serve_until_released,
       args=(self._cluster("ps", index), self._servers["ps", index].target, 60.0),
       daemon=True,
     )
@@ -141,26 +147,75 @@ class CoordinationTest(absltest.TestCase):
     stop.make()
     self.assertFalse(chief.wait_for_workers(session))
 
-  def test_a_server_that_is_asked_to_leave_waits_for_the_chief(self):
-    chief, session = self._worker(0)
+  def _serve_and_stop(self, grace_secs: float) -> tuple[threading.Thread, list]:
+    """A server that is asked to leave, and its exit code, in a list, at its end."""
     stop = StopRequest()
     outcome = []
+    cluster, target = self._cluster("ps", 1), self._servers["ps", 1].target
 
     def serve() -> None:
       try:
-        coordination.serve_until_released(
-          self._cluster("ps", 0), self._servers["ps", 0].target, 60.0, stop
-        )
+        serving.serve_until_released(cluster, target, 60.0, stop, grace_secs)
+        outcome.append(0)
       except SystemExit as leaving:
         outcome.append(leaving.code)
 
-    serving = threading.Thread(target=serve, daemon=True)
-    serving.start()
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
     stop.make()
-    serving.join(1)
-    self.assertTrue(serving.is_alive(), "it did not wait")
+    return thread, outcome
+
+  def test_a_server_that_is_asked_to_leave_waits_for_the_chief(self):
+    chief, session = self._worker(0)
+    server, outcome = self._serve_and_stop(grace_secs=60)
+    server.join(1)
+    self.assertTrue(server.is_alive(), "it did not wait")
     chief.say_leaving(session)
-    serving.join(20)
+    server.join(20)
+    self.assertEqual(outcome, [143])
+
+  def test_a_server_that_is_asked_to_leave_at_the_end_leaves_well(self):
+    chief, session = self._worker(0)
+    server, outcome = self._serve_and_stop(grace_secs=60)
+    chief.release_servers(session)
+    server.join(20)
+    self.assertEqual(outcome, [0])
+
+  def test_a_server_that_is_asked_to_leave_has_the_chief_save(self):
+    chief, session = self._worker(0)
+    server, outcome = self._serve_and_stop(grace_secs=60)
+    while not chief.has_leaving_servers:
+      self.assertTrue(server.is_alive())
+      chief.job_examples(session)
+      time.sleep(0.05)
+    leaving = chief.take_leaving_servers()
+    self.assertEqual(leaving, {1})
+    self.assertFalse(chief.has_leaving_servers)
+    with chief.saving(session):
+      server.join(1)
+    self.assertTrue(server.is_alive(), "it did not wait")
+    chief.let_leave(session, leaving)
+    server.join(20)
+    self.assertEqual(outcome, [143])
+
+  def test_a_server_that_is_asked_to_leave_waits_for_a_save_that_runs(self):
+    chief, session = self._worker(0)
+    with session.graph.as_default():
+      word = coordination.question(self._cluster("worker", 0), 1)
+    with chief.saving(session):
+      server, outcome = self._serve_and_stop(grace_secs=1.5)
+      for _ in range(6):
+        server.join(0.5)
+        session.run(word)
+      self.assertTrue(server.is_alive(), "it left a save behind")
+    server.join(20)
+    self.assertEqual(outcome, [143])
+
+  def test_a_server_does_not_wait_for_the_save_of_a_chief_that_is_dead(self):
+    chief, session = self._worker(0)
+    with chief.saving(session):
+      server, outcome = self._serve_and_stop(grace_secs=1)
+      server.join(20)
     self.assertEqual(outcome, [143])
 
   def test_a_silent_worker_is_given_up(self):

@@ -1,13 +1,18 @@
 """The dense variables of a checkpoint, in TensorFlow's own format."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from monolith.native_training.runtime.ops import core_errors
-from monolith.native_training.training import progress_log
+from monolith.native_training.training import checkpoint_errors, progress_log
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  MisfitError,
+)
 
 # A graph collection of `JobVariable`.
 OF_THE_JOB = "monolith_variables_of_the_job"
@@ -39,7 +44,7 @@ class DenseVariables:
   """Saves and restores the default graph's global variables.
 
   Those in the collection `OF_THE_JOB` get their initial values where a checkpoint lacks
-  them or has them in another shape.
+  them or has them in another shape; others do so where `restore` may let them.
 
   Errors name the checkpoint's files: PATH.index and PATH.data-*.
   """
@@ -57,12 +62,15 @@ class DenseVariables:
     self._variables = [
       v for v in tf.compat.v1.global_variables() if v.ref() not in of_job
     ]
+    others = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS)
     self._restorer = self._saver
     if of_job:
-      others = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS)
       self._restorer = tf.compat.v1.train.Saver(
         [*self._variables, *others], max_to_keep=None, sharded=True
       )
+    self._restorer_of_others = None
+    if others:
+      self._restorer_of_others = tf.compat.v1.train.Saver(others, sharded=True)
 
   def save(self, session: tf.compat.v1.Session, path: str) -> None:
     """Writes the files.
@@ -77,21 +85,77 @@ class DenseVariables:
       message = f"cannot save {_files(path)}: {core_errors.sentence_of(error)}"
       raise type(error)(error.node_def, None, message) from None
 
-  def restore(self, session: tf.compat.v1.Session, path: str) -> None:
+  def restore(
+    self, session: tf.compat.v1.Session, path: str, may_begin_anew: bool = False
+  ) -> None:
     """Reads the files.
 
+    Args:
+      may_begin_anew: whether variables that are not there, or in another shape, get
+        their initial values, with a warning that names them. What the model does not
+        have is left out.
+
     Raises:
-      ValueError: a file is missing or damaged, or does not fit the model.
+      DamagedCheckpointError: a file is missing or damaged.
+      MisfitError: variables may not begin anew, but would have to.
+      StorageError: a file cannot be read.
     """
-    self._check_fit(path)
+    shapes = _reader(path).get_variable_to_shape_map()
+    misfits = {v.ref(): text for v in self._variables if (text := _misfit(v, shapes))}
+    if misfits and not may_begin_anew:
+      raise MisfitError(
+        f"{path}.index does not fit the model: {'; '.join(misfits.values())}"
+      )
+    if misfits:
+      logging.warning(
+        "these dense variables BEGIN ANEW, with initial values, because %s does not "
+        "fit the model: %s",
+        path,
+        "; ".join(misfits.values()),
+      )
+    if may_begin_anew:
+      self._tell_of_lost(path, shapes)
+    if misfits:
+      self._restore_all_but(session, path, misfits)
+    else:
+      self._run_restorer(self._restorer, session, path)
+    self._restore_job(session, path)
+
+  def _run_restorer(self, restorer, session: tf.compat.v1.Session, path: str) -> None:
     try:
       with self._graph.as_default():
-        self._restorer.restore(session, path)
+        restorer.restore(session, path)
     except _SERVER_IS_AWAY:
       raise
     except tf.errors.OpError as error:
-      raise _unreadable(path, core_errors.sentence_of(error)) from None
-    self._restore_job(session, path)
+      sentence = core_errors.sentence_of(error)
+      raise checkpoint_errors.of_reading(error, _unreadable(path, sentence)) from None
+
+  def _restore_all_but(
+    self, session: tf.compat.v1.Session, path: str, misfits: dict[Any, str]
+  ) -> None:
+    """Reads variable by variable: TensorFlow's saver knows only all of its own."""
+    for variable in self._variables:
+      if variable.ref() not in misfits:
+        name, part = _place(variable)
+        _assign(session, variable, _read(path, name)[part])
+    if self._restorer_of_others:
+      self._run_restorer(self._restorer_of_others, session, path)
+    # Last, because an initial value may be made of another variable.
+    session.run([v.initializer for v in self._variables if v.ref() in misfits])
+
+  def _tell_of_lost(self, path: str, shapes: dict[str, list[int]]) -> None:
+    known = {_place(v)[0] for v in self._variables}
+    known.update(each.variable.op.name for each in self._of_job)
+    if self._restorer_of_others:
+      return  # Their names in the files are their own matter.
+    lost = sorted(shapes.keys() - known)
+    if lost:
+      progress_log.info(
+        "%s has dense variables that the model does not, and that are left out: %s",
+        path,
+        ", ".join(lost),
+      )
 
   def _restore_job(self, session: tf.compat.v1.Session, path: str) -> None:
     """Reads the variables of the job, as far as they fit."""
@@ -119,7 +183,8 @@ class DenseVariables:
     but for the global step; returns how many.
 
     Raises:
-      ValueError: a file is missing or damaged.
+      DamagedCheckpointError: a file is missing or damaged.
+      StorageError: a file cannot be read.
     """
     shapes = _reader(path).get_variable_to_shape_map()
     taken = 0
@@ -131,38 +196,45 @@ class DenseVariables:
       taken += 1
     return taken
 
-  def _check_fit(self, path: str) -> None:
-    """TensorFlow says at length what is missing, and nothing of another shape."""
-    shapes = _reader(path).get_variable_to_shape_map()
-    problems = []
-    for variable in self._variables:
-      if getattr(variable, "_save_slice_info", None) is not None:
-        continue  # Part of a variable, saved under the whole one's name.
-      name = variable.op.name
-      if name not in shapes:
-        problems.append(f"variable {name} is not there")
-      elif not variable.shape.is_compatible_with(shapes[name]):
-        problems.append(
-          f"variable {name} has shape {shapes[name]} there and {variable.shape} in the "
-          "model"
-        )
-    if problems:
-      raise ValueError(f"{path}.index does not fit the model: {'; '.join(problems)}")
+
+def _place(variable: tf.Variable) -> tuple[str, tuple]:
+  """The name under which a variable is saved, and which part of that it is."""
+  part = getattr(variable, "_save_slice_info", None)
+  if part is None:
+    return variable.op.name, ...
+  ends = [o + n for o, n in zip(part.var_offset, part.var_shape, strict=True)]
+  return part.full_name, tuple(map(slice, part.var_offset, ends))
+
+
+def _misfit(variable: tf.Variable, shapes: dict[str, list[int]]) -> str:
+  """Why a variable is not to be found in files with these variables; `""` if it is."""
+  name, _ = _place(variable)
+  part = getattr(variable, "_save_slice_info", None)
+  shape = variable.shape if part is None else tf.TensorShape(part.full_shape)
+  if name not in shapes:
+    return f"variable {name}, of shape {shape}, is not there"
+  if not shape.is_compatible_with(shapes[name]):
+    return f"variable {name} has shape {shapes[name]} there and {shape} in the model"
+  return ""
 
 
 def _reader(path: str):
   try:
     return tf.train.load_checkpoint(path)
-  except (RuntimeError, ValueError, tf.errors.OpError) as error:
-    raise _unreadable(path, str(error)) from None
+  except tf.errors.OpError as error:
+    raise checkpoint_errors.of_reading(error, _unreadable(path, str(error))) from None
+  except (RuntimeError, ValueError) as error:
+    raise DamagedCheckpointError(_unreadable(path, str(error))) from None
 
 
 def _read(path: str, name: str) -> np.ndarray:
   """A variable's value in the files."""
   try:
     return _reader(path).get_tensor(name)
-  except (IndexError, RuntimeError, tf.errors.OpError) as error:
-    raise _unreadable(path, str(error)) from None
+  except tf.errors.OpError as error:
+    raise checkpoint_errors.of_reading(error, _unreadable(path, str(error))) from None
+  except (IndexError, RuntimeError) as error:
+    raise DamagedCheckpointError(_unreadable(path, str(error))) from None
 
 
 def _assign(
@@ -172,8 +244,8 @@ def _assign(
   session.run(variable.initializer, {initial: value})
 
 
-def _unreadable(path: str, reason: str) -> ValueError:
-  return ValueError(f"cannot restore {_files(path)}: {reason}")
+def _unreadable(path: str, reason: str) -> str:
+  return f"cannot restore {_files(path)}: {reason}"
 
 
 def _files(path: str) -> str:

@@ -32,10 +32,37 @@ class DenseVariablesTest(absltest.TestCase):
   def test_variables_that_do_not_fit_are_named(self):
     self._assert_refused(
       r"\.index does not fit .*: variable a has shape \[2\] there and \(3,\) in the "
-      "model; variable c is not there",
+      r"model; variable c, of shape \(\), is not there",
       a=[3],
       c=[],
     )
+
+  def test_parts_of_a_variable_are_found_in_the_whole(self):
+    """Also where others begin anew."""
+
+    def build(*extra: str) -> DenseVariables:
+      partitioner = tf.compat.v1.fixed_size_partitioner(2)
+      tf.compat.v1.get_variable(
+        "parts",
+        initializer=tf.range(5.0),
+        partitioner=partitioner,
+        use_resource=True,
+      )
+      for name in extra:
+        tf.compat.v1.get_variable(name, initializer=8.0, use_resource=True)
+      return DenseVariables()
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      dense = build()
+      session.run(tf.compat.v1.global_variables_initializer())
+      dense.save(session, self._path)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      dense = build("gained")
+      with self.assertLogs("absl", "WARNING") as logs:
+        dense.restore(session, self._path, may_begin_anew=True)
+      values = session.run(tf.compat.v1.global_variables())
+    self.assertEqual([v.tolist() for v in values], [[0, 1, 2], [3, 4], 8])
+    self.assertNotIn("variable parts", logs.output[0])
 
   def test_missing_files_are_named(self):
     os.remove(self._data())

@@ -4,6 +4,10 @@ import time
 from collections.abc import Iterator
 
 from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  StorageError,
+)
 from monolith.native_training.training.heartbeat import HeartbeatWatch
 
 _POLL_SECS = 1.0
@@ -36,7 +40,7 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
       yield path
       continue
     is_of_this_job = True
-    if path and _is_final(path) and time.monotonic() >= leave_at:
+    if path and is_over(model_dir) and time.monotonic() >= leave_at:
       return
     if chief.silent_secs() > timeout_secs:
       raise TimeoutError(
@@ -47,8 +51,11 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
     time.sleep(_POLL_SECS)
 
 
-def _is_final(path: str) -> bool:
+def is_over(model_dir: str) -> bool:
+  """Whether the chief of a job has ended it."""
+  path = checkpoint.latest_checkpoint(model_dir)
   try:
-    return checkpoint.is_final(path)
-  except ValueError:  # Damaged, or removed just now, because a newer one is there.
+    return bool(path) and checkpoint.is_final(path)
+  # Damaged, or removed just now, because a newer one is there; or storage is away.
+  except (DamagedCheckpointError, StorageError):
     return False

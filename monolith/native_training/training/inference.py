@@ -28,7 +28,7 @@ class _RestoredModel:
     tf.compat.v1.train.get_or_create_global_step()
     features = model_graph.read_batch(model, mode, alone()).features
     self.graph = model_graph.build(model, features, mode)
-    self._checkpointer = Checkpointer(self.graph.embedding, with_trials=False)
+    self._checkpointer = Checkpointer(self.graph.embedding, for_training=False)
 
   def session(self, hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None):
     creator = ReadySessionCreator(

@@ -13,7 +13,9 @@ from monolith.native_training.training import (
   checkpoint,
   progress_log,
 )
+from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
 from monolith.native_training.training.checkpointer import Checkpointer
+from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.eviction import Eviction
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
@@ -21,7 +23,12 @@ from monolith.native_training.training.save_policy import SavePolicy
 from monolith.native_training.training.stream_positions import StreamPositions
 
 # What a full disk, a read-only folder and the like raise: training goes on.
-_STORAGE_FAILS = (tf.errors.OpError, OSError, RuntimeError)
+_STORAGE_FAILS = (
+  tf.errors.OpError,
+  OSError,
+  RuntimeError,
+  DamagedCheckpointError,  # Of what was just saved, when it is exported.
+)
 _SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 _LEAVE_SECS = 5.0
 
@@ -33,6 +40,7 @@ class JobSaves:
     on_save: called with the path of each checkpoint that was saved, perhaps in another
       thread.
     streams: those of the job, if it reads any.
+    reports: of the servers that leave when they are saved; None where there are none.
 
   Attributes:
     policy: when to save.
@@ -46,6 +54,7 @@ class JobSaves:
     eviction: Eviction,
     on_save: Callable[[str], object] | None = None,
     streams: StreamPositions | None = None,
+    reports: JobReports | None = None,
   ):
     self.policy = SavePolicy(config, params)
     self._model_dir = config.model_dir
@@ -53,17 +62,22 @@ class JobSaves:
     self._eviction = eviction
     self._on_save = on_save
     self._streams = streams
+    self._reports = reports
     self._background = background_save.BackgroundSave(self._save)
 
   def _save(self, save: background_save.Save) -> None:
     """Does a save; in another thread than the rest, but for the last one."""
+    with contextlib.ExitStack() as stack:
+      if self._reports:
+        stack.enter_context(self._reports.saving(save.session))
+      self._save_all(save)
+
+  def _save_all(self, save: background_save.Save) -> None:
     save.evicted = self._eviction.run(save.session)
     if self._streams:  # Before the rows: what is covered must be in them.
       save.offsets = self._streams.read(save.session)
     begin = time.monotonic()
-    save.path = self._checkpointer.save(
-      save.session, self._model_dir, save.step, save.final
-    )
+    save.path = self._checkpointer.save(save.session, self._model_dir, save.step)
     save.secs = time.monotonic() - begin
     save.tables = self._checkpointer.table_stats(save.session)
     if self._on_save:
@@ -94,12 +108,16 @@ class JobSaves:
       step: the global step.
     """
     self.report(session, progress)
-    if not self.policy.is_due(step) or self._background.is_running:
+    if self._background.is_running:
       return
-    if self._is_saved(session, step):
-      self.policy.begin(step)  # Nothing has come of a stream since.
-      return
-    self._background.begin(session, step)
+    if self._reports and self._reports.has_leaving_servers:
+      leaving = self._reports.take_leaving_servers()
+      self._background.begin(session, step, leaving)
+    elif self.policy.is_due(step):
+      if self._is_saved(session, step):
+        self.policy.begin(step)  # Nothing has come of a stream since.
+      else:
+        self._background.begin(session, step)
 
   def _is_saved(self, session: tf.compat.v1.Session, step: int) -> bool:
     """Whether the last checkpoint has all that was trained on of streams."""
@@ -117,6 +135,8 @@ class JobSaves:
     if not save:
       return
     self._report_done(save, progress)
+    if save.path and save.for_servers:
+      self._reports.let_leave(session, save.for_servers)
     error = save.error
     if error is None:
       return
@@ -169,12 +189,8 @@ class JobSaves:
     session: tf.compat.v1.Session,
     step: int,
     progress: ProgressReporter,
-    final: bool,
   ) -> None:
     """Saves in this thread, after a save that is running.
-
-    Args:
-      final: whether training ends with it.
 
     Raises:
       Exception: what has failed.
@@ -182,7 +198,7 @@ class JobSaves:
     self.wait()
     self.report(session, progress)
     progress.saving()
-    save = self._background.run(session, step, final)
+    save = self._background.run(session, step)
     self._report_done(save, progress)
     if save.error:
       raise save.error

@@ -29,17 +29,22 @@ class JobSavesTest(absltest.TestCase):
     self._may_end.set()
     self.addCleanup(self._may_end.set)
 
-  def _write(self, session, model_dir: str, step: int, final: bool) -> str:
+  def _write(self, session, model_dir: str, step: int) -> str:
     self._may_end.wait()
     path = checkpoint.path_of(model_dir, step)
     os.makedirs(checkpoint.tables_dir(path))
     if self._error:
       raise self._error
-    checkpoint.write_manifest(path, Manifest(step, "save", [], [], 0, final=final))
+    checkpoint.write_manifest(path, Manifest(step, "save", [], [], 0))
     return path
 
   def _saves(
-    self, on_save=None, every_steps: int | None = 10, every_secs=None, streams=None
+    self,
+    on_save=None,
+    every_steps: int | None = 10,
+    every_secs=None,
+    streams=None,
+    reports=None,
   ) -> JobSaves:
     config = RunnerConfig(
       tf_config="",
@@ -50,7 +55,13 @@ class JobSavesTest(absltest.TestCase):
     eviction = mock.Mock()
     eviction.run.return_value = {"user": 1}
     return JobSaves(
-      config, MonolithModel.params(), self._checkpointer, eviction, on_save, streams
+      config,
+      MonolithModel.params(),
+      self._checkpointer,
+      eviction,
+      on_save,
+      streams,
+      reports,
     )
 
   def _steps(self) -> list[int]:
@@ -96,6 +107,28 @@ class JobSavesTest(absltest.TestCase):
     time.sleep(2e-3)
     self._step_done(saves, 5)
     self.assertEqual(self._checkpointer.save.call_count, 2)
+
+  def test_a_server_that_leaves_is_saved_for_at_once(self):
+    reports = mock.MagicMock(has_leaving_servers=False)
+    saves = self._saves(reports=reports, every_steps=1000)
+    self._step_done(saves, 1)
+    self.assertEmpty(self._steps())
+    reports.has_leaving_servers = True
+    reports.take_leaving_servers.return_value = frozenset([1])
+    self._error = OSError("no space left")
+    self._step_done(saves, 2)
+    reports.has_leaving_servers = False
+    with self.assertLogs("absl", "ERROR"):
+      self._step_done(saves, 3)
+    reports.let_leave.assert_not_called()
+    self._error = None
+    reports.has_leaving_servers = True
+    self._step_done(saves, 4)
+    reports.has_leaving_servers = False
+    self._step_done(saves, 5)
+    self.assertEqual(self._steps(), [4])
+    reports.let_leave.assert_called_once_with(self._session, frozenset([1]))
+    self.assertLen(reports.saving.mock_calls, 6)  # With entering and leaving.
 
   def test_what_fails_is_said_and_tried_again(self):
     saves = self._saves()
@@ -153,12 +186,11 @@ class JobSavesTest(absltest.TestCase):
     self._may_end.clear()
     saves.step_done(self._session, 10, self._progress)
     threading.Timer(0.2, self._may_end.set).start()
-    saves.save_now(self._session, 12, self._progress, final=True)
+    saves.save_now(self._session, 12, self._progress)
     self.assertEqual(self._steps(), [10, 12])
-    self.assertTrue(checkpoint.is_final(checkpoint.latest_checkpoint(self._dir)))
     self._error = OSError("no space left")
     with self.assertRaisesRegex(OSError, "no space"):
-      saves.save_now(self._session, 13, self._progress, final=True)
+      saves.save_now(self._session, 13, self._progress)
     self.assertEqual(self._steps(), [10, 12])
 
   def test_an_error_of_a_step_does_not_wait_for_long(self):

@@ -24,6 +24,7 @@ class JobStart:
 
   Args:
     model_dir: folder of the job's checkpoints.
+    max_to_keep: how many of those that were refused stay there.
     warm_start_from: folder or path of a checkpoint to take initial values from.
     timeline: of the model.
     positions: of the workers in their data.
@@ -38,6 +39,7 @@ class JobStart:
   def __init__(
     self,
     model_dir: str,
+    max_to_keep: int,
     warm_start_from: str | None,
     checkpointer: Checkpointer,
     timeline: Timeline,
@@ -47,6 +49,7 @@ class JobStart:
     streams: StreamPositions | None = None,
   ):
     self._model_dir = model_dir
+    self._max_to_keep = max_to_keep
     self._warm_start_from = warm_start_from
     self._checkpointer = checkpointer
     self._timeline = timeline
@@ -101,8 +104,8 @@ class JobStart:
     if not beginning.is_live:
       self._timeline.begin(session)
     if path:
-      sound_checkpoint.set_aside(beginning.refused)
-      anew = checkpoint.begins_data_anew(path)
+      sound_checkpoint.set_aside(beginning.refused, self._max_to_keep)
+      anew = checkpoint.begins_data_anew(path, self._has_begun)
       if anew:
         self._positions.reset(session)
       checkpoint.mark(path, final=False, data_from_start=anew)

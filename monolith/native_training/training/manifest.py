@@ -8,6 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from monolith.native_training.training import checkpoint_errors
+from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
+
 NAME = "manifest.json"
 FORMAT_VERSION = 2
 _READ_BYTES = 1 << 20
@@ -58,32 +61,67 @@ def read(path: str) -> Manifest:
   """Reads a manifest.
 
   Raises:
-    ValueError: it cannot be read, is damaged, or is from another version.
+    DamagedCheckpointError: it is missing, damaged, or from another version.
+    StorageError: it cannot be read.
   """
   try:
     with tf.io.gfile.GFile(path, "rb") as file:
       data = file.read()
   except tf.errors.OpError as error:
-    raise ValueError(f"{path}: cannot be read ({error.message})") from None
+    message = f"{path}: cannot be read ({error.message})"
+    raise checkpoint_errors.of_reading(error, message) from None
   try:
     text = data.decode()
     content = json.loads(text)
   except (RecursionError, ValueError) as error:
-    raise ValueError(f"{path}: damaged manifest ({error})") from None
+    raise DamagedCheckpointError(f"{path}: damaged manifest ({error})") from None
   if not isinstance(content, dict):
-    raise ValueError(f"{path}: damaged manifest (no JSON object)")
+    raise DamagedCheckpointError(f"{path}: damaged manifest (no JSON object)")
   version = content.pop("format_version", None)
   if version != FORMAT_VERSION:
-    raise ValueError(
+    raise DamagedCheckpointError(
       f"{path}: got format version {version}, this program reads {FORMAT_VERSION}"
     )
   checksum = content.pop("checksum", None)
   versioned = {"format_version": version, **content}
   is_as_written = text == _text({**versioned, "checksum": checksum})
   if checksum != _checksum(versioned) or not is_as_written:
-    raise ValueError(f"{path}: damaged manifest (its checksum is wrong)")
-  # What passes the checksum was written by a program of this version.
+    raise DamagedCheckpointError(f"{path}: damaged manifest (its checksum is wrong)")
+  _check_fields(path, content)
   return Manifest(**content)
+
+
+def _check_fields(path: str, content: dict[str, Any]) -> None:
+  """A checksum is no proof of who has written it."""
+  fields = {field.name: field for field in dataclasses.fields(Manifest)}
+  for name in sorted(content.keys() - fields.keys()):
+    raise DamagedCheckpointError(f"{path}: this program knows no field {name!r}")
+  for name, field in fields.items():
+    if name not in content:
+      if field.default is dataclasses.MISSING is field.default_factory:
+        raise DamagedCheckpointError(f"{path}: field {name!r} is missing")
+    elif not _is_of_type(content[name], field.type):
+      raise DamagedCheckpointError(
+        f"{path}: field {name!r} is {content[name]!r}, wanted {_type_name(field.type)}"
+      )
+  for name in content["table_files"]:
+    if os.path.basename(name) != name:
+      raise DamagedCheckpointError(
+        f"{path}: field 'table_files' names {name!r}, which is not beside the manifest"
+      )
+
+
+def _is_of_type(value: Any, wanted: Any) -> bool:
+  if wanted == list[str]:
+    return isinstance(value, list) and all(type(each) is str for each in value)
+  if wanted == dict[str, str]:
+    return isinstance(value, dict) and all(type(v) is str for v in value.values())
+  return type(value) is wanted and (wanted is not int or value >= 0)
+
+
+def _type_name(wanted: Any) -> str:
+  names = {int: "a whole number, 0 or more", bool: "true or false", str: "text"}
+  return names.get(wanted, "names" if wanted == list[str] else "an object of texts")
 
 
 def _text(content: dict[str, Any]) -> str:
@@ -123,10 +161,18 @@ def digest(path: str) -> str:
 
 
 def check_digest(path: str, wanted: str) -> None:
-  """Raises a ValueError unless a file has a digest."""
+  """Checks that a file is what it was.
+
+  Raises:
+    DamagedCheckpointError: it has not the digest, or is missing.
+    StorageError: it cannot be read.
+  """
   try:
     got = digest(path)
   except tf.errors.OpError as error:
-    raise ValueError(f"{path}: cannot be read ({error.message})") from None
+    message = f"{path}: cannot be read ({error.message})"
+    raise checkpoint_errors.of_reading(error, message) from None
   if got != wanted:
-    raise ValueError(f"{path} is damaged: it has {got}, its manifest says {wanted}")
+    raise DamagedCheckpointError(
+      f"{path} is damaged: it has {got}, its manifest says {wanted}"
+    )

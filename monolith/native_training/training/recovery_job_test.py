@@ -123,6 +123,21 @@ class RecoveryJobTest(absltest.TestCase):
     job.start(*job.tasks)
     self._assert_all_is_trained(job)
 
+  def test_a_server_that_is_asked_to_leave_loses_nothing(self):
+    job = self._job("--save_checkpoints_steps=1000")
+    job.wait_for_position(_WORKER, 40)
+    job.send(signal.SIGTERM, ("ps", 1))
+    self._leave(job, ("ps", 1))
+    self.assertRegex(job.log(("ps", 1)), "server 1 leaves; the chief has saved")
+    path = checkpoint.latest_checkpoint(job.model_dir)
+    self.assertGreater(checkpoint.step_of(path), 40)
+    job.start(("ps", 1))
+    self._assert_all_is_trained(job)
+    self.assertRegex(job.log(_CHIEF), f"restored {path}")
+    # Only what was trained while it left is trained again.
+    batches = sum(job.progress(task)["batches"] for task in (_CHIEF, _WORKER))
+    self.assertLess(batches, _BATCHES + 40)
+
   def test_workers_that_are_asked_to_leave_come_back(self):
     job = self._job("--save_checkpoints_steps=1000")
     job.wait_for_position(_WORKER, 10)

@@ -34,6 +34,9 @@ _HELP = {
   "worker_timeout_secs": "How long another process may be silent: at its end the chief "
   "finishes without a worker that is, servers that miss the chief leave with an error, "
   "and so do workers that miss a server.",
+  "stop_grace_secs": "How long a parameter server that gets SIGTERM waits for the "
+  "chief to save or leave, before it leaves all the same; longer while a save is "
+  "running.",
   "admission_capacity": "Of a table with an occurrence threshold: how many ids without "
   "a row each server counts at a time, 8 bytes each (below 100,000: and 20 KiB more).",
   "evict_every_hours": "Remove expired rows after so many hours of training, beside "
@@ -70,6 +73,11 @@ class RunnerConfig:
       waits for the workers and then finishes without the silent ones; servers that miss
       the chief leave with an error, and so do workers that miss a server. How long a
       step or a checkpoint takes does not matter.
+    stop_grace_secs: how long a parameter server that gets SIGTERM waits for the chief
+      to save or leave, before it leaves all the same; while a checkpoint is being
+      written it waits as long as the chief gives signs of life. What ends its process
+      in the end, as Kubernetes does after `terminationGracePeriodSeconds`, has to come
+      later.
     admission_capacity: of a table with an `occurrence_threshold`: how many ids that
       have no row yet each server counts at a time. An id keeps its count as long as
       fewer others than that occur between two of its occurrences, but for 1 in 5,000
@@ -100,6 +108,7 @@ class RunnerConfig:
   log_step_count_steps: int = 100
   save_summary_steps: int = 100
   worker_timeout_secs: float = 600.0
+  stop_grace_secs: float = 25.0
   admission_capacity: int = plan.DEFAULT_ADMISSION_CAPACITY
   evict_every_hours: float = 1.0
   metrics_port: int = 0
@@ -144,6 +153,7 @@ class RunnerConfig:
       ("save_checkpoints_steps", is_whole, "a whole number"),
       ("worker_timeout_secs", is_finite, "a number"),
       ("save_checkpoints_secs", is_finite, "a number"),
+      ("stop_grace_secs", is_finite, "a number"),
     ):
       value = getattr(self, name)
       if value is None and defaults[name] is None:

@@ -92,6 +92,7 @@ class RunnerConfigTest(parameterized.TestCase):
     "log_step_count_steps",
     "save_summary_steps",
     "worker_timeout_secs",
+    "stop_grace_secs",
     "save_checkpoints_steps",
     "save_checkpoints_secs",
   )
@@ -147,6 +148,7 @@ class RunnerConfigTest(parameterized.TestCase):
       "--log_step_count_steps=3",
       "--save_summary_steps=4",
       "--worker_timeout_secs=0.5",
+      "--stop_grace_secs=3",
       "--admission_capacity=1000",
       "--evict_every_hours=0.25",
       "--metrics_port=9100",
@@ -166,6 +168,7 @@ class RunnerConfigTest(parameterized.TestCase):
         log_step_count_steps=3,
         save_summary_steps=4,
         worker_timeout_secs=0.5,
+        stop_grace_secs=3.0,
         admission_capacity=1000,
         evict_every_hours=0.25,
         metrics_port=9100,

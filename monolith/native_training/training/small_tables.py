@@ -56,7 +56,8 @@ class SmallTables:
       self._build(num_servers, tables, variables or {"dense/bias": [0.5, -0.5]})
       embedding = types.SimpleNamespace(
         plan=types.SimpleNamespace(
-          tables=[types.SimpleNamespace(name=name) for name in self.table_names]
+          tables=[types.SimpleNamespace(name=name) for name in self.table_names],
+          outputs=[],
         ),
         # As a model without tables has none.
         table_sets=lambda: [(None, handle) for handle in self._handles],

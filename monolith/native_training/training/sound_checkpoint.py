@@ -1,38 +1,50 @@
-"""The newest checkpoint that can be used: one that is refused is passed over."""
+"""The newest checkpoint that can be used: one that is damaged is passed over."""
 
+import os
+import re
+import time
 from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  StorageError,
+)
 
 _SET_ASIDE = ".refused"
+# Between attempts to read from storage that does not work.
+_PAUSES_SECS = (1.0, 4.0, 16.0)
 
 
-class AllRefusedError(ValueError):
+class AllRefusedError(DamagedCheckpointError):
   """There are checkpoints, and none of them can be used."""
 
 
 def first_sound(paths: Sequence[str], use: Callable[[str], object]) -> str:
-  """Uses the first checkpoint that is not refused.
+  """Uses the first checkpoint that is not damaged.
 
   Args:
     paths: of one checkpoint or more, the best first.
-    use: given a path, restores it, or raises a ValueError that says why it is refused.
+    use: given a path, restores it, or raises one of `checkpoint_errors`.
 
   Returns:
     The path of the one that was used.
 
   Raises:
-    AllRefusedError: every one was refused; the message has each one's reason.
+    AllRefusedError: every one was damaged; the message has each one's reason.
+    MisfitError: one is of another model. Those before it are not looked at, because
+      training on from them would lose what came after.
+    StorageError: one could not be read, several times. It may be sound.
   """
   reasons = []
   for i, path in enumerate(paths):
     try:
-      use(path)
+      _with_patience(path, use)
       return path
-    except ValueError as error:
+    except DamagedCheckpointError as error:
       reasons.append(str(error))
       if i + 1 < len(paths):
         logging.error(
@@ -49,10 +61,25 @@ def first_sound(paths: Sequence[str], use: Callable[[str], object]) -> str:
   )
 
 
-def set_aside(paths: Sequence[str]) -> None:
-  """Renames refused checkpoints, so that they stand before no sound one: neither when
+def _with_patience(path: str, use: Callable[[str], object]) -> None:
+  for pause in _PAUSES_SECS:
+    try:
+      use(path)
+      return
+    except StorageError as error:
+      logging.error("%s; checkpoint %s is tried again in %g s", error, path, pause)
+    time.sleep(pause)
+  use(path)
+
+
+def set_aside(paths: Sequence[str], keep: int) -> None:
+  """Renames damaged checkpoints, so that they stand before no sound one: neither when
   the newest is looked for, nor among those that are kept. Where that fails, the log
-  says so."""
+  says so.
+
+  Args:
+    keep: how many that were set aside stay, the newest.
+  """
   for path in paths:
     to = path + _SET_ASIDE
     try:
@@ -62,3 +89,17 @@ def set_aside(paths: Sequence[str]) -> None:
       logging.warning("what is left of checkpoint %s is in %s.* now", path, to)
     except (OSError, tf.errors.OpError) as error:
       logging.warning("%s cannot be renamed to %s: %s", path, to, error)
+  if paths:
+    _keep_newest(os.path.dirname(paths[0]), keep)
+
+
+def _keep_newest(model_dir: str, keep: int) -> None:
+  pattern = re.compile(f"({checkpoint.NAME}){re.escape(_SET_ASIDE + '.tables')}/?")
+  matches = [m for m in map(pattern.fullmatch, tf.io.gfile.listdir(model_dir)) if m]
+  matches.sort(key=lambda match: (int(match["step"]), int(match["again"] or 0)))
+  for match in matches[:-keep]:
+    path = os.path.join(model_dir, match[1] + _SET_ASIDE)
+    try:
+      checkpoint.remove(path)
+    except (OSError, tf.errors.OpError) as error:
+      logging.warning("%s.* cannot be removed: %s", path, error)

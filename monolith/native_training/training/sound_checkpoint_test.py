@@ -1,15 +1,22 @@
 import os
+import time
+from unittest import mock
 
 from absl.testing import absltest
 
 from monolith.native_training.training import checkpoint, sound_checkpoint
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  MisfitError,
+  StorageError,
+)
 from monolith.native_training.training.manifest import Manifest
 
 
 def _refusing(*paths: str):
   def use(path: str) -> None:
     if path in paths:
-      raise ValueError(f"{path} is truncated")
+      raise DamagedCheckpointError(f"{path} is truncated")
 
   return use
 
@@ -36,11 +43,24 @@ class SoundCheckpointTest(absltest.TestCase):
       sound_checkpoint.first_sound(["a"], _refusing("a"))
 
   def test_other_errors_are_not_the_checkpoints(self):
-    def use(path: str) -> None:
-      raise OSError(path)
+    for error in (OSError("a"), MisfitError("a"), ValueError("a")):
+      use = mock.Mock(side_effect=error)
+      with self.assertRaises(type(error)):
+        sound_checkpoint.first_sound(["b", "a"], use)
+      use.assert_called_once_with("b")
 
-    with self.assertRaises(OSError):
-      sound_checkpoint.first_sound(["b", "a"], use)
+  def test_storage_that_fails_is_tried_again_and_nothing_passed_over(self):
+    fails = StorageError("b: try again later")
+    with mock.patch.object(time, "sleep") as sleep:
+      use = mock.Mock(side_effect=[fails, fails, None])
+      with self.assertLogs("absl", "ERROR") as logs:
+        self.assertEqual(sound_checkpoint.first_sound(["b", "a"], use), "b")
+      self.assertRegex(logs.output[0], "try again later; checkpoint b is tried again")
+      use = mock.Mock(side_effect=fails)
+      with self.assertRaisesRegex(StorageError, "b: try again later"):
+        sound_checkpoint.first_sound(["b", "a"], use)
+      self.assertEqual(use.mock_calls, [mock.call("b")] * 4)
+      self.assertLen(sleep.mock_calls, 5)
 
   def test_what_is_set_aside_counts_no_more(self):
     folder = self.create_tempdir().full_path
@@ -51,9 +71,26 @@ class SoundCheckpointTest(absltest.TestCase):
       with open(path + ".index", "w"):
         pass
     for _ in range(2):  # The second time there is nothing to rename.
-      sound_checkpoint.set_aside([checkpoint.path_of(folder, 20)])
+      sound_checkpoint.set_aside([checkpoint.path_of(folder, 20)], keep=1)
     self.assertEqual(checkpoint.checkpoints(folder), [checkpoint.path_of(folder, 10)])
     self.assertIn("model.ckpt-20.refused.index", os.listdir(folder))
+
+  def test_of_what_was_set_aside_the_newest_stay(self):
+    folder = self.create_tempdir().full_path
+    paths = [checkpoint.path_of(folder, step) for step in (9, 10, 100)]
+    for path in paths:
+      os.makedirs(checkpoint.tables_dir(path))
+      open(path + ".index", "w").close()
+    for path in (paths[2], paths[0], paths[1]):
+      sound_checkpoint.set_aside([path], keep=2)
+    self.assertCountEqual(
+      os.listdir(folder),
+      [
+        f"model.ckpt-{step}.refused.{what}"
+        for step in (10, 100)
+        for what in ("tables", "index")
+      ],
+    )
 
 
 if __name__ == "__main__":

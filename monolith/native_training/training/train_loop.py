@@ -15,6 +15,7 @@ from monolith.native_training.training import (
   checkpoint_leftovers,
   checkpointer,
   coordination,
+  evaluator,
   eviction,
   heartbeat,
   job_saves,
@@ -39,6 +40,10 @@ _SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 # What a lost session's save may take to notice that.
 _SAVE_ENDS_SECS = 30.0
 _LOST_AGAIN_SECS = 1.0
+
+
+class _JobIsOver(Exception):
+  """The chief has ended the job."""
 
 
 class TrainLoop:
@@ -178,6 +183,11 @@ class TrainLoop:
       max_increments=self._config.checkpoint_increments,
     )
     self._eviction = eviction.Eviction(graph.embedding, self._config.evict_every_hours)
+    self._reports = None
+    if self._cluster.is_distributed:
+      self._reports = coordination.JobReports(
+        self._cluster, self._config.worker_timeout_secs, self._stop
+      )
     self._saves = job_saves.JobSaves(
       self._config,
       self._model.p,
@@ -185,14 +195,11 @@ class TrainLoop:
       self._eviction,
       self._on_save,
       self._streams,
+      self._reports,
     )
-    self._reports = None
-    if self._cluster.is_distributed:
-      self._reports = coordination.JobReports(
-        self._cluster, self._config.worker_timeout_secs, self._stop
-      )
     self._start = job_start.JobStart(
       self._config.model_dir,
+      self._config.checkpoints_max_to_keep,
       self._warm_start_from,
       self._checkpointer,
       self._timeline,
@@ -392,7 +399,7 @@ class TrainLoop:
     if self._is_saver:
       saved = _unless_a_server_is_away(
         "checkpoint",
-        lambda: self._saves.save_now(session, step, self._progress, final=False),
+        lambda: self._saves.save_now(session, step, self._progress),
       )
       self._commit_last()
       self._how_it_leaves = f"{'' if saved else 'not '}saved at step {step}; leaving"
@@ -409,15 +416,18 @@ class TrainLoop:
     if self._is_saver:
       self._saves.wait()
       self._saves.report(session, self._progress)
-      if step == self._saves.policy.last_step and self._is_all_saved(session):
-        path = checkpoint.latest_checkpoint(self._config.model_dir)
-        checkpoint.mark(path, final=True)
-      else:
-        self._saves.save_now(session, step, self._progress, final=True)
+      is_saved = step == self._saves.policy.last_step and self._is_all_saved(session)
+      if not is_saved:
+        self._saves.save_now(session, step, self._progress)
       self._commit_last()
     self._progress.finished(step)
     if self._reports:
       self._end_job(session)
+    if self._is_saver:
+      # The last that the chief does: who begins with what is marked so begins the data
+      # anew, and before this somebody who is killed would do so.
+      path = checkpoint.latest_checkpoint(self._config.model_dir)
+      checkpoint.mark(path, final=True)
     return step
 
   def _is_all_saved(self, session) -> bool:
@@ -459,12 +469,25 @@ class TrainLoop:
     elif self._stop.is_made():
       self._how_it_leaves = "this worker has trained its part and leaves"
     else:
-      path = checkpoint.latest_checkpoint(self._config.model_dir)
-      # Servers leave when the chief has saved the end.
-      if not path or not checkpoint.is_final(path):
-        raise tf.errors.AbortedError(
-          None, None, "before the chief has saved the end of the job"
-        )
+      self._wait_for_end_or_servers()
+
+  def _wait_for_end_or_servers(self) -> None:
+    """After a server was lost to a worker that is done: comes back when the chief has
+    ended the job, which is when servers leave.
+
+    Raises:
+      tf.errors.AbortedError: the servers are back, so they have not left.
+    """
+    folder = self._config.model_dir
+
+    def check() -> None:
+      self._stop.leave_if_made()
+      if evaluator.is_over(folder):
+        raise _JobIsOver
+
+    with contextlib.suppress(_JobIsOver):
+      self._watch.wait_for_servers(check)
+      raise tf.errors.AbortedError(None, None, "before the end of the job was saved")
 
 
 def _begin_anew(session) -> None:
