@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 
-from monolith.native_training.movie_ranking import file_lock
+from monolith.native_training.local_files import file_lock
 
 _THIRD_PARTY = pathlib.Path(__file__).parents[3] / "third_party" / "kafka"
 _LAST_LINES = 10

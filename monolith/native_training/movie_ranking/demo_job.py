@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner import log_lines
 from monolith.native_training.local_runner.console import Console
 from monolith.native_training.local_runner.local_cluster import (
@@ -29,7 +30,6 @@ from monolith.native_training.movie_ranking.demo_report import (
   ratings_name,
 )
 from monolith.native_training.movie_ranking.demo_stream import RatingStream
-from monolith.native_training.movie_ranking.user_path import user_path
 
 _PACKAGE = "monolith.native_training.movie_ranking"
 _EVALUATION = "evaluation"

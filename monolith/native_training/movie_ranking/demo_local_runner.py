@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from monolith.native_training.local_broker.local_broker import BrokerFailed
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.console import Console
 from monolith.native_training.local_runner.local_cluster import local_cluster
 from monolith.native_training.local_runner.local_processes import ProcessFailed
@@ -26,7 +27,6 @@ from monolith.native_training.movie_ranking import (
   result_file,
 )
 from monolith.native_training.movie_ranking.demo_job import DemoJob, NothingTrained
-from monolith.native_training.movie_ranking.user_path import user_path
 
 flags.adopt_module_key_flags(demo_flags)
 

@@ -8,8 +8,8 @@ import tensorflow as tf
 from absl import app, flags, logging
 
 from monolith.native_training.estimator import RunnerConfig
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
-from monolith.native_training.movie_ranking.user_path import user_path
 
 _OWN = (
   "dataset",

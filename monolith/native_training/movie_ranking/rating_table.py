@@ -17,8 +17,8 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.local_files.file_lock import locked
 from monolith.native_training.movie_ranking import rating_split, ratings
-from monolith.native_training.movie_ranking.file_lock import locked
 
 _FORMAT = 1
 _INFO = "ratings.json"

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.local_files.file_lock import locked
 from monolith.native_training.movie_ranking import movielens_fallback
-from monolith.native_training.movie_ranking.file_lock import locked
 
 SIZES = ("100k", "1m", "25m")
 _CONNECT_TIMEOUT_SECONDS = 5.0

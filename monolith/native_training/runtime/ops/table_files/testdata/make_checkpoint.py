@@ -12,7 +12,7 @@ import json
 import os
 import sys
 
-from monolith.native_training.movie_ranking.user_path import user_path
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.training.small_tables import THRESHOLD, SmallTables
 
 _EXTREMES = [0, -1, 2**63 - 1, -(2**63)]

@@ -3,7 +3,7 @@ from unittest import mock
 
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking.user_path import user_path
+from monolith.native_training.local_files.user_path import user_path
 
 
 class UserPathTest(absltest.TestCase):
