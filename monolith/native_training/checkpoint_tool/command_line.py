@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -21,8 +22,9 @@ from monolith.native_training.checkpoint_tool.saved_checkpoint import (
   candidates,
   files_of,
 )
-from monolith.native_training.movie_ranking.user_path import user_path
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
 
 _DIR_HELP = (
   "a model_dir, of which the newest sound checkpoint is taken, or one checkpoint, such "
@@ -107,10 +109,10 @@ def _parser() -> argparse.ArgumentParser:
   )
   export.add_argument(
     "--output",
-    required=True,
     type=user_path,
     metavar="FILE",
-    help="on this machine; it is replaced if it exists",
+    help="on this machine, replaced if it exists (default NAME.FORMAT in the folder "
+    "where the command was typed)",
   )
   export.add_argument(
     "--with_state", action="store_true", help="the optimizer's state as well"
@@ -141,10 +143,11 @@ def _newest_sound(
   paths = candidates(target)
   for path in paths:
     try:
+      checkpoint.check_dense_files(path)
       saved = SavedCheckpoint(path)
       with _progress(2 * saved.file_bytes, what) as progress:
         return use(saved, progress), path
-    except ValueError as error:
+    except DamagedCheckpointError as error:
       if path == paths[-1]:
         raise
       print(f"checkpoint: {path} is passed over: {error}", file=sys.stderr)
@@ -195,15 +198,21 @@ def _bytes_on_disk(path: str) -> int:
 
 
 def _export(options: argparse.Namespace) -> int:
+  output = options.output
+  if output is None:
+    # A table's name may have slashes.
+    name = re.sub(r"[^\w.-]", "_", options.table)
+    output = user_path(f"{name}.{options.format}")
+
   def use(saved, progress):
     return row_export.export(
-      saved, options.table, options.format, options.output, options.with_state, progress
+      saved, options.table, options.format, output, options.with_state, progress
     )
 
   rows, path = _newest_sound(options.dir, use, "export")
   if options.json:
     report = {"path": path, "table": options.table, "rows": rows}
-    print(json.dumps({**report, "output": options.output}, indent=2))
+    print(json.dumps({**report, "output": output}, indent=2))
   else:
-    print(f"{rows:,} rows of table {options.table} of {path}: {options.output}")
+    print(f"{rows:,} rows of table {options.table} of {path}: {output}")
   return 0

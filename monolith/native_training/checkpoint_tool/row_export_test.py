@@ -11,6 +11,33 @@ from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
 
 
 class ExportTest(ToolTestCase):
+  def test_without_output_the_file_is_where_the_command_was_typed(self):
+    typed_in = self.create_tempdir().full_path
+    with mock.patch.dict(os.environ, {"BUILD_WORKING_DIRECTORY": typed_in}):
+      report = self.json("export", self.dir, "--table=mov", "--format=npz")
+    self.assertEqual(report["output"], os.path.join(typed_in, "mov.npz"))
+    self.assertEqual(os.listdir(typed_in), ["mov.npz"])
+
+  def test_the_newest_is_passed_over_where_dense_variables_are_damaged(self):
+    output = os.path.join(self.create_tempdir().full_path, "rows")
+    arguments = (
+      "export",
+      self.dir,
+      "--table=mov",
+      "--format=npz",
+      f"--output={output}",
+    )
+    file = self.path(300) + ".data-00000-of-00001"
+    with open(file, "ab") as f:
+      f.write(b"x")
+    code, out, err = self.run_tool(*arguments)
+    self.assertEqual(code, 0)
+    self.assertIn(f"{self.path(300)} is passed over: {file} is damaged", err)
+    self.assertIn(self.path(200), out)
+    self.assert_fails(
+      f"{file} is damaged", arguments[0], self.path(300), *arguments[2:]
+    )
+
   def _exported(self, kind: str, *arguments: str) -> dict[str, np.ndarray]:
     output = os.path.join(self.create_tempdir().full_path, "rows")
     report = self.json(

@@ -17,6 +17,7 @@ from monolith.native_training.checkpoint_tool.table_file import (
   Trials,
 )
 from monolith.native_training.training import checkpoint, manifest
+from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
 
 _SUFFIXES = (".tables", ".index")
 
@@ -122,7 +123,8 @@ class SavedCheckpoint:
     path: without suffix.
 
   Raises:
-    ValueError: a file is missing, damaged or not of this checkpoint.
+    DamagedCheckpointError: a file is missing, damaged or not of this checkpoint.
+    StorageError: one cannot be read.
   """
 
   def __init__(self, path: str):
@@ -135,7 +137,9 @@ class SavedCheckpoint:
       self.links.append(Link(each, content, files))
       first = self.links[0]
       if _widths(self.links[-1]) != _widths(first):
-        raise ValueError(f"{each} has other tables than {first.path}, its base")
+        raise DamagedCheckpointError(
+          f"{each} has other tables than {first.path}, its base"
+        )
 
   @property
   def manifest(self) -> manifest.Manifest:

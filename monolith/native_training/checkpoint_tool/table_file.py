@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
+
 _NEWEST_VERSION = 3
 _FRAMING_BYTES = 16  # Of a record: its length and two checksums.
 _ROWS, _ERASED, _TRIALS, _FOOTER = b"MTB1", b"MTE1", b"MTT1", b"MTF1"
@@ -21,7 +23,7 @@ _TRIAL_BYTES = 4 + 4 + 2 + 1  # bucket, fingerprint, occurrences, age
 _FINGERPRINT_BITS, _MAX_AGE = 20, 14
 
 
-class DamagedFile(ValueError):
+class DamagedFile(DamagedCheckpointError):
   """A file that cannot be used.
 
   Attributes:
