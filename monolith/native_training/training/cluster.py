@@ -11,6 +11,7 @@ so a job of a chief and two workers has the workers 0, 1 and 2.
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -197,6 +198,11 @@ class Cluster:
     if not self.ps:
       return [None]
     return [f"/job:ps/task:{i}/device:CPU:0" for i in range(len(self.ps))]
+
+  def fingerprint(self) -> str:
+    """The same for all processes of a job, and for those that are started again."""
+    addresses = json.dumps([self.chief, self.workers, self.ps])
+    return hashlib.sha256(addresses.encode()).hexdigest()[:16]
 
   def spec(self) -> tf.train.ClusterSpec:
     jobs = {"chief": self.chief, "worker": self.workers, "ps": self.ps}

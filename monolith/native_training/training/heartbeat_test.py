@@ -9,6 +9,7 @@ from monolith.native_training.training import heartbeat
 class HeartbeatTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
+    self._now = 0.0
     self._dir = os.path.join(self.create_tempdir().full_path, "later")
 
   def test_a_beating_chief_is_heard_and_a_stopped_one_not(self):
@@ -16,7 +17,7 @@ class HeartbeatTest(absltest.TestCase):
     with mock.patch.object(heartbeat.time, "monotonic", lambda: now):
       watch = heartbeat.HeartbeatWatch(self._dir)
       with mock.patch.object(heartbeat, "_BEAT_SECS", 0.01):
-        with heartbeat.beating(self._dir):
+        with heartbeat.beating(self._dir, "this"):
           now = 100.0
           self._wait_until(lambda: watch.silent_secs() == 0.0)
           now = 200.0
@@ -27,16 +28,55 @@ class HeartbeatTest(absltest.TestCase):
 
   def test_a_failed_block_stops_the_beats(self):
     with self.assertRaisesRegex(ZeroDivisionError, "division"):
-      with heartbeat.beating(self._dir):
+      with heartbeat.beating(self._dir, "this"):
         _ = 1 / 0
     self.assertEmpty(os.listdir(self._dir))
 
   def test_storage_that_cannot_be_written_is_said_and_survived(self):
     os.makedirs(os.path.join(self._dir, "chief.alive"))
     with self.assertLogs("absl", "WARNING") as logs:
-      with heartbeat.beating(self._dir):
+      with heartbeat.beating(self._dir, "this"):
         pass
     self.assertIn("cannot write", logs.output[0])
+
+  def _beats_of_another(self, count: int) -> None:
+    """A chief of another job, and the folder at its `count`-th look."""
+    os.makedirs(self._dir)
+    file = os.path.join(self._dir, "chief.alive")
+    looks = 0
+
+    def sleep(seconds: float) -> None:
+      nonlocal looks
+      self._now += seconds
+      looks += 1
+      if looks <= count:
+        with open(file, "w") as f:
+          f.write(f"4711 {looks}.000 that\n")
+
+    sleep(0)
+    self.enter_context(mock.patch.object(heartbeat.time, "sleep", sleep))
+    self.enter_context(
+      mock.patch.object(heartbeat.time, "monotonic", lambda: self._now)
+    )
+
+  def test_a_folder_in_which_another_job_trains_is_refused(self):
+    self._beats_of_another(2)
+    with self.assertRaisesRegex(
+      RuntimeError, "another job .*process 4711 .*chief.alive"
+    ):
+      with heartbeat.beating(self._dir, "this"):
+        self.fail("it began")
+
+  def test_what_a_killed_chief_of_another_job_has_left_does_not_count(self):
+    self._beats_of_another(1)
+    with heartbeat.beating(self._dir, "this"):
+      self.assertBetween(self._now, 10, 15)
+    self.assertEmpty(os.listdir(self._dir))
+
+  def test_a_chief_of_the_same_job_does_not_wait(self):
+    self._beats_of_another(1)
+    with heartbeat.beating(self._dir, "that"):
+      self.assertEqual(self._now, 0)
 
   def _wait_until(self, condition) -> None:
     for _ in range(10_000):

@@ -139,9 +139,10 @@ class TrainLoop:
       if self._streams:
         stack.callback(self._streams.close)
       if self._is_saver:
-        checkpoint_leftovers.sweep(self._config.model_dir)
+        folder = self._config.model_dir
         if self._cluster.is_given:
-          stack.enter_context(heartbeat.beating(self._config.model_dir))
+          stack.enter_context(heartbeat.beating(folder, self._cluster.fingerprint()))
+        checkpoint_leftovers.sweep(folder)
       session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=list(hooks))
       stack.enter_context(session)
       return self._train(session)
