@@ -140,6 +140,31 @@ class CheckpointManifestTest(parameterized.TestCase):
       with self.assertRaisesRegex(ValueError, "manifest.json: "):
         checkpoint.read_manifest(path)
 
+  @parameterized.parameters(
+    ("comment", "hi", "this program knows no field 'comment'"),
+    ("rows", "many", "field 'rows' is 'many', wanted a whole number, 0 or more"),
+    ("rows", True, "field 'rows' is True, wanted a whole number"),
+    ("final", 1, "field 'final' is 1, wanted true or false"),
+    ("base", None, "field 'base' is None, wanted text"),
+    ("table_files", 7, "field 'table_files' is 7, wanted names"),
+    ("table_files", ["../rows"], "names '../rows', which is not beside"),
+    ("dense_files", {".index": 3}, "field 'dense_files' is .*, wanted an object"),
+    ("tables", ..., "field 'tables' is missing"),
+  )
+  def test_a_field_that_is_not_as_it_should_be_is_named(self, field, value, message):
+    path = self._add(10)
+    name = f"{path}.tables/manifest.json"
+    with open(name) as file:
+      content = json.load(file)
+    del content["checksum"]
+    content[field] = value
+    if value is ...:
+      del content[field]
+    content["checksum"] = manifest._checksum(content)
+    self._write(path, manifest._text(content))
+    with self.assertRaisesRegex(ValueError, f"^{name}: .*{message}"):
+      checkpoint.read_manifest(path)
+
   def test_a_chain_has_everything_first(self):
     self._add(10)
     self._add(20, base="model.ckpt-10", base_save_id="save10", table_files=["a"])

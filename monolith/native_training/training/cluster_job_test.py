@@ -136,7 +136,10 @@ class ClusterJobTest(absltest.TestCase):
     self.assertFailed(outcomes["worker", 1], why)
     self.assertFailed(outcomes["worker", 0], f"RuntimeError: worker 1 failed: {why}")
     self.assertEqual(outcomes["ps", 0][0], 0)
-    self.assertEqual(self._step(model_dir), EXAMPLES // BATCH_SIZE // 2)
+    path = checkpoint.latest_checkpoint(model_dir)
+    self.assertEqual(checkpoint.step_of(path), EXAMPLES // BATCH_SIZE // 2)
+    # Started again, the job goes on with what that worker has left.
+    self.assertFalse(checkpoint.begins_data_anew(path))
 
   def assertFailed(self, outcome: tuple[int, str], message: str) -> None:
     code, log = outcome
