@@ -10,6 +10,8 @@ from monolith.native_training.fault_injection import save_phases
 NOTHING = "none"
 RANDOM = "at random"
 TABLE_FILE = "writing a table file"
+DENSE_FILE = "writing a dense file"
+FILES = (TABLE_FILE, DENSE_FILE)
 
 WORKER = "worker"
 SERVER = "server"
@@ -20,12 +22,17 @@ _PHASES = (
   save_phases.BEFORE_SAVE,
   TABLE_FILE,
   save_phases.BEFORE_DENSE,
+  DENSE_FILE,
   save_phases.BEFORE_MANIFEST,
   save_phases.AFTER_MANIFEST,
   save_phases.HALF_REMOVED,
+  save_phases.REPLACING,
+  save_phases.IN_LAST_SAVE,
+  save_phases.AFTER_LAST_SAVE,
 )
-_AT_RANDOM = [(RANDOM, victim) for victim in (WORKER, SERVER, CHIEF, ALL)]
-_IN_A_SAVE = [(phase, victim) for phase in _PHASES for victim in (CHIEF, SERVER, ALL)]
+_VICTIMS = (WORKER, SERVER, CHIEF, ALL)
+_AT_RANDOM = [(RANDOM, victim) for victim in _VICTIMS]
+_IN_A_SAVE = [(phase, victim) for phase in _PHASES for victim in _VICTIMS]
 KINDS = (*_AT_RANDOM, *_IN_A_SAVE)
 HANDFUL = len(_AT_RANDOM) + len(_PHASES)
 
@@ -44,11 +51,11 @@ class Fault:
   """What a round kills, and when.
 
   Attributes:
-    when: `NOTHING`, `RANDOM`, `TABLE_FILE` or one of `save_phases.PHASES`.
+    when: `NOTHING`, `RANDOM`, one of `FILES` or of `save_phases.PHASES`.
     victim: `WORKER` (that is not chief), `SERVER`, `CHIEF`, `ALL`, or `""`.
     server: which server, where it is one.
-    share: of all steps; at a random moment or while a table file is written, not before
-      so many are done. 0 is from the beginning.
+    share: of all steps; at a random moment or while a file is written, not before so
+      many are done. 0 is from the beginning.
     seconds: how much later, at a random moment.
     save: the phase's first, second, ... time.
   """
@@ -88,8 +95,12 @@ def faults(rounds: int, seed: int, servers: int) -> list[Fault]:
 
 def _fault(chance: random.Random, when: str, victim: str, servers: int) -> Fault:
   starting = when == RANDOM and chance.random() < _STARTING_SHARE
-  latest = _LATEST_FILE_SHARE if when == TABLE_FILE else _LATEST_SHARE
-  last = _LATEST_REMOVAL if when == save_phases.HALF_REMOVED else _LATEST_SAVE
+  latest = _LATEST_FILE_SHARE if when in FILES else _LATEST_SHARE
+  last = {
+    save_phases.HALF_REMOVED: _LATEST_REMOVAL,
+    save_phases.REPLACING: 1,
+    **dict.fromkeys(save_phases.ONCE, 1),
+  }.get(when, _LATEST_SAVE)
   return Fault(
     when,
     victim,

@@ -12,7 +12,7 @@ class FaultPlanTest(absltest.TestCase):
     for seed in range(20):
       faults = _faults(fault_plan.HANDFUL, seed)
       self.assertContainsSubset(
-        {fault_plan.TABLE_FILE, *save_phases.PHASES}, {fault.when for fault in faults}
+        {*fault_plan.FILES, *save_phases.PHASES}, {fault.when for fault in faults}
       )
       at_random = [f.victim for f in faults if f.when == fault_plan.RANDOM]
       self.assertCountEqual(at_random, ["worker", "server", "chief", "all"])
@@ -20,6 +20,11 @@ class FaultPlanTest(absltest.TestCase):
   def test_so_many_rounds_have_every_kind(self):
     kinds = [(fault.when, fault.victim) for fault in _faults(len(fault_plan.KINDS))]
     self.assertCountEqual(kinds, fault_plan.KINDS)
+
+  def test_what_a_job_has_once_is_its_first(self):
+    once = (*save_phases.ONCE, save_phases.REPLACING)
+    times = {fault.save for fault in _faults(500) if fault.when in once}
+    self.assertEqual(times, {1})
 
   def test_any_number_of_rounds(self):
     for rounds in (0, 1, 50):
@@ -36,9 +41,7 @@ class FaultPlanTest(absltest.TestCase):
     self.assertEqual({fault.server for fault in faults}, {0, 1})
     starting = [f for f in faults if f.when == fault_plan.RANDOM and not f.share]
     self.assertNotEmpty(starting)
-    self.assertFalse(
-      [f for f in faults if f.when == fault_plan.TABLE_FILE and not f.share]
-    )
+    self.assertFalse([f for f in faults if f.when in fault_plan.FILES and not f.share])
 
 
 if __name__ == "__main__":

@@ -32,6 +32,8 @@ _POLICY = RestartPolicy(first_pause_seconds=0.5, longest_pause_seconds=4.0)
 _POLL_SECONDS = 0.02
 # Longer than a restart takes, and short enough for a job that cannot go on to end.
 _SILENCE_SECONDS = 60
+# When the chief has ended the job well; who comes back later has no job to join.
+_LEAVE_SECONDS = 15.0
 
 
 @dataclasses.dataclass
@@ -46,6 +48,7 @@ class Outcome:
     failure: why the job did not end, or `""`.
     exit_codes: of each process; None where it had to be ended.
     restarts: of each process.
+    too_late: the processes that were started again, and stayed when the job was over.
     seconds: from the start to the last process's end.
     examples_trained_again: see `JobProgress`.
     positions: batches of its data that each worker has trained on; None where its
@@ -59,6 +62,7 @@ class Outcome:
   failure: str = ""
   exit_codes: dict[str, int | None] = dataclasses.field(default_factory=dict)
   restarts: dict[str, int] = dataclasses.field(default_factory=dict)
+  too_late: list[str] = dataclasses.field(default_factory=list)
   seconds: float = 0.0
   examples_trained_again: int = 0
   positions: list[int | None] = dataclasses.field(default_factory=list)
@@ -122,6 +126,7 @@ class JobRound:
     progress_files = ProgressFiles(self._progress_files)
     hit = strike.Strike(outcome.fault, processes, outcome.model_dir, self._stop)
     is_quiet = outcome.fault.when == fault_plan.NOTHING
+    leave_at = None
     while processes.running():
       self._check()
       progress = progress_files.read()
@@ -132,6 +137,11 @@ class JobRound:
       processes.check()
       if processes.exit_codes()["worker 0"] == 0:
         processes.end_restarts()  # The job is over; nobody is needed any more.
+        leave_at = leave_at or time.monotonic() + _LEAVE_SECONDS
+        if time.monotonic() > leave_at:
+          restarts = processes.restarts
+          outcome.too_late = [n for n in processes.running() if restarts[n]]
+          processes.stop(outcome.too_late)
       if time.monotonic() > give_up:
         staying = ", ".join(processes.running())
         outcome.failure = f"not over after {self._limit_seconds:.0f} s: {staying}"

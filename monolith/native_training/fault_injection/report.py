@@ -42,6 +42,12 @@ class Round:
   def is_lost(self) -> bool:
     return bool(self.verdict.problems)
 
+  @property
+  def is_late(self) -> bool:
+    """Nothing was lost, but it struck when its moment was over: it shows nothing."""
+    outcome = self.outcome
+    return bool(outcome.struck) and not outcome.was_caught and not self.is_lost
+
   def as_dict(self) -> dict:
     """The form in which programs read it."""
     return {
@@ -78,7 +84,7 @@ def row(round_: Round) -> str:
       _or_dash(verdict.batches_twice),
       loss,
       f"{outcome.seconds:.1f}",
-      "LOST" if round_.is_lost else "ok",
+      "LOST" if round_.is_lost else "again" if round_.is_late else "ok",
     ]
   )
   return "\n".join([line, *(f"      {problem}" for problem in verdict.problems)])

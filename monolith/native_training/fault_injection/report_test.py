@@ -55,6 +55,13 @@ class ReportTest(absltest.TestCase):
     self.assertRegex(row, r"writing a table file \(late\) .* LOST$")
     self.assertEqual([p.strip() for p in problems], self.lost.verdict.problems)
 
+  def test_what_came_too_late_shows_nothing(self):
+    late = _round("4", False, Verdict())
+    self.assertTrue(late.is_late)
+    self.assertRegex(report.row(late), r"\(late\) .* again$")
+    self.assertFalse(self.good.is_late)
+    self.assertFalse(self.lost.is_late)
+
   def test_summary(self):
     self.assertEqual(
       report.summary([self.good]), "1 rounds, 1 processes killed, 2 restarts: none lost"

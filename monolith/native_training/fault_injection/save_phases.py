@@ -18,7 +18,21 @@ BEFORE_DENSE = "before dense variables"
 BEFORE_MANIFEST = "before the manifest"
 AFTER_MANIFEST = "after the manifest"
 HALF_REMOVED = "removing an old one"
-PHASES = (BEFORE_SAVE, BEFORE_DENSE, BEFORE_MANIFEST, AFTER_MANIFEST, HALF_REMOVED)
+REPLACING = "removing a replaced one"
+IN_LAST_SAVE = "in the last save"
+AFTER_LAST_SAVE = "after the last save"
+PHASES = (
+  BEFORE_SAVE,
+  BEFORE_DENSE,
+  BEFORE_MANIFEST,
+  AFTER_MANIFEST,
+  HALF_REMOVED,
+  REPLACING,
+  IN_LAST_SAVE,
+  AFTER_LAST_SAVE,
+)
+# Of which a job has one.
+ONCE = (IN_LAST_SAVE, AFTER_LAST_SAVE)
 
 _REACHED = "reached"
 _STRUCK = "struck"
@@ -52,6 +66,10 @@ class Stop:
     while not self._is_said(_STRUCK) and time.monotonic() < give_up:
       time.sleep(_POLL_SECONDS)
 
+  def is_next(self, phase: str) -> bool:
+    """Whether that is the phase, and nobody has stopped yet."""
+    return phase == self._phase and not self.is_reached()
+
   def is_reached(self) -> bool:
     """Whether the chief has stopped, now or before."""
     return self._is_said(_REACHED)
@@ -76,9 +94,10 @@ def install(stop: Stop) -> None:
     checkpoint,
     checkpointer,
     dense_variables,
+    job_saves,
   )
 
-  removing = []
+  removing, last, replaced = [], [], []
 
   def before(phase: str) -> Callable[[Callable, tuple, dict], Any]:
     def call(function, arguments, named):
@@ -87,13 +106,32 @@ def install(stop: Stop) -> None:
 
     return call
 
+  def around_save(function, arguments, named):
+    stop.reach(BEFORE_SAVE)
+    path = function(*arguments, **named)
+    if not stop.is_next(REPLACING):
+      return path
+    replaced.append(path)
+    arguments[0]._increments.forget()  # What is made from it would keep it.
+    return function(*arguments, **named)
+
+  def around_last_save(function, arguments, named):
+    last.append(True)
+    result = function(*arguments, **named)
+    stop.reach(AFTER_LAST_SAVE)
+    return result
+
   def around_manifest(function, arguments, named):
     stop.reach(BEFORE_MANIFEST)
+    if last:
+      stop.reach(IN_LAST_SAVE)
     result = function(*arguments, **named)
     stop.reach(AFTER_MANIFEST)
     return result
 
   def around_removal(function, arguments, named):
+    if arguments[0] in replaced:
+      stop.reach(REPLACING)
     removing.append(True)
     try:
       return function(*arguments, **named)
@@ -105,7 +143,8 @@ def install(stop: Stop) -> None:
       stop.reach(HALF_REMOVED)
     return function(*arguments, **named)
 
-  _wrap(checkpointer.Checkpointer, "save", before(BEFORE_SAVE))
+  _wrap(checkpointer.Checkpointer, "save", around_save)
+  _wrap(job_saves.JobSaves, "save_now", around_last_save)
   _wrap(dense_variables.DenseVariables, "save", before(BEFORE_DENSE))
   _wrap(checkpoint, "write_manifest", around_manifest)
   _wrap(checkpoint, "remove", around_removal)

@@ -12,6 +12,8 @@ from monolith.native_training.local_runner.local_processes import LocalProcesses
 
 # What a server calls a table file until it is complete.
 UNFINISHED = ".tmp-"
+# Where TensorFlow gathers the parts of dense variables.
+_DENSE_UNFINISHED = ("model.ckpt-*_temp/*", "model.ckpt-*.tempstate*")
 _FILE_OF_A_SERVER = re.compile(r"[a-z]+-(\d+)-of-\d+")
 
 # Writing a table file takes a millisecond or two.
@@ -59,21 +61,25 @@ class Strike:
         self._stop.go_on()
     elif step < self._fault.share * asked.STEPS:
       return
-    elif self._fault.when == fault_plan.TABLE_FILE:
-      self._watch_for_table_file()
+    elif self._fault.when in fault_plan.FILES:
+      self._watch_for_file()
     else:
       self._due = self._due or time.monotonic() + self._fault.seconds
       if time.monotonic() >= self._due:
         self._kill()
         self.was_caught = True
 
-  def _watch_for_table_file(self) -> None:
+  def _watch_for_file(self) -> None:
     until = time.monotonic() + _WATCH_SECONDS
+    is_table_file = self._fault.when == fault_plan.TABLE_FILE
+    look = unfinished_files if is_table_file else _unfinished_dense_files
     while time.monotonic() < until:
-      found = unfinished_files(self._model_dir)
+      found = look(self._model_dir)
       if found:
-        self._kill(_server_of(found[0]))
-        self.was_caught = os.path.exists(found[0])
+        self._kill(_server_of(found[0]) if is_table_file else None)
+        # A worker writes nothing: it dies beside the writing.
+        is_there = os.path.exists(found[0])
+        self.was_caught = is_there or self._fault.victim == fault_plan.WORKER
         return
       time.sleep(_GLANCE_SECONDS)
 
@@ -95,6 +101,14 @@ def unfinished_files(model_dir: str) -> list[str]:
   """Table files that are being written, or were when their writer died."""
   pattern = os.path.join(glob.escape(model_dir), "*.tables*", f"*{UNFINISHED}*")
   return glob.glob(pattern)
+
+
+def _unfinished_dense_files(model_dir: str) -> list[str]:
+  return [
+    name
+    for pattern in _DENSE_UNFINISHED
+    for name in glob.glob(os.path.join(glob.escape(model_dir), pattern))
+  ]
 
 
 def _server_of(file: str) -> int | None:

@@ -7,6 +7,7 @@ from monolith.native_training.fault_injection import asked, save_phases
 from monolith.native_training.fault_injection.fault_plan import (
   ALL,
   CHIEF,
+  DENSE_FILE,
   RANDOM,
   SERVER,
   TABLE_FILE,
@@ -88,6 +89,19 @@ class StrikeTest(absltest.TestCase):
     self.assertEqual(strike.struck, ["ps 0"])
     self.assertTrue(strike.was_caught)
     self.assertEqual(unfinished_files(self.model_dir), [os.fspath(file)])
+
+  def test_whoever_it_is_while_a_dense_file_is_written(self):
+    file = pathlib.Path(self.model_dir, "model.ckpt-7_temp", "part-00000-of-00002")
+    file.parent.mkdir()
+    for victim in (SERVER, WORKER):
+      strike = self._strike(Fault(DENSE_FILE, victim, server=0))
+      strike.poll(asked.STEPS)
+      self.assertEqual(strike.struck, [])
+      file.touch()
+      strike.poll(asked.STEPS)
+      self.assertEqual(strike.struck, ["worker 1" if victim == WORKER else "ps 0"])
+      self.assertTrue(strike.was_caught)
+      file.unlink()
 
 
 if __name__ == "__main__":

@@ -85,6 +85,12 @@ class VerdictTest(absltest.TestCase):
     self.outcome.exit_codes.update({"worker 1": -9, "ps 0": None})
     self.assertLost(r"^exit codes worker 1: -9, ps 0: None$")
 
+  def test_who_comes_back_when_the_job_is_over_may_fail(self):
+    self.outcome.exit_codes["worker 1"] = 143
+    self.assertLost(r"^exit codes worker 1: 143$")
+    self.outcome.too_late = ["worker 1"]
+    self.assertEqual(self._judge().problems, [])
+
   def test_a_job_that_does_not_end(self):
     self.outcome.failure = "not over after 180 s: ps 0"
     self.assertLost("not over after 180 s")
