@@ -1,0 +1,198 @@
+"""How a process comes to the end of its part of a job."""
+
+import contextlib
+from collections.abc import Callable
+
+import tensorflow as tf
+from absl import logging
+
+from monolith.native_training.training import checkpoint, evaluator
+from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.coordination import JobReports
+from monolith.native_training.training.job_saves import JobSaves
+from monolith.native_training.training.progress import ProgressReporter
+from monolith.native_training.training.server_watch import ServerWatch
+from monolith.native_training.training.stop_request import StopRequest
+from monolith.native_training.training.training_graph import TrainingGraph
+
+
+class _JobIsOver(Exception):
+  """The chief has ended the job."""
+
+
+class JobEnd:
+  """Ends a worker's part when it has trained, or was asked to leave.
+
+  Args:
+    model_dir: folder of the job's checkpoints.
+    graph: what was trained.
+    saves: the chief's.
+    reports: to and from the others; None where there are none, and then so is
+    watch: over the servers.
+    stop: asks this process to leave.
+
+  Attributes:
+    how_it_leaves: what the log says of that, where it was asked to.
+  """
+
+  def __init__(
+    self,
+    model_dir: str,
+    cluster: Cluster,
+    graph: TrainingGraph,
+    saves: JobSaves,
+    reports: JobReports | None,
+    watch: ServerWatch | None,
+    stop: StopRequest,
+  ):
+    self._model_dir = model_dir
+    self._is_chief = cluster.is_chief
+    self._is_saver = cluster.is_chief and bool(model_dir)
+    self._graph = graph
+    self._saves = saves
+    self._reports = reports
+    self._watch = watch
+    self._stop = stop
+    self.how_it_leaves = ""
+
+  def wait_for_others(
+    self,
+    session: tf.compat.v1.Session,
+    progress: ProgressReporter,
+    check_servers: Callable[[tf.compat.v1.Session], None],
+  ) -> bool:
+    """Tells that this worker has trained; the chief waits until all have.
+
+    Args:
+      check_servers: raises where a server has lost the model.
+
+    Returns:
+      False where this process was asked to leave before that.
+    """
+    if not self._reports:
+      return True
+    self._reports.report(session, progress.examples, done=True)
+
+    def look_after_others() -> None:
+      check_servers(session)
+      if self._is_saver:
+        step = int(session.run(self._graph.global_step))
+        self._saves.step_done(session, step, progress)
+
+    # Where an earlier chief has ended the job the others have left.
+    if self._is_chief and not self._reports.is_saved(session):
+      return self._reports.wait_for_workers(session, look_after_others)
+    return True
+
+  def leave_early(
+    self, session: tf.compat.v1.Session, progress: ProgressReporter
+  ) -> int:
+    """Ends this worker's part because it was asked to leave; a chief saves before.
+    Returns the global step."""
+    self.how_it_leaves = "this worker leaves; the job goes on without it"
+    step = int(session.run(self._graph.global_step))
+    if self._is_saver:
+      saved = unless_a_server_is_away(
+        "checkpoint", lambda: self._saves.save_now(session, step, progress)
+      )
+      self._commit_last()
+      self.how_it_leaves = f"{'' if saved else 'not '}saved at step {step}; leaving"
+    progress.stopped(step)
+    if self._reports and self._is_chief:
+      self._watch.stop()
+      self._reports.say_leaving(session)
+    return step
+
+  def finish(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> int:
+    """Ends this worker's part; the chief ends the job. Returns the global step."""
+    step = int(session.run(self._graph.global_step))
+    if self._is_saver:
+      self._saves.wait()
+      self._saves.report(session, progress)
+      is_saved = step == self._saves.policy.last_step and self._is_all_saved(session)
+      if not is_saved:
+        self._saves.save_now(session, step, progress)
+      self._commit_last()
+    progress.finished(step)
+    if self._reports:
+      self._end_job(session, progress)
+    if self._is_saver:
+      # The last that the chief does: who begins with what is marked so begins the data
+      # anew, and before this somebody who is killed would do so.
+      path = checkpoint.latest_checkpoint(self._model_dir)
+      checkpoint.mark(path, final=True)
+    return step
+
+  def _is_all_saved(self, session: tf.compat.v1.Session) -> bool:
+    """Whether a checkpoint of this very step holds all that was trained: in a cluster
+    parts of others' updates may have come after it."""
+    if self._graph.streams and not self._graph.streams.is_saved(session):
+      return False
+    if self._reports:
+      return self._reports.job_examples(session) == 0
+    return True
+
+  def _commit_last(self) -> None:
+    if self._graph.streams:
+      self._graph.streams.commit_last()
+
+  def _end_job(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> None:
+    """The chief lets everybody leave; others wait for its last checkpoint."""
+    positions = self._graph.positions
+    if self._is_chief:
+      unless_a_server_is_away(
+        "word of the end to all", lambda: self._reports.end_job(session)
+      )
+      self._watch.stop()
+      self._reports.release_servers(session)
+      session.abandon()
+      failures = self._reports.failures()
+      if failures:
+        raise RuntimeError(
+          f"{'; '.join(failures)}. The job went on without it to its end, which is "
+          f"saved in {self._model_dir}"
+        )
+    elif self._reports.wait_for_chief(
+      session,
+      progress.examples,
+      lambda: positions.read(session) == positions.current,
+    ):
+      self._watch.stop()
+      self._reports.say_goodbye(session)
+      session.abandon()
+    elif self._stop.is_made():
+      self.how_it_leaves = "this worker has trained its part and leaves"
+    else:
+      self._wait_for_end_or_servers()
+
+  def _wait_for_end_or_servers(self) -> None:
+    """After a server was lost to a worker that is done: comes back when the chief has
+    ended the job, which is when servers leave.
+
+    Raises:
+      tf.errors.AbortedError: the servers are back, so they have not left.
+    """
+
+    def check() -> None:
+      self._stop.leave_if_made()
+      if evaluator.is_over(self._model_dir):
+        raise _JobIsOver
+
+    with contextlib.suppress(_JobIsOver):
+      self._watch.wait_for_servers(check)
+      raise tf.errors.AbortedError(None, None, "before the end of the job was saved")
+
+
+def unless_a_server_is_away(what: str, do: Callable[[], object]) -> bool:
+  """Does something beside a step. Where a server cannot be reached it says so, and the
+  next step waits for the server.
+
+  Returns:
+    Whether it was done.
+  """
+  try:
+    do()
+  except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+    logging.warning("no %s: a parameter server is away (%s)", what, error.message)
+    return False
+  return True
