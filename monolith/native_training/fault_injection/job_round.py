@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -48,7 +49,8 @@ class Outcome:
     failure: why the job did not end, or `""`.
     exit_codes: of each process; None where it had to be ended.
     restarts: of each process.
-    too_late: the processes that were started again, and stayed when the job was over.
+    too_late: the processes that were struck when the job was about to be over, so that
+      they were not started again, or found nobody any more.
     seconds: from the start to the last process's end.
     examples_trained_again: see `JobProgress`.
     positions: batches of its data that each worker has trained on; None where its
@@ -117,6 +119,14 @@ class JobRound:
         self._outcome.failure = str(failure)
       self._outcome.exit_codes = processes.exit_codes()
       self._outcome.restarts = processes.restarts
+      if self._outcome.exit_codes["worker 0"] == 0:
+        # The job was over before they could have been started again.
+        self._outcome.too_late += [
+          name
+          for name in self._outcome.struck
+          if self._outcome.exit_codes[name] == -signal.SIGKILL
+          and not processes.restarts[name]
+        ]
     self._outcome.seconds = time.monotonic() - begin
     self._outcome.positions = [_position(path) for path in self._progress_files]
     return self._outcome
@@ -141,7 +151,8 @@ class JobRound:
         if time.monotonic() > leave_at:
           restarts = processes.restarts
           outcome.too_late = [n for n in processes.running() if restarts[n]]
-          processes.stop(outcome.too_late)
+          if outcome.too_late:
+            processes.stop(outcome.too_late)
       if time.monotonic() > give_up:
         staying = ", ".join(processes.running())
         outcome.failure = f"not over after {self._limit_seconds:.0f} s: {staying}"

@@ -235,8 +235,15 @@ class JobReports:
       self.job_examples(session)
 
   def release_servers(self, session: tf.compat.v1.Session) -> None:
-    """Lets the servers leave. Chief only."""
-    _say_at_last(session, self._words[Word.IS_OVER])
+    """Lets the servers leave, also where one of them is gone. Chief only."""
+    saying = [
+      threading.Thread(target=_say_at_last, args=(session, word), daemon=True)
+      for word in self._words[Word.IS_OVER]
+    ]
+    for thread in saying:
+      thread.start()
+    for thread in saying:
+      thread.join(2 * _GOODBYE_SECS)
 
   def say_leaving(self, session: tf.compat.v1.Session) -> None:
     """Tells the servers that the chief leaves before the job is over. Chief only."""

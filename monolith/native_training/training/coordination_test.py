@@ -218,6 +218,20 @@ class CoordinationTest(absltest.TestCase):
       server.join(20)
     self.assertEqual(outcome, [143])
 
+  def test_servers_leave_though_another_is_gone(self):
+    chief, _ = self._worker(0)
+    told = []
+
+    def run(word, feed, options) -> None:
+      del feed, options
+      if word.device.startswith("/job:ps/task:0"):
+        raise tf.errors.UnavailableError(None, None, "gone")
+      told.append(word.device)
+
+    chief.release_servers(mock.Mock(run=run))
+    self.assertLen(told, 1)
+    self.assertStartsWith(told[0], "/job:ps/task:1")
+
   def test_a_silent_worker_is_given_up(self):
     chief, session = self._worker(0, timeout_secs=1)
     chief.job_examples(session)
