@@ -108,7 +108,8 @@ class Estimator:
     A chief or worker trains, a parameter server serves until the chief is done, an
     evaluator evaluates every new checkpoint until training is over. Training continues
     from the newest sound checkpoint in `model_dir`; a damaged one is passed over and
-    renamed, which the log says.
+    renamed, which the log says. Dense variables that the model has gained, or that have
+    another shape now, begin with initial values, with a warning.
 
     Where training was interrupted, every worker goes on in its data where the model
     was, by the number of batches that it leaves out: exactly there if `input_fn` yields
@@ -140,10 +141,11 @@ class Estimator:
       This estimator.
 
     Raises:
-      ValueError: `steps` or `max_steps` is not positive, or the model is not usable.
+      ValueError: `steps` or `max_steps` is not positive, or the model is not usable or
+        does not fit the checkpoint (`MisfitError`).
       tf.errors.InvalidArgumentError: a batch is not usable, or a gradient not finite.
       RuntimeError: called again in a cluster with parameter servers, which leave when
-        the job is over.
+        the job is over; or another job trains in the same `model_dir`.
       TimeoutError: another process of the job has been silent for too long.
       SystemExit: SIGTERM has come before the end.
     """
