@@ -29,10 +29,15 @@ _PHASES = (
   save_phases.REPLACING,
   save_phases.IN_LAST_SAVE,
   save_phases.AFTER_LAST_SAVE,
+  *save_phases.AT_THE_END,
 )
 _VICTIMS = (WORKER, SERVER, CHIEF, ALL)
 _AT_RANDOM = [(RANDOM, victim) for victim in _VICTIMS]
-_IN_A_SAVE = [(phase, victim) for phase in _PHASES for victim in _VICTIMS]
+_IN_A_SAVE = [
+  (phase, victim)
+  for phase in _PHASES
+  for victim in ((CHIEF, ALL) if phase in save_phases.AT_THE_END else _VICTIMS)
+]
 KINDS = (*_AT_RANDOM, *_IN_A_SAVE)
 HANDFUL = len(_AT_RANDOM) + len(_PHASES)
 

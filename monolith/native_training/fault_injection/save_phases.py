@@ -21,6 +21,8 @@ HALF_REMOVED = "removing an old one"
 REPLACING = "removing a replaced one"
 IN_LAST_SAVE = "in the last save"
 AFTER_LAST_SAVE = "after the last save"
+BEFORE_END = "before the end is marked"
+AFTER_END = "when the end is marked"
 PHASES = (
   BEFORE_SAVE,
   BEFORE_DENSE,
@@ -30,9 +32,13 @@ PHASES = (
   REPLACING,
   IN_LAST_SAVE,
   AFTER_LAST_SAVE,
+  BEFORE_END,
+  AFTER_END,
 )
+# When the others leave, or have left.
+AT_THE_END = (BEFORE_END, AFTER_END)
 # Of which a job has one.
-ONCE = (IN_LAST_SAVE, AFTER_LAST_SAVE)
+ONCE = (IN_LAST_SAVE, AFTER_LAST_SAVE, *AT_THE_END)
 
 _REACHED = "reached"
 _STRUCK = "struck"
@@ -121,6 +127,14 @@ def install(stop: Stop) -> None:
     stop.reach(AFTER_LAST_SAVE)
     return result
 
+  def around_mark(function, arguments, named):
+    if not named["final"]:
+      return function(*arguments, **named)
+    stop.reach(BEFORE_END)
+    result = function(*arguments, **named)
+    stop.reach(AFTER_END)
+    return result
+
   def around_manifest(function, arguments, named):
     stop.reach(BEFORE_MANIFEST)
     if last:
@@ -147,6 +161,7 @@ def install(stop: Stop) -> None:
   _wrap(job_saves.JobSaves, "save_now", around_last_save)
   _wrap(dense_variables.DenseVariables, "save", before(BEFORE_DENSE))
   _wrap(checkpoint, "write_manifest", around_manifest)
+  _wrap(checkpoint, "mark", around_mark)
   _wrap(checkpoint, "remove", around_removal)
   _wrap(tf.io.gfile, "rmtree", around_rmtree)
 

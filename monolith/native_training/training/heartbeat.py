@@ -1,5 +1,5 @@
-"""The chief's sign of life to an evaluator, which has no connection to the job: a file
-in `model_dir` that the chief rewrites again and again while it trains."""
+"""The chief's sign of life to those who have no connection to the job, the evaluator
+and later chiefs: a file in `model_dir` that it rewrites again and again."""
 
 import contextlib
 import os
@@ -13,11 +13,56 @@ from absl import logging
 _FILE = "chief.alive"
 _BEAT_SECS = 5.0
 _LOOK_SECS = 0.2
+_ENDS = "ends"
+
+
+class Heartbeat:
+  """Beats from a thread of its own. The file has the process, the time, the job, and
+  whether that ends.
+
+  Attributes:
+    was_ending: whether an earlier chief of the same job has left the file behind when
+      the job came to its end, which it has then seen nearly all of.
+  """
+
+  def __init__(self, path: str, job: str, was_ending: bool):
+    self.was_ending = was_ending
+    self._path = path
+    self._words = job
+    self._lock = threading.Lock()
+    self._stop = threading.Event()
+    self._thread = threading.Thread(target=self._beat_on, daemon=True)
+    self._thread.start()
+
+  def job_ends(self) -> None:
+    """Notes that nothing is left but to let everybody leave."""
+    self._words += f" {_ENDS}"
+    self._beat()
+
+  def stop(self) -> None:
+    self._stop.set()
+    self._thread.join()
+    with contextlib.suppress(tf.errors.OpError):
+      tf.io.gfile.remove(self._path)
+
+  def _beat_on(self) -> None:
+    self._beat()
+    while not self._stop.wait(_BEAT_SECS):
+      self._beat()
+
+  def _beat(self) -> None:
+    with self._lock:
+      try:
+        with tf.io.gfile.GFile(self._path, "w") as file:
+          file.write(f"{os.getpid()} {time.time():.3f} {self._words}\n")
+      except tf.errors.OpError as error:
+        # Storage that is full or away must not end the training.
+        logging.warning("cannot write %s: %s", self._path, error.message)
 
 
 @contextlib.contextmanager
-def beating(model_dir: str, job: str) -> Iterator[None]:
-  """Beats from a thread of its own until the block is left, for whatever reason.
+def beating(model_dir: str, job: str) -> Iterator[Heartbeat]:
+  """Beats until the block is left, for whatever reason.
 
   Args:
     job: names the job, to other chiefs that are given the same folder.
@@ -26,50 +71,34 @@ def beating(model_dir: str, job: str) -> Iterator[None]:
     RuntimeError: another job's chief lives.
   """
   path = os.path.join(model_dir, _FILE)
-  stop = threading.Event()
-  _check_alone(path, job)
-
-  def beat() -> None:
-    while True:
-      try:
-        with tf.io.gfile.GFile(path, "w") as file:
-          file.write(f"{os.getpid()} {time.time():.3f} {job}\n")
-      except tf.errors.OpError as error:
-        # Storage that is full or away must not end the training.
-        logging.warning("cannot write %s: %s", path, error.message)
-      if stop.wait(_BEAT_SECS):
-        return
-
+  left_behind = _check_alone(path, job)
   tf.io.gfile.makedirs(model_dir)
-  thread = threading.Thread(target=beat, daemon=True)
-  thread.start()
+  heartbeat = Heartbeat(path, job, was_ending=left_behind == [job, _ENDS])
   try:
-    yield
+    yield heartbeat
   finally:
-    stop.set()
-    thread.join()
-    with contextlib.suppress(tf.errors.OpError):
-      tf.io.gfile.remove(path)
+    heartbeat.stop()
 
 
-def _check_alone(path: str, job: str) -> None:
-  """A chief that was killed has left its file behind, which changes no more."""
+def _check_alone(path: str, job: str) -> list[str]:
+  """Waits until it is certain that no other job's chief lives: one that was killed has
+  left a file behind that changes no more. Returns what that says of its job."""
   content = _read(path)
-  if not content or content.split()[-1] == job:
-    return
+  words = content.split()[2:]
+  if not words or words[0] == job:
+    return words
   logging.warning("looking whether the chief of another job lives, as %s says", path)
   give_up = time.monotonic() + 2 * _BEAT_SECS + 1
   while time.monotonic() < give_up:
     time.sleep(_LOOK_SECS)
     now = _read(path)
-    if not now:
-      return
-    if now != content:
+    if now and now != content:
       raise RuntimeError(
         f"another job trains in the same model_dir: its chief, process "
         f"{now.split()[0]} of its machine, is alive, as {path} shows. Two jobs would "
         "spoil each other's checkpoints; end one of them, or give it another model_dir"
       )
+  return words
 
 
 def _read(path: str) -> str:

@@ -78,6 +78,20 @@ class HeartbeatTest(absltest.TestCase):
     with heartbeat.beating(self._dir, "that"):
       self.assertEqual(self._now, 0)
 
+  def test_who_is_killed_at_the_end_is_known_to_the_next(self):
+    file = os.path.join(self._dir, "chief.alive")
+    with heartbeat.beating(self._dir, "this") as first:
+      self.assertFalse(first.was_ending)
+      first.job_ends()
+      with open(file) as f:
+        left_behind = f.read()
+    for job, was_ending in (("this", True), ("this", False), ("that", False)):
+      if was_ending:
+        with open(file, "w") as f:
+          f.write(left_behind)
+      with heartbeat.beating(self._dir, job) as later:
+        self.assertEqual(later.was_ending, was_ending)
+
   def _wait_until(self, condition) -> None:
     for _ in range(10_000):
       if condition():

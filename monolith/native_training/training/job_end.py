@@ -1,6 +1,6 @@
 """How a process comes to the end of its part of a job."""
 
-import contextlib
+import time
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -9,6 +9,7 @@ from absl import logging
 from monolith.native_training.training import checkpoint, evaluator
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.coordination import JobReports
+from monolith.native_training.training.heartbeat import Heartbeat
 from monolith.native_training.training.job_saves import JobSaves
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.server_watch import ServerWatch
@@ -16,8 +17,7 @@ from monolith.native_training.training.stop_request import StopRequest
 from monolith.native_training.training.training_graph import TrainingGraph
 
 
-class _JobIsOver(Exception):
-  """The chief has ended the job."""
+_SERVERS_COME_SECS = 30.0
 
 
 class JobEnd:
@@ -53,7 +53,28 @@ class JobEnd:
     self._reports = reports
     self._watch = watch
     self._stop = stop
+    self._heartbeat: Heartbeat | None = None
     self.how_it_leaves = ""
+
+  def tell_by(self, heartbeat: Heartbeat) -> None:
+    """Names where the chief notes that it ends the job, for one that comes after it."""
+    self._heartbeat = heartbeat
+
+  def was_reached(self) -> bool:
+    """Whether the servers, which a chief that was killed had let leave at the end of
+    the job, do not come back, as they do where the whole job was started again."""
+    if not self._watch:
+      return False
+    give_up = time.monotonic() + _SERVERS_COME_SECS
+    return not self._watch.servers_come(
+      lambda: time.monotonic() > give_up, self._stop.leave_if_made
+    )
+
+  def mark(self) -> int:
+    """Marks the last checkpoint as the end of the job; returns its step."""
+    path = checkpoint.latest_checkpoint(self._model_dir)
+    checkpoint.mark(path, final=True)
+    return checkpoint.step_of(path)
 
   def wait_for_others(
     self,
@@ -119,8 +140,7 @@ class JobEnd:
     if self._is_saver:
       # The last that the chief does: who begins with what is marked so begins the data
       # anew, and before this somebody who is killed would do so.
-      path = checkpoint.latest_checkpoint(self._model_dir)
-      checkpoint.mark(path, final=True)
+      self.mark()
     return step
 
   def _is_all_saved(self, session: tf.compat.v1.Session) -> bool:
@@ -140,6 +160,8 @@ class JobEnd:
     """The chief lets everybody leave; others wait for its last checkpoint."""
     positions = self._graph.positions
     if self._is_chief:
+      if self._heartbeat:
+        self._heartbeat.job_ends()
       unless_a_server_is_away(
         "word of the end to all", lambda: self._reports.end_job(session)
       )
@@ -162,24 +184,10 @@ class JobEnd:
       session.abandon()
     elif self._stop.is_made():
       self.how_it_leaves = "this worker has trained its part and leaves"
-    else:
-      self._wait_for_end_or_servers()
-
-  def _wait_for_end_or_servers(self) -> None:
-    """After a server was lost to a worker that is done: comes back when the chief has
-    ended the job, which is when servers leave.
-
-    Raises:
-      tf.errors.AbortedError: the servers are back, so they have not left.
-    """
-
-    def check() -> None:
-      self._stop.leave_if_made()
-      if evaluator.is_over(self._model_dir):
-        raise _JobIsOver
-
-    with contextlib.suppress(_JobIsOver):
-      self._watch.wait_for_servers(check)
+    # Servers leave when the chief has ended the job. Those that come back have not.
+    elif self._watch.servers_come(
+      lambda: evaluator.is_over(self._model_dir), self._stop.leave_if_made
+    ):
       raise tf.errors.AbortedError(None, None, "before the end of the job was saved")
 
 

@@ -79,7 +79,9 @@ class JobSaves:
     begin = time.monotonic()
     save.path = self._checkpointer.save(save.session, self._model_dir, save.step)
     save.secs = time.monotonic() - begin
-    save.tables = self._checkpointer.table_stats(save.session)
+    # The checkpoint is complete, whoever dies now; the next step notices.
+    with contextlib.suppress(*_SERVER_IS_AWAY):
+      save.tables = self._checkpointer.table_stats(save.session)
     if self._on_save:
       self._on_save(save.path)
 

@@ -193,6 +193,14 @@ class JobSavesTest(absltest.TestCase):
       saves.save_now(self._session, 13, self._progress)
     self.assertEqual(self._steps(), [10, 12])
 
+  def test_a_server_that_dies_behind_the_last_one_does_not_undo_it(self):
+    saves = self._saves()
+    gone = tf.errors.UnavailableError(None, None, "gone")
+    self._checkpointer.table_stats.side_effect = gone
+    saves.save_now(self._session, 12, self._progress)
+    self.assertEqual(self._steps(), [12])
+    self._progress.tables.assert_not_called()
+
   def test_an_error_of_a_step_does_not_wait_for_long(self):
     saves = self._saves()
     self._may_end.clear()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import tensorflow as tf
+from absl import logging
 
 from monolith.native_training.training import (
   checkpoint,
@@ -58,6 +59,7 @@ class JobStart:
     self._on_back = on_back
     self._streams = streams
     self._has_begun = False
+    self._is_same_run = False
     self._job_limit: int | None = None  # Once that is known.
     self._global_step = tf.compat.v1.train.get_global_step()
     # No global variable: it is the job's, not the model's.
@@ -67,6 +69,15 @@ class JobStart:
         self._limit_value, trainable=False, collections=[], use_resource=True
       )
     self._limit_is_set = self.limit.is_initialized()
+
+  def resume_end(self) -> None:
+    """Before it begins: the end of an earlier chief's job is not that of another run,
+    because that chief was killed when it had come to it."""
+    logging.warning(
+      "the last chief was killed when all was trained and saved; the data do not begin "
+      "anew this time"
+    )
+    self._is_same_run = True
 
   def checkpoints(self) -> list[str]:
     """Paths of those to begin with, the best first."""
@@ -105,7 +116,8 @@ class JobStart:
       self._timeline.begin(session)
     if path:
       sound_checkpoint.set_aside(beginning.refused, self._max_to_keep)
-      anew = checkpoint.begins_data_anew(path, self._has_begun)
+      in_same_run = self._has_begun or self._is_same_run
+      anew = checkpoint.begins_data_anew(path, in_same_run)
       if anew:
         self._positions.reset(session)
       checkpoint.mark(path, final=False, data_from_start=anew)

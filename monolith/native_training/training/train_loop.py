@@ -126,9 +126,16 @@ class TrainLoop:
       stack.callback(self._graph.close)
       if self._is_saver:
         folder = self._config.model_dir
+        beats = None
         if self._cluster.is_given:
-          stack.enter_context(heartbeat.beating(folder, self._cluster.fingerprint()))
+          fingerprint = self._cluster.fingerprint()
+          beats = stack.enter_context(heartbeat.beating(folder, fingerprint))
+          self._end.tell_by(beats)
         checkpoint_leftovers.sweep(folder)
+        if beats and beats.was_ending:
+          self._start.resume_end()
+          if self._end.was_reached():
+            return self._end.mark()
       session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=list(hooks))
       stack.enter_context(session)
       return self._train(session)
