@@ -179,8 +179,8 @@ class JobReports:
   def wait_for_workers(
     self, session: tf.compat.v1.Session, check: Callable[[], None] = lambda: None
   ) -> bool:
-    """Returns when every worker is done, has failed, or has not reported for the
-    timeout. Chief only.
+    """Returns when every other worker is done, has failed, or has not reported for the
+    timeout. For a chief that is done.
 
     Args:
       check: called again and again; ends the waiting by what it raises.
@@ -200,7 +200,9 @@ class JobReports:
         now - max(last, begin) > self._timeout_secs for last in self._last_report
       ]
       missing = [
-        i for i, done in enumerate(self._done) if not done and i not in self._failures
+        i
+        for i, done in enumerate(self._done)
+        if not done and i not in self._failures and i != self._cluster.worker_index
       ]
       if all(silent[i] for i in missing):
         break

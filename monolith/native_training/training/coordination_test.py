@@ -141,6 +141,18 @@ class CoordinationTest(absltest.TestCase):
     worker.report(worker_session, 1, done=True)
     self.assertTrue(chief.wait_for_workers(session))
 
+  def test_a_chief_does_not_wait_for_itself(self):
+    chief, session = self._worker(0)
+    worker, worker_session = self._worker(1)
+    chief.job_examples(session)
+    with mock.patch.object(coordination, "_OUTDATED_SECS", 1.0):
+      chief.training_went_back()
+    chief.report(session, 1, done=True)  # Too early to count.
+    time.sleep(1.0)
+    worker.report(worker_session, 1, done=True)
+    check = mock.Mock(side_effect=[None] * 5 + [ValueError("still waiting")])
+    self.assertTrue(chief.wait_for_workers(session, check))
+
   def test_a_chief_that_is_asked_to_leave_waits_no_longer(self):
     stop = StopRequest()
     chief, session = self._worker(0, stop=stop)

@@ -102,6 +102,26 @@ class ServerWatch:
           notice += _NOTICE_SECS
         time.sleep(_POLL_SECS / 2)
 
+  def servers_come(
+    self, until: Callable[[], bool], check: Callable[[], None] = lambda: None
+  ) -> bool:
+    """Waits for the servers as `wait_for_servers` does, but no longer than until
+    something is so; whether they have come."""
+
+    class Over(Exception):
+      pass
+
+    def check_both() -> None:
+      check()
+      if until():
+        raise Over
+
+    try:
+      self.wait_for_servers(check_both)
+    except Over:
+      return False
+    return True
+
   def closes(self, session: tf.compat.v1.Session) -> None:
     """Names the session to close when a server is silent.
 

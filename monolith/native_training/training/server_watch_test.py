@@ -61,6 +61,17 @@ class ServerWatchTest(absltest.TestCase):
       with server_watch.ServerWatch(cluster, self._server.target, 1.0) as watch:
         watch.wait_for_servers()
 
+  def test_servers_that_come_no_more_need_not_be_waited_for(self):
+    with self._watch(60.0) as watch:
+      self.assertTrue(watch.servers_come(lambda: False))
+    (port,) = local_cluster.free_ports(1)
+    cluster = Cluster(workers=self._cluster.workers, ps=(f"127.0.0.1:{port}",))
+    with server_watch.ServerWatch(cluster, self._server.target, 60.0) as watch:
+      is_over = mock.Mock(side_effect=[False, False, True])
+      self.assertFalse(watch.servers_come(is_over))
+      with self.assertRaisesRegex(SystemExit, "143"):
+        watch.servers_come(lambda: False, mock.Mock(side_effect=SystemExit(143)))
+
   def test_time_in_which_this_process_stood_still_does_not_count(self):
     now = time.monotonic
     jump = 0.0
