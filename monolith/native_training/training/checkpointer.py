@@ -121,6 +121,7 @@ class Checkpointer:
       Its path, without suffix.
     """
     path = checkpoint.next_path(model_dir, step)
+    self._check_base(model_dir)
     try:
       self._write(session, path, step)
     except BaseException:
@@ -168,6 +169,22 @@ class Checkpointer:
         )
     checkpoint.write_manifest(path, content)
     self._increments.wrote(content)
+
+  def _check_base(self, model_dir: str) -> None:
+    """Has all rows saved where somebody has removed or damaged what the next increment
+    would be made from."""
+    base, _ = self._increments.base()
+    if not base:
+      return
+    path = os.path.join(model_dir, base)
+    try:
+      checkpoint.chain(path)
+      is_there = checkpoint.is_complete(path)
+    except DamagedCheckpointError:
+      is_there = False
+    if not is_there:
+      logging.warning("%s is not whole any more: saving all rows", path)
+      self._increments.forget()
 
   def _save_tables(
     self, session: tf.compat.v1.Session, folder: str, content: manifest.Manifest

@@ -84,6 +84,22 @@ class DamagedCheckpointTest(absltest.TestCase):
   def test_files_of_dense_variables(self):
     self._assert_every_byte_counts(checkpoint.dense_files(self._path))
 
+  def test_what_is_gone_is_no_base(self):
+    folder = self.create_tempdir().full_path
+    with SmallTables(1, _TABLES, max_increments=9) as tables:
+      for time in (1000, 1001):
+        tables.train(time, t=[1, -2, 3, 4, 5, 6])
+      for step in range(1, 5):
+        path = tables.save(folder, step)
+        self.assertLen(checkpoint.chain(path), [0, 1, 2, 1, 2][step])
+        if step == 2:
+          checkpoint.remove(checkpoint.path_of(folder, 1))
+        tables.train(2000 + step, t=[3])
+      path = tables.save(folder, 5)
+      rows = tables.rows()
+    self._tables.restore(path)
+    self.assertEqual(self._tables.rows(), rows)
+
   def test_a_file_that_is_missing_is_named(self):
     for path in checkpoint.chain(self._path):
       files = [os.path.join(checkpoint.tables_dir(path), "manifest.json")]
