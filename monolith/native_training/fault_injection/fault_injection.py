@@ -23,7 +23,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -32,6 +31,7 @@ from absl import app, flags, logging
 
 from monolith.native_training.fault_injection import asked, fault_plan, report
 from monolith.native_training.fault_injection.job_round import JobRound
+from monolith.native_training.fault_injection.loss_limit import loss_limit
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 
 _ROUNDS = flags.DEFINE_integer(
@@ -53,30 +53,8 @@ _KEEP = flags.DEFINE_string(
   "keep", "", "Folder for models and logs of lost rounds. Empty: a temporary one."
 )
 
-# A round's held-out loss may be above the mean of the undisturbed ones by so many
-# deviations: their own, or where they are too few to have one, this share of the mean,
-# which `--rounds=0 --undisturbed=12` on 2 cores has shown (0.0023 to 0.0033, mean
-# 0.0028). It finds coarse losses only: a job of one process had 0.0032 with 100 of its
-# 600 steps missing, 0.026 with 300 and 0.19 with 350. What the rows tell is exact.
-_DEVIATIONS = 6.0
-_USUAL_DEVIATION = 0.11
-_ENOUGH_FOR_A_DEVIATION = 8
-
 # A moment that was missed is waited for in another job, so often.
 _ATTEMPTS = 4
-
-
-def loss_limit(losses: Sequence[float]) -> float:
-  """The most that a disturbed round's held-out loss may be.
-
-  Args:
-    losses: of undisturbed rounds, one or more.
-  """
-  mean = statistics.fmean(losses)
-  deviation = _USUAL_DEVIATION * mean
-  if len(losses) >= _ENOUGH_FOR_A_DEVIATION:
-    deviation = statistics.stdev(losses)
-  return mean + _DEVIATIONS * deviation
 
 
 class Run:
