@@ -150,9 +150,10 @@ class JobRound:
         leave_at = leave_at or time.monotonic() + _LEAVE_SECONDS
         if time.monotonic() > leave_at:
           restarts = processes.restarts
-          outcome.too_late = [n for n in processes.running() if restarts[n]]
-          if outcome.too_late:
-            processes.stop(outcome.too_late)
+          staying = [name for name in processes.running() if restarts[name]]
+          if staying:
+            outcome.too_late += staying
+            processes.stop(staying)
       if time.monotonic() > give_up:
         staying = ", ".join(processes.running())
         outcome.failure = f"not over after {self._limit_seconds:.0f} s: {staying}"
