@@ -16,7 +16,6 @@ from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.stop_request import StopRequest
 from monolith.native_training.training.training_graph import TrainingGraph
 
-
 _SERVERS_COME_SECS = 30.0
 
 
