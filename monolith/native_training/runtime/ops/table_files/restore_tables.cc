@@ -18,11 +18,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
-#include "monolith/native_training/runtime/ops/table_files/row_conversion.h"
+#include "monolith/native_training/runtime/ops/table_files/destination.h"
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
@@ -38,79 +37,6 @@ using RowBatch = EmbeddingHashTable::RowBatch;
 // That read files. A thread both reads and inserts, so a few keep up with most
 // storage.
 constexpr size_t kMaxThreads = 4;
-
-// What becomes of one table of a file.
-struct Destination {
-  EmbeddingHashTable* table;
-  RowConversion conversion;
-};
-
-// One per table of the file; none for a table that the model does not have.
-using Destinations = std::vector<std::optional<Destination>>;
-
-absl::StatusOr<Destinations> FindDestinations(const TableSet& tables,
-                                              const SavedFile& file,
-                                              bool only_matching) {
-  Destinations destinations(file.header.tables.size());
-  for (size_t f = 0; f < destinations.size(); ++f) {
-    const TableFileHeader::Table& from = file.header.tables[f];
-    for (int t = 0; t < tables.num_tables(); ++t) {
-      EmbeddingHashTable& table = tables.table(t);
-      if (table.config().name != from.config.name) continue;
-      absl::StatusOr<RowConversion> conversion =
-          RowConversion::Create(from, table.config(), only_matching);
-      if (!conversion.ok()) {
-        return absl::Status(conversion.status().code(),
-                            absl::StrCat("table file ", file.name, ": ",
-                                         conversion.status().message()));
-      }
-      destinations[f] = Destination{&table, *std::move(conversion)};
-    }
-  }
-  return destinations;
-}
-
-// Rows as a table wants them.
-struct ConvertedRows {
-  std::vector<float> embeddings;
-  std::vector<float> states;
-};
-
-absl::StatusOr<ConvertedRows> Convert(const Destination& destination,
-                                      const RowBatch& rows) {
-  const EmbeddingHashTable& table = *destination.table;
-  ConvertedRows converted;
-  converted.embeddings.resize(rows.ids.size() * table.dim());
-  converted.states.resize(rows.ids.size() * table.state_dim());
-  if (destination.conversion.needs_initial_values()) {
-    TF_RETURN_IF_ERROR(
-        table.Lookup(rows.ids, EmbeddingHashTable::MissingId::kInitialValue,
-                     absl::MakeSpan(converted.embeddings)));
-  }
-  destination.conversion.Convert(rows, absl::MakeSpan(converted.embeddings),
-                                 absl::MakeSpan(converted.states));
-  return converted;
-}
-
-absl::Status CheckRows(const std::optional<Destination>& destination,
-                       const RowBatch& rows) {
-  if (!destination.has_value()) return absl::OkStatus();
-  TF_ASSIGN_OR_RETURN(const ConvertedRows converted,
-                      Convert(*destination, rows));
-  return destination->table->ValidateRows(rows.ids, converted.embeddings,
-                                          converted.states);
-}
-
-absl::Status CheckTrials(const std::optional<Destination>& destination,
-                         const TrialBlock& trials) {
-  if (!destination.has_value()) return absl::OkStatus();
-  const auto num_stripes =
-      static_cast<uint32_t>(destination->table->num_stripes());
-  if (trials.stripe < num_stripes) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat(
-      "ids on trial are of stripe ", trials.stripe, " of table ",
-      destination->table->config().name, ", which has ", num_stripes));
-}
 
 // Reads all of a file; how many rows it has.
 absl::StatusOr<int64_t> CheckFile(const TableSet& tables, tensorflow::Env* env,
@@ -197,25 +123,6 @@ bool TakesTrials(TableShard shard, TableShard of_file) {
 // Below ERROR nothing is shown by default (monolith/__init__.py).
 void Warn(const std::set<std::string>& warnings) {
   for (const std::string& warning : warnings) LOG(ERROR) << warning;
-}
-
-// Of rows that are all of tables that the model does not have.
-absl::Status AnotherModel(const TableSet& tables,
-                          const std::vector<SavedFiles>& saves) {
-  std::set<std::string> got, wanted;
-  for (const SavedFiles& save : saves) {
-    for (const TableFileHeader::Table& table : save.front().header.tables) {
-      got.insert(table.config.name);
-    }
-  }
-  for (int t = 0; t < tables.num_tables(); ++t) {
-    wanted.insert(tables.table(t).config().name);
-  }
-  const SavedFiles& first = saves.front();
-  return absl::InvalidArgumentError(absl::StrCat(
-      "table file ", first.front().name, first.size() > 1 ? " and others" : "",
-      ": got rows of ", absl::StrJoin(got, ", "), ", wanted some of ",
-      absl::StrJoin(wanted, ", "), "; nothing was restored"));
 }
 
 // Calls body(file) for each, several beside each other; the first error ends

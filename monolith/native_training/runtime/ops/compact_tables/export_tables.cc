@@ -1,0 +1,183 @@
+#include "monolith/native_training/runtime/ops/compact_tables/export_tables.h"
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/compact_table/compact_table_writer.h"
+#include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
+#include "monolith/native_training/runtime/ops/compact_tables/file_adapters.h"
+#include "monolith/native_training/runtime/ops/table_files/destination.h"
+#include "monolith/native_training/runtime/ops/table_files/saved_files.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
+#include "monolith/native_training/runtime/ops/table_set.h"
+#include "tensorflow/core/lib/core/refcount.h"
+#include "tensorflow/core/platform/statusor.h"
+
+namespace monolith {
+namespace {
+
+// The outputs that are being written.
+class Outputs {
+ public:
+  static absl::StatusOr<std::unique_ptr<Outputs>> Create(
+      const std::vector<TableConfig>& configs, int num_shards,
+      absl::Span<const std::string> files, size_t memory_bytes,
+      tensorflow::Env* env) {
+    std::unique_ptr<Outputs> outputs(new Outputs());
+    outputs->num_tables_ = configs.size();
+    outputs->num_shards_ = num_shards;
+    for (size_t i = 0; i < files.size(); ++i) {
+      auto rest = std::make_unique<TemporaryFile>(
+          env, absl::StrCat(files[i], ".unsorted"));
+      TF_ASSIGN_OR_RETURN(
+          auto writer,
+          CompactTableWriter::Create(configs[i % configs.size()], rest.get(),
+                                     memory_bytes / files.size()));
+      outputs->files_.push_back({files[i], std::move(rest), std::move(writer)});
+    }
+    return outputs;
+  }
+
+  absl::Status Add(size_t table, const std::vector<int64_t>& ids,
+                   const std::vector<float>& embeddings) {
+    if (num_shards_ == 1) return Writer(0, table).Add(ids, embeddings);
+    const size_t dim = Writer(0, table).dim();
+    for (size_t i = 0; i < ids.size(); ++i) {
+      TF_RETURN_IF_ERROR(
+          Writer(ShardOfId(ids[i], num_shards_), table)
+              .Add({ids[i]}, absl::MakeConstSpan(&embeddings[i * dim], dim)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Erase(size_t table, const std::vector<int64_t>& ids) {
+    for (const int64_t id : ids) {
+      TF_RETURN_IF_ERROR(Writer(ShardOfId(id, num_shards_), table).Erase({id}));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<int64_t>> Finish(tensorflow::Env* env) {
+    std::vector<int64_t> rows;
+    for (Output& output : files_) {
+      TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileSink> sink,
+                          FileSink::Create(env, output.name));
+      TF_ASSIGN_OR_RETURN(const int64_t written, output.writer->Finish(*sink));
+      TF_RETURN_IF_ERROR(sink->Close());
+      rows.push_back(written);
+      output.writer.reset();
+      output.rest.reset();
+    }
+    return rows;
+  }
+
+ private:
+  struct Output {
+    std::string name;
+    std::unique_ptr<TemporaryFile> rest;  // what memory has no room for
+    std::unique_ptr<CompactTableWriter> writer;
+  };
+
+  Outputs() = default;
+
+  CompactTableWriter& Writer(size_t shard, size_t table) {
+    return *files_[shard * num_tables_ + table].writer;
+  }
+
+  size_t num_tables_ = 0;
+  int num_shards_ = 1;
+  std::vector<Output> files_;
+};
+
+absl::Status ExportRows(const Destination& destination,
+                        const EmbeddingHashTable::RowBatch& rows,
+                        Outputs& outputs) {
+  const EmbeddingHashTable& table = *destination.table;
+  const auto add = [&](const std::vector<float>& embeddings,
+                       const std::vector<float>& states) {
+    TF_RETURN_IF_ERROR(table.ValidateRows(rows.ids, embeddings, states));
+    return outputs.Add(destination.table_index, rows.ids, embeddings);
+  };
+  if (destination.conversion.is_identity()) {
+    return add(rows.embeddings, rows.states);
+  }
+  TF_ASSIGN_OR_RETURN(const ConvertedRows converted,
+                      Convert(destination, rows));
+  return add(converted.embeddings, converted.states);
+}
+
+// Adds the rows of a file; sets `has_destination` if one of its tables is the
+// model's. How many rows the file has.
+absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
+                                   const SavedFile& file, Outputs& outputs,
+                                   bool* has_destination,
+                                   tensorflow::Env* env) {
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
+                      TableFileReader::Open(env, file.name));
+  TF_ASSIGN_OR_RETURN(const Destinations destinations,
+                      FindDestinations(tables, file, /*only_matching=*/false));
+  for (const auto& each : destinations) *has_destination |= each.has_value();
+  int64_t num_rows = 0;
+  for (;;) {
+    TF_ASSIGN_OR_RETURN(const auto block, reader->Next());
+    if (!block.has_value()) return num_rows;
+    absl::Status done;
+    if (const auto* rows = std::get_if<RowBlock>(&*block)) {
+      num_rows += static_cast<int64_t>(rows->rows.ids.size());
+      const auto& destination = destinations[rows->table];
+      if (!destination.has_value()) continue;
+      done = ExportRows(*destination, rows->rows, outputs);
+    } else if (const auto* erased = std::get_if<ErasedBlock>(&*block)) {
+      const auto& destination = destinations[erased->table];
+      if (!destination.has_value()) continue;
+      done = outputs.Erase(destination->table_index, erased->ids);
+    } else {
+      const auto& trials = std::get<TrialBlock>(*block);
+      done = CheckTrials(destinations[trials.table], trials);
+    }
+    // No table can have held that.
+    if (absl::IsInvalidArgument(done) || absl::IsDataLoss(done)) {
+      return reader->Damaged(done.message());
+    }
+    TF_RETURN_IF_ERROR(done);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<ExportedTables> ExportTables(
+    const std::vector<TableConfig>& configs,
+    absl::Span<const std::string> files, int num_shards,
+    absl::Span<const std::string> outputs, size_t memory_bytes,
+    tensorflow::Env* env) {
+  TF_ASSIGN_OR_RETURN(const std::vector<SavedFiles> saves,
+                      FindSaves(env, files));
+  // Tables without rows, which know what rows may be like.
+  TF_ASSIGN_OR_RETURN(TableSet * set, TableSet::Create(configs));
+  const tensorflow::core::RefCountPtr<TableSet> tables(set);
+  TF_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Outputs> open,
+      Outputs::Create(configs, num_shards, outputs, memory_bytes, env));
+  ExportedTables result;
+  bool has_destination = false;
+  for (const SavedFiles& save : saves) {
+    for (const SavedFile& file : save) {
+      TF_ASSIGN_OR_RETURN(
+          const int64_t rows,
+          ExportFile(*tables, file, *open, &has_destination, env));
+      result.rows_read += rows;
+    }
+  }
+  if (result.rows_read > 0 && !has_destination) {
+    return AnotherModel(*tables, saves);
+  }
+  TF_ASSIGN_OR_RETURN(result.rows, open->Finish(env));
+  return result;
+}
+
+}  // namespace monolith
