@@ -34,6 +34,7 @@ from monolith.native_training.embedding.sharded_embedding import ShardedEmbeddin
 from monolith.native_training.number_checks import is_whole
 
 _OUT_TYPES = ("concat", "stack", "add_n")
+_DEFAULT_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 
 class MonolithModel(abc.ABC):
@@ -90,6 +91,7 @@ class MonolithModel(abc.ABC):
   def __init__(self, params: InstantiableParams):
     self.p = params
     self._embedding: ShardedEmbedding | None = None
+    self._extra_outputs: dict[str, dict[str, tf.Tensor]] = {}
 
   @abc.abstractmethod
   def input_fn(self, mode: str) -> tf.data.Dataset:
@@ -125,7 +127,13 @@ class MonolithModel(abc.ABC):
     """
 
   def serving_input_receiver_fn(self):
-    """The inputs of the served model: a `tf.estimator.export.ServingInputReceiver`."""
+    """The inputs of the served model.
+
+    Returns:
+      A `tf.estimator.export.ServingInputReceiver`; or several, as a dict of signature
+      name to receiver. `'serving_default'` is one of them; the others give the same
+      features in another way, such as a batch of serialized Examples.
+    """
     raise NotImplementedError(
       f"{type(self).__name__} defines no serving_input_receiver_fn, which exporting it "
       "needs"
@@ -197,7 +205,6 @@ class MonolithModel(abc.ABC):
       initializer: default `entry.DEFAULT_INITIALIZER`, uniform in +-0.05.
       optimizer: default `entry.DEFAULT_OPTIMIZER`, Adagrad(0.05) from 0.1.
       compressor: of exported models; default `entry.DEFAULT_COMPRESSOR`, 16 bit floats.
-        It is checked and kept, but exports are not compressed yet.
       learning_rate_fn: a number, or a function of the global step such as
         `learning_rate_functions.PolynomialDecay`; default the optimizer's own rate.
       group_out_type: how a group becomes one tensor: `'add_n'`, `'concat'` (last axis)
@@ -244,6 +251,42 @@ class MonolithModel(abc.ABC):
     ]
     return outputs if out_type is None else _join(outputs, out_type)
 
+  def add_extra_output(
+    self, name: str, outputs: tf.Tensor | Mapping[str, tf.Tensor]
+  ) -> None:
+    """Lets an exported model give more than its heads' predictions. Called in
+    `model_fn`.
+
+    Args:
+      name: of the signature that gives them.
+      outputs: tensors by name, or one, which is called `name`.
+
+    Raises:
+      ValueError: there is such a signature, or the outputs are no tensors.
+    """
+    self._building()
+    if not isinstance(name, str) or not name or name == _DEFAULT_SIGNATURE:
+      raise ValueError(
+        f"name: got {name!r}, wanted that of a signature other than "
+        f"{_DEFAULT_SIGNATURE!r}"
+      )
+    if name in self._extra_outputs:
+      raise ValueError(f"extra output {name!r} was added twice")
+    named = dict(outputs) if isinstance(outputs, Mapping) else {name: outputs}
+    for key, output in named.items():
+      if not isinstance(key, str) or not isinstance(output, tf.Tensor):
+        raise ValueError(
+          f"extra output {name!r}: got {output!r} for {key!r}, wanted a tensor"
+        )
+    if not named:
+      raise ValueError(f"extra output {name!r}: got none, wanted at least one tensor")
+    self._extra_outputs[name] = named
+
+  @property
+  def extra_outputs(self) -> dict[str, dict[str, tf.Tensor]]:
+    """What was added when the model was built last, by signature and name."""
+    return self._extra_outputs
+
   def build(self, features: dict[str, Any], mode: str, **placement):
     """Runs `model_fn` and adds the lookup of what it declared.
 
@@ -256,6 +299,7 @@ class MonolithModel(abc.ABC):
       What `model_fn` returned, and the `ShardedEmbedding`.
     """
     self._embedding = ShardedEmbedding(features, **placement)
+    self._extra_outputs = {}
     self.p.mode = mode
     try:
       result = self.model_fn(features, mode)

@@ -35,6 +35,8 @@ class ShardedEmbedding:
       `occurrence_threshold` it is always zeros.
     admission_capacity: how many ids without a row a table with an
       `occurrence_threshold` counts at a time, on each server.
+    exported: whether the tables are those of an exported model, which are read only:
+      `MonolithLoadCompactTables` loads them. `missing` is `'zero'` then.
   """
 
   def __init__(
@@ -44,6 +46,7 @@ class ShardedEmbedding:
     shared_name: str = "tables",
     missing: str = "initial",
     admission_capacity: int = plan_lib.DEFAULT_ADMISSION_CAPACITY,
+    exported: bool = False,
   ):
     self.plan = plan_lib.EmbeddingPlan(admission_capacity)
     self._graph = tf.compat.v1.get_default_graph()
@@ -51,6 +54,7 @@ class ShardedEmbedding:
     self._servers = list(servers)
     self._shared_name = shared_name
     self._missing = missing
+    self._exported = exported
     self._declared: list[tf.Tensor] = []  # Parallel to plan.outputs.
     self._handles: list[tf.Tensor] = []  # One a server, once built.
     self._built = False
@@ -125,7 +129,10 @@ class ShardedEmbedding:
       self._servers, self._handles, self._requests, strict=True
     ):
       with tf.device(server):
-        values.append(ops.monolith_lookup(handle, request, missing=self._missing))
+        if self._exported:
+          values.append(ops.monolith_compact_lookup(handle, request))
+        else:
+          values.append(ops.monolith_lookup(handle, request, missing=self._missing))
     pooled = ops.monolith_pool(
       values,
       self._index,
@@ -213,12 +220,20 @@ class ShardedEmbedding:
     handles = []
     for server in self._servers:
       with tf.device(server):
-        handles.append(
-          ops.monolith_table_set(
-            config=self.plan.config(), shared_name=self._shared_name
-          )
-        )
+        handles.append(self._table_set(ops))
     return handles
+
+  def _table_set(self, ops) -> tf.Tensor:
+    if not self._exported:
+      return ops.monolith_table_set(
+        config=self.plan.config(), shared_name=self._shared_name
+      )
+    tables = self.plan.tables
+    return ops.monolith_compact_tables(
+      table_names=[table.name for table in tables],
+      table_dims=[table.dim for table in tables],
+      shared_name=self._shared_name,
+    )
 
   def _learning_rates(self, step: tf.Tensor) -> tf.Tensor:
     rates = [

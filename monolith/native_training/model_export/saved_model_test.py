@@ -1,11 +1,14 @@
 """An exported model answers as the trained one does."""
 
+import glob
 import os
+import time
 
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
+from monolith.native_training import entry
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
 from monolith.native_training.model_export import saved_model
 from monolith.native_training.native_model import MonolithModel
@@ -17,6 +20,7 @@ _USERS = np.arange(40, dtype=np.int64)[:, None]
 class Popularity(MonolithModel):
   scale_shape = ()
   dim = 3
+  compressor = entry.Fp32Compressor()
 
   def input_fn(self, mode):
     data = {"user": _USERS, "label": np.sin(_USERS).astype(np.float32)}
@@ -24,7 +28,9 @@ class Popularity(MonolithModel):
 
   def model_fn(self, features, mode):
     self.create_embedding_feature_column("user")
-    (user,) = self.lookup_embedding_slice(["user"], "vec", self.dim)
+    (user,) = self.lookup_embedding_slice(
+      ["user"], "vec", self.dim, compressor=self.compressor
+    )
     pred = tf.reduce_sum(user, axis=1, keepdims=True)
     pred *= tf.compat.v1.get_variable(
       "scale", self.scale_shape, initializer=tf.ones_initializer()
@@ -67,10 +73,11 @@ class SavedModelTest(absltest.TestCase):
 
   def test_only_the_newest_are_kept(self):
     folder = self.create_tempdir().full_path
-    for name in ("9", "100", "20", "notes", ".tmp-21"):
+    being_written = f".tmp-{int(time.time())}"
+    for name in ("9", "100", "20", "notes", ".tmp-21", being_written):
       os.mkdir(os.path.join(folder, name))
     saved_model.keep_newest(folder, 2)
-    self.assertCountEqual(os.listdir(folder), ["100", "20", "notes", ".tmp-21"])
+    self.assertCountEqual(os.listdir(folder), ["100", "20", "notes", being_written])
 
   def test_predictions_equal_the_trained_models(self):
     self.job.train()
@@ -78,8 +85,68 @@ class SavedModelTest(absltest.TestCase):
     self.assertEqual(self._exports(), [path])
     served = tf.saved_model.load(path).signatures["serving_default"]
     score = served(user=tf.constant(_USERS))["score"].numpy()
-    predicted = [p["score"] for p, _ in zip(self.job.predict(), _USERS)]  # noqa: B905
-    np.testing.assert_array_equal(score, np.stack(predicted))
+    np.testing.assert_array_equal(score, self._predicted(self.job))
+
+  def test_compression_changes_predictions_as_little_as_it_says(self):
+    self.job.train()
+    wanted = self._predicted(self.job)
+    for compressor, tolerance in (
+      (None, 2**-11),  # 16 bit floats
+      (entry.FixedR8Compressor(2.0), 3 * 2.0 / 254),
+      (entry.OneBitCompressor(), 1.0),
+    ):
+
+      class Compressed(Popularity):
+        pass
+
+      Compressed.compressor = compressor
+      job = Estimator(
+        Compressed.params().instantiate(), RunnerConfig(model_dir=self.job.model_dir)
+      )
+      served = tf.saved_model.load(job.export_saved_model())
+      score = served.signatures["serving_default"](user=tf.constant(_USERS))["score"]
+      np.testing.assert_allclose(score, wanted, rtol=0, atol=tolerance)
+      self.assertGreater(np.abs(score.numpy() - wanted).max(), 0)
+
+  def test_loads_with_the_v1_loader(self):
+    self.job.train()
+    path = self.job.export_saved_model()
+    # Elsewhere than where it was written.
+    moved = os.path.join(self.create_tempdir().full_path, "moved")
+    os.rename(path, moved)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      model = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], moved)
+      signature = model.signature_def["serving_default"]
+      score = session.run(
+        signature.outputs["score"].name, {signature.inputs["user"].name: _USERS}
+      )
+    np.testing.assert_array_equal(score, self._predicted(self.job))
+
+  def test_there_is_no_optimizer_state(self):
+    self.job.train()
+    path = self.job.export_saved_model()
+    (rows,) = glob.glob(os.path.join(path, "assets", "*"))
+    # A table without rows takes 2 to 3 KiB.
+    self.assertLess(os.path.getsize(rows), 3072 + len(_USERS) * (8 + 4 * 3))
+    state = np.float32(0.1).tobytes()  # Of Adagrad, at first.
+    with open(rows, "rb") as f:
+      self.assertNotIn(state, f.read())
+
+  def test_a_failed_export_leaves_nothing(self):
+    self.job.train()
+    self.job.export_saved_model()
+    before = os.listdir(os.path.dirname(self._exports()[0]))
+    for name in glob.glob(f"{self.job.latest_checkpoint()}.tables/rows-*"):
+      with open(name, "r+b") as f:
+        f.seek(300)
+        f.write(b"????")
+    with self.assertRaises(ValueError):
+      self.job.export_saved_model(checkpoint_path=self.job.latest_checkpoint())
+    self.assertEqual(os.listdir(os.path.dirname(self._exports()[0])), before)
+
+  def _predicted(self, job, path=None) -> np.ndarray:
+    predictions = job.predict(checkpoint_path=path)
+    return np.stack([p["score"] for p, _ in zip(predictions, _USERS)])  # noqa: B905
 
   def test_a_checkpoint_of_another_shape_is_refused(self):
     self.job.train()

@@ -23,11 +23,13 @@ class ModelGraph:
     features: the batch it reads.
     spec: what `model_fn` returned.
     embedding: its tables.
+    extra_outputs: what `add_extra_output` was called with.
   """
 
   features: dict[str, Any]
   spec: heads.EstimatorSpec
   embedding: ShardedEmbedding
+  extra_outputs: dict[str, dict[str, tf.Tensor]]
 
   def batch_size(self) -> tf.Tensor:
     """Examples of the batch: int64 scalar."""
@@ -117,6 +119,7 @@ def build(
   servers=(None,),
   tables_name: str = "",
   admission_capacity: int = plan.DEFAULT_ADMISSION_CAPACITY,
+  exported: bool = False,
 ) -> ModelGraph:
   """Builds the model over a batch.
 
@@ -125,6 +128,7 @@ def build(
     servers: the devices of the servers that hold the tables.
     tables_name: name of the tables on their servers; `''` is the model's name.
     admission_capacity: see `RunnerConfig`; only training counts occurrences.
+    exported: see `ShardedEmbedding`.
   """
   with layer_updates.collected():
     result, embedding = model.build(
@@ -134,5 +138,8 @@ def build(
       shared_name=f"tables/{tables_name or model.p.name}",
       missing="initial" if mode == tf.estimator.ModeKeys.TRAIN else "zero",
       admission_capacity=admission_capacity,
+      exported=exported,
     )
-  return ModelGraph(features, heads.as_spec(result), embedding)
+  return ModelGraph(
+    features, heads.as_spec(result), embedding, dict(model.extra_outputs)
+  )
