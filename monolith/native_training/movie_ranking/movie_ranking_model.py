@@ -103,7 +103,15 @@ class MovieRankingModel(MonolithModel):
       for name in ("mov", "uid")
     }
     features = {name: tf.RaggedTensor.from_tensor(ids[name]) for name in ids}
-    return tf.estimator.export.ServingInputReceiver(features, ids)
+    receiver = tf.estimator.export.ServingInputReceiver
+    examples = tf.compat.v1.placeholder(tf.string, [None], name="examples")
+    return {
+      "serving_default": receiver(features, ids),
+      "examples": receiver(
+        tf.io.parse_example(examples, {name: _MESSAGE[name] for name in ids}),
+        {"examples": examples},
+      ),
+    }
 
   def _training_batches(self, num_workers: int, worker: int) -> tf.data.Dataset:
     batch_size = self.p.train.per_replica_batch_size

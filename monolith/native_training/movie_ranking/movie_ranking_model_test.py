@@ -4,6 +4,7 @@ import os
 import tensorflow as tf
 from absl.testing import absltest
 
+from monolith.native_training.data.example_parsing import serialize_one
 from monolith.native_training.movie_ranking import movie_ranking_model, rating_table
 from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
 
@@ -84,16 +85,24 @@ class InputFnTest(absltest.TestCase):
 
 
 class ServingTest(absltest.TestCase):
-  def test_receives_plain_ids(self):
+  def test_receives_plain_ids_and_examples(self):
+    example = serialize_one({"mov": [7], "uid": [8], "label": [3.0]})
+    inputs = {
+      "serving_default": {"mov": [[7]], "uid": [[8]]},
+      "examples": {"examples": [example]},
+    }
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-      receiver = _model().serving_input_receiver_fn()
-      movies = session.run(
-        receiver.features["mov"],
-        {receiver.receiver_tensors["mov"]: [[7], [8]]},
-      )
-    self.assertEqual(movies.values.tolist(), [7, 8])
-    self.assertEqual(movies.row_splits.tolist(), [0, 1, 2])
-    self.assertEqual(set(receiver.receiver_tensors), {"mov", "uid"})
+      receivers = _model().serving_input_receiver_fn()
+      self.assertEqual(set(receivers), set(inputs))
+      for name, receiver in receivers.items():
+        tensors = receiver.receiver_tensors
+        self.assertEqual(set(tensors), set(inputs[name]))
+        ids = session.run(
+          receiver.features, {tensors[key]: inputs[name][key] for key in tensors}
+        )
+        self.assertEqual(
+          {key: ids[key].to_list() for key in ids}, {"mov": [[7]], "uid": [[8]]}
+        )
 
 
 if __name__ == "__main__":
