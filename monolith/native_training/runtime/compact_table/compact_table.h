@@ -6,8 +6,8 @@
 //   std::vector<float> values(ids.size() * (*table)->dim());
 //   (*table)->Lookup(ids, absl::MakeSpan(values));
 //
-// Takes 8 bytes an id, half a byte for its bucket, and the codes of its row; a
-// kilobyte at least. All of it is in memory, apart from the file.
+// Takes 8 bytes an id, a byte for its bucket, and the codes of its row; a few
+// kilobytes at least. All of it is in memory, apart from the file.
 //
 // Thread safety: immutable once loaded.
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_COMPACT_TABLE_COMPACT_TABLE_H_

@@ -17,7 +17,7 @@ constexpr size_t kKindOffset = sizeof(int64_t);
 constexpr size_t kRowOffset = kKindOffset + 1;
 enum Kind : uint8_t { kErased, kRow };
 
-constexpr uint64_t kIdsPerBucket = 8;
+constexpr uint64_t kIdsPerBucket = 4;
 
 int64_t IdOf(const uint8_t* entry) {
   int64_t id;
