@@ -2,6 +2,8 @@
 
 import glob
 import os
+import re
+import subprocess
 import time
 
 import numpy as np
@@ -14,6 +16,7 @@ from monolith.native_training.model_export import saved_model
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import checkpoint
 
+_SAVED_MODEL_CLI = "monolith/native_training/saved_model_cli"
 _USERS = np.arange(40, dtype=np.int64)[:, None]
 
 
@@ -121,6 +124,37 @@ class SavedModelTest(absltest.TestCase):
         signature.outputs["score"].name, {signature.inputs["user"].name: _USERS}
       )
     np.testing.assert_array_equal(score, self._predicted(self.job))
+
+  def test_saved_model_cli_shows_and_runs_it(self):
+    self.job.train()
+    path = self.job.export_saved_model()
+
+    def told(*arguments) -> str:
+      command = [_SAVED_MODEL_CLI, arguments[0], "--dir", path, *arguments[1:]]
+      return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    shown = told("show", "--tag_set", "serve", "--signature_def", "serving_default")
+    self.assertIn("inputs['user']", shown)
+    self.assertIn("outputs['score']", shown)
+    ran = told(
+      *("run", "--tag_set", "serve", "--signature_def", "serving_default"),
+      *("--input_exprs", "user=[[7],[-12345]]"),
+    )
+    wanted = self._predicted(self.job)[7, 0]
+    numbers = re.findall(r"\[ *(-?[\d.]+(?:e-?\d+)?) *\]", ran)
+    np.testing.assert_allclose(np.float32(numbers), [wanted, 0], rtol=1e-5)
+
+  def test_a_damaged_table_is_refused_by_name(self):
+    self.job.train()
+    path = self.job.export_saved_model()
+    (rows,) = glob.glob(os.path.join(path, "assets", "*"))
+    with open(rows, "r+b") as f:
+      f.seek(-60, os.SEEK_END)
+      f.write(b"?")
+    with self.assertRaisesRegex(
+      tf.errors.DataLossError, f"the exported table {rows} cannot be loaded: "
+    ):
+      tf.saved_model.load(path)
 
   def test_there_is_no_optimizer_state(self):
     self.job.train()

@@ -131,6 +131,7 @@ def _pairs_of_features(
         f"receiver {name!r}: got features {', '.join(sorted(features))}, wanted also "
         f"{key!r}, which the one named {DEFAULT!r} gives"
       )
+    new = _of_kind(new, old)
     old_parts = tf.nest.flatten(old, expand_composites=True)
     new_parts = tf.nest.flatten(new, expand_composites=True)
     if _kinds(old, old_parts) != _kinds(new, new_parts):
@@ -140,6 +141,19 @@ def _pairs_of_features(
       )
     pairs += zip(old_parts, new_parts, strict=True)
   return pairs
+
+
+def _of_kind(feature: Any, wanted: Any) -> Any:
+  """A feature as a ragged tensor, where such a one is wanted and nothing is lost."""
+  if not isinstance(wanted, tf.RaggedTensor):
+    return feature
+  if isinstance(feature, tf.SparseTensor):
+    feature = tf.RaggedTensor.from_sparse(feature)
+  elif isinstance(feature, tf.Tensor):
+    feature = tf.RaggedTensor.from_tensor(feature)
+  if isinstance(feature, tf.RaggedTensor):
+    feature = feature.with_row_splits_dtype(wanted.row_splits.dtype)
+  return feature
 
 
 def _kinds(feature: Any, parts: list[tf.Tensor]) -> list[Any]:

@@ -1,10 +1,12 @@
 import json
 import os
 
+import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.data.example_parsing import serialize_one
+from monolith.native_training.estimator import Estimator, RunnerConfig
 from monolith.native_training.movie_ranking import movie_ranking_model, rating_table
 from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
 
@@ -103,6 +105,27 @@ class ServingTest(absltest.TestCase):
         self.assertEqual(
           {key: ids[key].to_list() for key in ids}, {"mov": [[7]], "uid": [[8]]}
         )
+
+  def test_both_signatures_predict_as_the_model_does(self):
+    job = Estimator(
+      _model(num_ratings=20_000, epochs=1),
+      RunnerConfig(model_dir=self.create_tempdir().full_path),
+    )
+    job.train(max_steps=20)
+    wanted = next(job.predict(yield_single_examples=False))["rank"]
+    ids = next(iter(job._model.input_fn(tf.estimator.ModeKeys.PREDICT)))
+    ids = {name: ids[name].to_tensor() for name in ("mov", "uid")}
+    served = tf.saved_model.load(job.export_saved_model()).signatures
+    np.testing.assert_allclose(
+      served["serving_default"](**ids)["rank"], wanted, rtol=2e-3
+    )
+    examples = [
+      serialize_one({"mov": movie, "uid": user})
+      for movie, user in zip(ids["mov"].numpy(), ids["uid"].numpy(), strict=True)
+    ]
+    np.testing.assert_allclose(
+      served["examples"](examples=tf.constant(examples))["rank"], wanted, rtol=2e-3
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import os
 from unittest import mock
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl.testing import absltest
@@ -104,6 +105,14 @@ class TutorialTest(absltest.TestCase):
     self.assertLess(metrics["rank/rmse"], 1.0)
     stars = [float(p["rank"][0]) for p, _ in zip(job.predict("rank"), range(100))]  # noqa: B905
     self.assertGreater(max(stars) - min(stars), 0.5)
+    self._check_export(job.export_saved_model(), stars)
+
+  def _check_export(self, path: str, stars: list[float]) -> None:
+    ratings = get_preprocessed_dataset().take(len(stars)).batch(len(stars))
+    batch = next(iter(ratings))
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    rank = served(mov=batch["mov"], uid=batch["uid"], label=batch["label"])["rank"]
+    np.testing.assert_allclose(rank[:, 0], stars, rtol=2e-3)
 
 
 if __name__ == "__main__":
