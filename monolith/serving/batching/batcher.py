@@ -1,0 +1,244 @@
+"""Runs requests in threads, those of the same signature together.
+
+A batch leaves when it is full, or its oldest request has waited for the batch timeout,
+and a thread is free. So without a timeout a request never waits for others, and what
+arrives while all threads are busy goes together.
+
+Everything here belongs to the thread of the event loop; only `_compute` runs in others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import concurrent.futures
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from monolith.serving.batching.options import BatchingOptions
+from monolith.serving.errors import Code, ServingError, invalid_argument
+from monolith.serving.servable.servable import Servable
+from monolith.serving.servable.signature import Signature, batch_size
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class _Task:
+  """A request that waits; `size` is its number of examples."""
+
+  feeds: Arrays
+  size: int
+  result: asyncio.Future
+  enqueued: float
+
+
+class _Queue:
+  """Requests that fit into one batch: same signature, same inner shapes."""
+
+  def __init__(self, servable: Servable, signature: Signature):
+    self.servable = servable
+    self.signature = signature
+    self.tasks: collections.deque[_Task] = collections.deque()
+    self.size = 0
+    self.timer: asyncio.TimerHandle | None = None
+
+  def take(self, max_size: int) -> list[_Task]:
+    """Removes and returns what goes into the next batch, without what was given up."""
+    batch, size = [], 0
+    while self.tasks and (not batch or size + self.tasks[0].size <= max_size):
+      task = self.tasks.popleft()
+      self.size -= task.size
+      if not task.result.done():
+        batch.append(task)
+        size += task.size
+    return batch
+
+
+class Batcher:
+  """Computes predictions.
+
+  Args:
+    options: bounds of batches.
+    on_batch: told the number of examples of every batch.
+  """
+
+  def __init__(
+    self, options: BatchingOptions, on_batch: Callable[[int], None] = lambda _: None
+  ):
+    self._options = options
+    self._on_batch = on_batch
+    self._timeout = options.batch_timeout_micros / 1e6
+    self._max_waiting = options.max_batch_size * options.max_enqueued_batches
+    self._threads = concurrent.futures.ThreadPoolExecutor(
+      options.num_batch_threads, thread_name_prefix="batch"
+    )
+    self._free = options.num_batch_threads
+    self._queues: dict[tuple, _Queue] = {}
+    self._waiting = 0
+    self._pump_is_due = False
+
+  @property
+  def waiting(self) -> int:
+    """Examples that wait."""
+    return self._waiting
+
+  async def run(
+    self, servable: Servable, signature: Signature, feeds: Arrays
+  ) -> Arrays:
+    """Computes the outputs of one request, alone or among others.
+
+    Given up when it is cancelled: it is not run then, unless that has begun.
+
+    Args:
+      servable: that the caller retains.
+      signature: of it.
+      feeds: all inputs, checked.
+
+    Raises:
+      ServingError: of this request.
+    """
+    size = batch_size(feeds) if signature.is_batch else 1
+    if size > self._options.max_batch_size:
+      raise invalid_argument(
+        f"Task size {size} is larger than maximum input batch size "
+        f"{self._options.max_batch_size}"
+      )
+    if self._waiting + size > self._max_waiting:
+      raise ServingError(
+        Code.UNAVAILABLE,
+        "The batch scheduling queue to which this task was submitted is full; "
+        f"{self._waiting} examples wait",
+      )
+    loop = asyncio.get_running_loop()
+    task = _Task(feeds, max(size, 1), loop.create_future(), loop.time())
+    key = self._key(servable, signature, feeds, task)
+    queue = self._queues.get(key)
+    if queue is None:
+      queue = self._queues[key] = _Queue(servable, signature)
+    queue.tasks.append(task)
+    queue.size += task.size
+    self._waiting += task.size
+    if not self._pump_is_due:
+      # After what else has arrived by now.
+      self._pump_is_due = True
+      loop.call_soon(self._pump)
+    return await task.result
+
+  def close(self) -> None:
+    """Ends the threads, after what they run."""
+    self._threads.shutdown()
+
+  def _key(
+    self, servable: Servable, signature: Signature, feeds: Arrays, task: _Task
+  ) -> tuple:
+    if not self._options.enabled or not signature.is_batch:
+      return (id(task),)
+    return (
+      id(servable),
+      signature.name,
+      *(feeds[name].shape[1:] for name in signature.inputs),
+    )
+
+  def _pump(self) -> None:
+    """Starts the batches that are due, the longest waiting first, while threads are
+    free."""
+    self._pump_is_due = False
+    loop = asyncio.get_running_loop()
+    now = loop.time()
+    for key, queue in list(self._queues.items()):
+      while self._free and queue.tasks:
+        wait = queue.tasks[0].enqueued + self._timeout - now
+        full = queue.size >= self._options.max_batch_size
+        if not full and wait > 0 and self._options.enabled:
+          if queue.timer is None:
+            queue.timer = loop.call_later(wait, self._timer_fired, queue)
+          break
+        self._start(queue)
+      if not queue.tasks:
+        if queue.timer is not None:
+          queue.timer.cancel()
+        del self._queues[key]
+      elif not self._free:
+        break
+
+  def _timer_fired(self, queue: _Queue) -> None:
+    queue.timer = None
+    self._pump()
+
+  def _start(self, queue: _Queue) -> None:
+    before = queue.size
+    batch = queue.take(self._options.max_batch_size)
+    self._waiting -= before - queue.size
+    if not batch:
+      return
+    self._free -= 1
+    self._on_batch(sum(task.size for task in batch))
+    queue.servable.retain()
+    loop = asyncio.get_running_loop()
+    feeds = [task.feeds for task in batch]
+    work = self._threads.submit(_compute, queue.servable, queue.signature, feeds)
+    work.add_done_callback(
+      lambda work: loop.call_soon_threadsafe(self._finish, queue.servable, batch, work)
+    )
+
+  def _finish(
+    self, servable: Servable, batch: list[_Task], work: concurrent.futures.Future
+  ) -> None:
+    self._free += 1
+    servable.release()
+    results = [work.exception()] * len(batch) if work.exception() else work.result()
+    for task, result in zip(batch, results, strict=True):
+      if task.result.done():
+        continue
+      if isinstance(result, BaseException):
+        task.result.set_exception(result)
+      else:
+        task.result.set_result(result)
+    self._pump()
+
+
+def _compute(
+  servable: Servable, signature: Signature, requests: Sequence[Arrays]
+) -> list[Arrays | ServingError]:
+  """Runs requests as one, and each alone where that fails, so that a bad one harms no
+  other."""
+  if len(requests) == 1:
+    return [_alone(servable, signature, requests[0])]
+  try:
+    return _together(servable, signature, requests)
+  except ServingError:
+    return [_alone(servable, signature, feeds) for feeds in requests]
+
+
+def _alone(
+  servable: Servable, signature: Signature, feeds: Arrays
+) -> Arrays | ServingError:
+  try:
+    return servable.run(signature, feeds)
+  except ServingError as error:
+    return error
+
+
+def _together(
+  servable: Servable, signature: Signature, requests: Sequence[Arrays]
+) -> list[Arrays]:
+  merged = {
+    name: np.concatenate([feeds[name] for feeds in requests])
+    for name in signature.inputs
+  }
+  outputs = servable.run(signature, merged)
+  total = batch_size(merged)
+  for name, value in outputs.items():
+    if value.ndim == 0 or len(value) != total:
+      raise ServingError(
+        Code.FAILED_PRECONDITION, f"output {name!r} is not one value an example"
+      )
+  ends = np.cumsum([batch_size(feeds) for feeds in requests])[:-1]
+  parts = {name: np.split(value, ends) for name, value in outputs.items()}
+  return [
+    {name: values[index] for name, values in parts.items()}
+    for index in range(len(requests))
+  ]

@@ -1,0 +1,183 @@
+"""Requests run together come out as if each had run alone."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.serving.batching.batcher import Batcher
+from monolith.serving.batching.options import BatchingOptions
+from monolith.serving.errors import Code, ServingError, invalid_argument
+from monolith.serving.servable.signature import Signature, TensorSpec
+
+_SPEC = TensorSpec("x:0", tf.int64, (None, None))
+_SIGNATURE = Signature("s", {"x": _SPEC}, {"y": _SPEC}, is_batch=True)
+_UNBATCHED = Signature("u", {"x": _SPEC}, {"y": _SPEC}, is_batch=False)
+
+
+class _Doubler:
+  """A servable that doubles, refuses negative numbers, and runs while `gate` is
+  open."""
+
+  def __init__(self):
+    self.users = 0
+    self.batches: list[int] = []
+    self.gate = threading.Event()
+    self.gate.set()
+
+  def retain(self):
+    self.users += 1
+
+  def release(self):
+    self.users -= 1
+
+  def run(self, signature, feeds):
+    del signature
+    self.gate.wait()
+    x = feeds["x"]
+    self.batches.append(len(x))
+    if (x < 0).any():
+      raise invalid_argument(f"negative: {x.min()}")
+    return {"y": x * 2}
+
+
+def _x(*values: int) -> dict[str, np.ndarray]:
+  return {"x": np.array(values, np.int64)[:, None]}
+
+
+class BatcherTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.servable = _Doubler()
+
+  def _run(self, scenario, **options):
+    """Runs a coroutine function, which is given a batcher."""
+
+    async def run():
+      options.setdefault("enabled", True)
+      options.setdefault("num_batch_threads", 1)
+      batcher = Batcher(BatchingOptions(**options))
+      try:
+        return await asyncio.wait_for(scenario(batcher), 30)
+      finally:
+        self.servable.gate.set()
+        batcher.close()
+
+    return asyncio.run(run())
+
+  def _submit(self, batcher, *values, signature=_SIGNATURE) -> asyncio.Task:
+    return asyncio.ensure_future(batcher.run(self.servable, signature, _x(*values)))
+
+  def test_requests_that_come_together_are_one_batch(self):
+    async def scenario(batcher):
+      return await asyncio.gather(*(self._submit(batcher, i, i + 1) for i in range(10)))
+
+    for i, outputs in enumerate(self._run(scenario)):
+      np.testing.assert_array_equal(outputs["y"], [[2 * i], [2 * i + 2]])
+    self.assertEqual(self.servable.batches, [20])
+    self.assertEqual(self.servable.users, 0)
+
+  def test_batches_keep_to_their_size(self):
+    async def scenario(batcher):
+      await asyncio.gather(*(self._submit(batcher, 1, 2, 3) for _ in range(5)))
+
+    self._run(scenario, max_batch_size=7)
+    self.assertEqual(self.servable.batches, [6, 6, 3])
+
+  def test_without_batching_each_runs_alone(self):
+    async def scenario(batcher):
+      await asyncio.gather(*(self._submit(batcher, 1) for _ in range(5)))
+
+    self._run(scenario, enabled=False, batch_timeout_micros=60_000_000)
+    self.assertEqual(self.servable.batches, [1] * 5)
+
+  def test_a_signature_without_batches_runs_alone(self):
+    async def scenario(batcher):
+      await asyncio.gather(
+        *(self._submit(batcher, 1, 2, signature=_UNBATCHED) for _ in range(3))
+      )
+
+    self._run(scenario)
+    self.assertEqual(self.servable.batches, [2, 2, 2])
+
+  def test_other_inner_shapes_go_apart(self):
+    async def scenario(batcher):
+      wide = {"x": np.ones((4, 3), np.int64)}
+      return await asyncio.gather(
+        self._submit(batcher, 1), batcher.run(self.servable, _SIGNATURE, wide)
+      )
+
+    narrow, wide = self._run(scenario)
+    self.assertEqual(narrow["y"].shape, (1, 1))
+    self.assertEqual(wide["y"].shape, (4, 3))
+
+  def test_the_timeout_bounds_the_wait_and_a_full_batch_does_not_wait(self):
+    async def scenario(batcher):
+      loop = asyncio.get_running_loop()
+      begin = loop.time()
+      await self._submit(batcher, 1)
+      alone = loop.time() - begin
+      begin = loop.time()
+      await asyncio.gather(*(self._submit(batcher, 1, 2) for _ in range(2)))
+      return alone, loop.time() - begin
+
+    alone, full = self._run(scenario, batch_timeout_micros=500_000, max_batch_size=4)
+    self.assertGreaterEqual(alone, 0.45)
+    self.assertLess(full, 0.45)
+
+  def test_a_bad_request_harms_no_other(self):
+    async def scenario(batcher):
+      return await asyncio.gather(
+        *(self._submit(batcher, value) for value in (1, -7, 3)),
+        return_exceptions=True,
+      )
+
+    first, bad, last = self._run(scenario)
+    np.testing.assert_array_equal(first["y"], [[2]])
+    np.testing.assert_array_equal(last["y"], [[6]])
+    self.assertRegex(str(bad), "negative: -7")
+
+  def test_what_is_cancelled_is_not_run(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      first = self._submit(batcher, 1)
+      await asyncio.sleep(0.05)
+      given_up, waits = self._submit(batcher, 2), self._submit(batcher, 3)
+      await asyncio.sleep(0.05)
+      given_up.cancel()
+      self.servable.gate.set()
+      await asyncio.gather(first, waits)
+      return batcher.waiting
+
+    self.assertEqual(self._run(scenario), 0)
+    self.assertEqual(self.servable.batches, [1, 1])
+
+  def test_too_large_requests_and_full_queues_are_refused(self):
+    async def scenario(batcher):
+      with self.assertRaisesRegex(ServingError, "Task size 5 is larger") as caught:
+        await self._submit(batcher, 1, 2, 3, 4, 5)
+      self.assertEqual(caught.exception.code, Code.INVALID_ARGUMENT)
+      self.servable.gate.clear()
+      running = self._submit(batcher, 1)
+      await asyncio.sleep(0.05)
+      waiting = [self._submit(batcher, 1, 2, 3, 4) for _ in range(2)]
+      await asyncio.sleep(0.05)
+      with self.assertRaisesRegex(ServingError, "is full; 8 examples") as caught:
+        await self._submit(batcher, 1)
+      self.assertEqual(caught.exception.code, Code.UNAVAILABLE)
+      self.servable.gate.set()
+      await asyncio.gather(running, *waiting)
+
+    self._run(scenario, max_batch_size=4, max_enqueued_batches=2)
+
+  def test_wrong_options_are_refused(self):
+    with self.assertRaisesRegex(ValueError, "max_batch_size: got 0"):
+      BatchingOptions(max_batch_size=0)
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,60 @@
+"""What a request can fail with, in the codes of gRPC and of HTTP.
+
+The codes are those that TensorFlow Serving answers with.
+"""
+
+import grpc
+import tensorflow as tf
+
+Code = grpc.StatusCode
+
+_HTTP_STATUS = {
+  Code.OK: 200,
+  Code.CANCELLED: 499,
+  Code.UNKNOWN: 500,
+  Code.INVALID_ARGUMENT: 400,
+  Code.DEADLINE_EXCEEDED: 504,
+  Code.NOT_FOUND: 404,
+  Code.ALREADY_EXISTS: 409,
+  Code.PERMISSION_DENIED: 403,
+  Code.RESOURCE_EXHAUSTED: 429,
+  Code.FAILED_PRECONDITION: 400,
+  Code.ABORTED: 409,
+  Code.OUT_OF_RANGE: 400,
+  Code.UNIMPLEMENTED: 501,
+  Code.INTERNAL: 500,
+  Code.UNAVAILABLE: 503,
+  Code.DATA_LOSS: 500,
+  Code.UNAUTHENTICATED: 401,
+}
+_BY_NUMBER = {code.value[0]: code for code in Code}
+
+_MAX_MESSAGE = 1000
+
+
+class ServingError(Exception):
+  """A request cannot be answered; `code` and `message` are for its sender."""
+
+  def __init__(self, code: Code, message: str):
+    if len(message) > _MAX_MESSAGE:  # It may hold what a client has sent.
+      message = message[:_MAX_MESSAGE] + "..."
+    super().__init__(message)
+    self.code = code
+    self.message = message
+
+  @property
+  def http_status(self) -> int:
+    return _HTTP_STATUS[self.code]
+
+
+def invalid_argument(message: str) -> ServingError:
+  return ServingError(Code.INVALID_ARGUMENT, message)
+
+
+def not_found(message: str) -> ServingError:
+  return ServingError(Code.NOT_FOUND, message)
+
+
+def of_tensorflow(error: tf.errors.OpError) -> ServingError:
+  """What TensorFlow raised in a session; its codes are gRPC's."""
+  return ServingError(_BY_NUMBER.get(error.error_code, Code.UNKNOWN), error.message)

@@ -1,0 +1,61 @@
+"""Serves exported models over gRPC and HTTP, as TensorFlow Serving does.
+
+  bazel run //monolith/serving:model_server -- --model_name=ranking \
+      --model_base_path=/path/to/model_dir/exported_models --rest_api_port=8501
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Sequence
+
+import tensorflow as tf
+import uvloop
+from absl import app, flags, logging
+
+from monolith.serving import configuration
+from monolith.serving.server import ServerOptions, serve
+
+_SWITCH_SECONDS = 0.0005  # A request must not wait for a model that is being loaded.
+
+
+def main(arguments: Sequence[str]) -> None:
+  if len(arguments) > 1:
+    raise app.UsageError(f"unknown argument: {arguments[1]}")
+  if not flags.FLAGS["verbosity"].present:
+    logging.set_verbosity(logging.INFO)
+  tf.get_logger().setLevel("ERROR")  # Its loader calls itself deprecated each time.
+  f = flags.FLAGS
+  try:
+    options = ServerOptions(
+      models=configuration.model_configs(),
+      host=f.host,
+      port=f.port or None,
+      rest_api_port=f.rest_api_port or None,
+      rest_timeout_seconds=f.rest_api_timeout_in_ms / 1000,
+      shutdown_grace_seconds=f.shutdown_grace_seconds,
+      tls=configuration.tls_files(),
+      batching=configuration.batching_options(),
+      limits=configuration.limits(),
+      loading=configuration.load_options(),
+    )
+    if options.port is None and options.rest_api_port is None:
+      raise ValueError("--port and --rest_api_port are both 0: nothing to listen at")
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    uvloop.install()
+    asyncio.run(_serve_until_signal(options))
+  except (ValueError, OSError) as error:
+    sys.exit(f"model_server: {error}")
+
+
+async def _serve_until_signal(options: ServerOptions) -> None:
+  stop = asyncio.Event()
+  for signum in (signal.SIGINT, signal.SIGTERM):
+    asyncio.get_running_loop().add_signal_handler(signum, stop.set)
+  await serve(options, stop)
+
+
+if __name__ == "__main__":
+  app.run(main)

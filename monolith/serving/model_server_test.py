@@ -1,0 +1,152 @@
+"""The server as its clients see it: those of gRPC, and curl."""
+
+import json
+import os
+import signal
+import subprocess
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from tensorflow_serving.apis import (
+  get_model_metadata_pb2,
+  get_model_status_pb2,
+  model_service_pb2_grpc,
+  predict_pb2,
+  prediction_service_pb2_grpc,
+)
+
+from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
+from monolith.serving.testing.server_process import ServerProcess
+
+_TIMEOUT = 30.0
+
+
+def _curl(url: str, *arguments: str) -> tuple[int, str]:
+  """The status and body that curl gets."""
+  result = subprocess.run(
+    ["curl", "--silent", "--write-out", "\n%{http_code}", *arguments, url],
+    capture_output=True,
+    text=True,
+    check=True,
+    timeout=_TIMEOUT,
+  )
+  body, _, status = result.stdout.rpartition("\n")
+  return int(status), body
+
+
+def _request(**inputs: np.ndarray) -> predict_pb2.PredictRequest:
+  request = predict_pb2.PredictRequest()
+  request.model_spec.name = "two_heads"
+  for name, value in inputs.items():
+    request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
+  return request
+
+
+class ModelServerTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    folder = absltest.TEST_TMPDIR.value
+    cls.model = ExportedModel(os.path.join(folder, "model"))
+    cls.version = cls.model.train_and_export()
+    cls.expected = cls.model.predict()
+    cls.server = cls.enter_context(
+      ServerProcess(
+        os.path.join(folder, "server.log"),
+        "--model_name=two_heads",
+        f"--model_base_path={cls.model.base_path}",
+        "--enable_batching",
+      )
+    )
+    cls.server.wait_until_ready()
+    channel = cls.enter_context(grpc.insecure_channel(cls.server.address))
+    cls.predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    cls.models = model_service_pb2_grpc.ModelServiceStub(channel)
+
+  def test_grpc_predictions_equal_the_estimators(self):
+    response = self.predictions.Predict(_request(user=USERS, item=ITEMS), _TIMEOUT)
+    self.assertEqual(response.model_spec.version.value, self.version)
+    self.assertEqual(response.model_spec.signature_name, "serving_default")
+    self.assertCountEqual(response.outputs, ["score", "click"])
+    for head, expected in self.expected.items():
+      np.testing.assert_array_equal(tf.make_ndarray(response.outputs[head]), expected)
+
+  def test_an_output_filter_leaves_out_the_others(self):
+    request = _request(user=USERS, item=ITEMS)
+    request.output_filter.append("click")
+    response = self.predictions.Predict(request, _TIMEOUT)
+    self.assertCountEqual(response.outputs, ["click"])
+
+  def test_curl_predictions_equal_the_estimators(self):
+    rows = [
+      {"user": user, "item": item}
+      for user, item in zip(USERS.tolist(), ITEMS.tolist(), strict=True)
+    ]
+    status, body = _curl(
+      f"{self.server.url}/v1/models/two_heads:predict",
+      *("--data", json.dumps({"instances": rows})),
+    )
+    self.assertEqual(status, 200, body)
+    predictions = json.loads(body)["predictions"]
+    for head, expected in self.expected.items():
+      got = np.array([row[head] for row in predictions], np.float32)
+      np.testing.assert_array_equal(got, expected)
+
+  def test_curl_takes_columns_and_versions(self):
+    status, body = _curl(
+      f"{self.server.url}/v1/models/two_heads/versions/{self.version}:predict",
+      *("--data", json.dumps({"inputs": {"user": [[3]], "item": [[4]]}})),
+    )
+    self.assertEqual(status, 200, body)
+    self.assertCountEqual(json.loads(body)["outputs"], ["score", "click"])
+
+  def test_metadata_has_the_signature(self):
+    request = get_model_metadata_pb2.GetModelMetadataRequest()
+    request.model_spec.name = "two_heads"
+    request.metadata_field.append("signature_def")
+    response = self.predictions.GetModelMetadata(request, _TIMEOUT)
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    response.metadata["signature_def"].Unpack(signatures)
+    definition = signatures.signature_def["serving_default"]
+    self.assertCountEqual(definition.inputs, ["user", "item"])
+    self.assertEqual(definition.inputs["user"].dtype, tf.int64.as_datatype_enum)
+    status, body = _curl(f"{self.server.url}/v1/models/two_heads/metadata")
+    self.assertEqual(status, 200, body)
+    document = json.loads(body)
+    self.assertEqual(document["model_spec"]["version"], str(self.version))
+    served = document["metadata"]["signature_def"]["signature_def"]["serving_default"]
+    self.assertEqual(served["inputs"]["user"]["dtype"], "DT_INT64")
+
+  def test_status_is_available(self):
+    request = get_model_status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "two_heads"
+    (status,) = self.models.GetModelStatus(request, _TIMEOUT).model_version_status
+    self.assertEqual(status.version, self.version)
+    self.assertEqual(status.state, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
+    code, body = _curl(f"{self.server.url}/v1/models/two_heads")
+    self.assertEqual(code, 200, body)
+    (rest,) = json.loads(body)["model_version_status"]
+    self.assertEqual(rest["version"], str(self.version))
+    self.assertEqual(rest["state"], "AVAILABLE")
+    self.assertEqual(rest["status"]["error_code"], "OK")
+
+  def test_metrics_count_requests(self):
+    self.predictions.Predict(_request(user=USERS, item=ITEMS), _TIMEOUT)
+    status, body = _curl(f"{self.server.url}/metrics")
+    self.assertEqual(status, 200)
+    self.assertRegex(
+      body,
+      r'monolith_serving_requests_total\{code="OK",method="Predict",'
+      r'model="two_heads",protocol="grpc"\} [1-9]',
+    )
+
+  def test_zz_sigterm_ends_it_in_order(self):
+    self.server.process.send_signal(signal.SIGTERM)
+    self.assertEqual(self.server.process.wait(_TIMEOUT), 0, self.server.log)
+    self.assertNotIn("Traceback", self.server.log)
+
+
+if __name__ == "__main__":
+  absltest.main()

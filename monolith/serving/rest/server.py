@@ -1,0 +1,162 @@
+"""The REST API of TensorFlow Serving, health and metrics, over HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from monolith.serving.errors import Code, ServingError, invalid_argument
+from monolith.serving.metrics import Metrics
+from monolith.serving.predictor import Call, Predictor, Target
+from monolith.serving.rest import json_response
+from monolith.serving.rest.json_request import JsonRequest
+from monolith.serving.tls import TlsFiles
+from monolith.serving.versions import status
+
+_MODEL = r"/v1/models/{model:[^/:]+}"
+_VERSIONS = ("", r"/versions/{version:\d+}", r"/labels/{label:[^/:]+}")
+_MAX_VERSION = 2**63 - 1
+_Method = Callable[[web.Request, Target, Call], Awaitable[bytes]]
+
+
+class RestServer:
+  """Answers HTTP.
+
+  Args:
+    predictor: of the requests.
+    metrics: to show.
+    timeout_seconds: that a request may take; then it is answered with 504.
+    grace_seconds: that requests have when the server stops.
+  """
+
+  def __init__(
+    self,
+    predictor: Predictor,
+    metrics: Metrics,
+    timeout_seconds: float,
+    grace_seconds: float,
+  ):
+    self._predictor = predictor
+    self._metrics = metrics
+    self._timeout = timeout_seconds
+    self._grace = grace_seconds
+    self._runner: web.AppRunner | None = None
+
+  async def start(self, host: str, port: int, tls: TlsFiles | None) -> int:
+    """Listens; returns the port.
+
+    Raises:
+      OSError: the port cannot be had.
+    """
+    app = web.Application(client_max_size=self._predictor.limits.max_request_bytes)
+    for version in _VERSIONS:
+      path = _MODEL + version
+      app.router.add_post(path + ":predict", self._handler("Predict", self._predict))
+      app.router.add_get(path, self._handler("GetModelStatus", self._status))
+      app.router.add_get(
+        path + "/metadata", self._handler("GetModelMetadata", self._metadata)
+      )
+    app.router.add_get("/health", self._health)
+    app.router.add_get("/health/live", self._live)
+    for path in ("/metrics", "/monitoring/prometheus/metrics"):
+      app.router.add_get(path, self._show_metrics)
+    app.router.add_route("*", "/{path:.*}", self._unknown)
+    self._runner = web.AppRunner(
+      app, access_log=None, handle_signals=False, shutdown_timeout=self._grace
+    )
+    await self._runner.setup()
+    site = web.TCPSite(
+      self._runner, host, port, ssl_context=tls.context() if tls else None
+    )
+    await site.start()
+    return self._runner.addresses[0][1]
+
+  async def stop(self) -> None:
+    """Takes no more requests, and ends when those it has are answered."""
+    if self._runner:
+      await self._runner.cleanup()
+
+  def _handler(self, name: str, method: _Method):
+    async def handle(request: web.Request) -> web.Response:
+      try:
+        with self._predictor.call(name, "rest") as call:
+          target = _target(request)
+          call.model = target.model
+          try:
+            body = await asyncio.wait_for(method(request, target, call), self._timeout)
+          except asyncio.TimeoutError:
+            raise ServingError(
+              Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout} s"
+            ) from None
+          except web.HTTPRequestEntityTooLarge:
+            raise ServingError(
+              Code.RESOURCE_EXHAUSTED,
+              f"the body is larger than {self._predictor.limits.max_request_bytes} "
+              "bytes",
+            ) from None
+          return _json(body)
+      except ServingError as error:
+        return _failure(error)
+
+    return handle
+
+  async def _predict(self, request: web.Request, target: Target, call: Call) -> bytes:
+    del call
+    body = await request.read()
+    predictor = self._predictor
+    document = await predictor.decode(len(body), JsonRequest.parse, body)
+    result = await predictor.predict(
+      target, document.signature_name, len(body), document.feeds
+    )
+    return json_response.prediction(result, document.by_rows)
+
+  async def _status(self, request: web.Request, target: Target, call: Call) -> bytes:
+    del request, call
+    model = self._predictor.manager.model(target.model)
+    return json_response.status(status.of(model, target.version, target.label))
+
+  async def _metadata(self, request: web.Request, target: Target, call: Call) -> bytes:
+    del request, call
+    with self._predictor.servable(target) as servable:
+      return json_response.metadata(servable)
+
+  async def _health(self, request: web.Request) -> web.Response:
+    """Whether every model can answer."""
+    del request
+    if self._predictor.manager.is_ready:
+      return _json(b'{"status":"SERVING"}')
+    return _json(b'{"status":"NOT_SERVING"}', 503)
+
+  async def _live(self, request: web.Request) -> web.Response:
+    """Whether the process answers at all."""
+    del request
+    return _json(b'{"status":"LIVE"}')
+
+  async def _show_metrics(self, request: web.Request) -> web.Response:
+    del request
+    text = self._metrics.text()
+    return web.Response(
+      body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    )
+
+  async def _unknown(self, request: web.Request) -> web.Response:
+    error = invalid_argument(f"Malformed request: {request.method} {request.path}")
+    return _failure(error)
+
+
+def _target(request: web.Request) -> Target:
+  found = request.match_info
+  version = int(found["version"]) if "version" in found else None
+  if version is not None and version > _MAX_VERSION:
+    raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+  return Target(found["model"], version, found.get("label"))
+
+
+def _json(body: bytes, http_status: int = 200) -> web.Response:
+  return web.Response(body=body, status=http_status, content_type="application/json")
+
+
+def _failure(error: ServingError) -> web.Response:
+  return _json(json_response.error(error), error.http_status)

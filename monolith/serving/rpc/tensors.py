@@ -1,0 +1,82 @@
+"""`TensorProto`s of requests as arrays, and arrays as those of responses."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
+
+from monolith.serving.errors import invalid_argument
+from monolith.serving.servable.signature import TensorSpec
+
+_FIELDS = {
+  tf.float32: "float_val",
+  tf.float64: "double_val",
+  tf.int64: "int64_val",
+  tf.int32: "int_val",
+  tf.bool: "bool_val",
+}
+
+
+def decode(
+  name: str, proto: tensor_pb2.TensorProto, spec: TensorSpec, max_bytes: int
+) -> np.ndarray:
+  """The array that a request holds.
+
+  Args:
+    name: of the input, for errors.
+    proto: what was sent.
+    spec: whose dtype it must have.
+    max_bytes: size that is refused, of the array: a message may be far smaller.
+
+  Raises:
+    ServingError: another dtype, or the shape does not fit the values.
+  """
+  if proto.dtype != spec.dtype.as_datatype_enum:
+    raise invalid_argument(
+      f"input {name!r}: expects {spec.dtype.name} but {_dtype_name(proto.dtype)} is "
+      "provided"
+    )
+  shape = [dim.size for dim in proto.tensor_shape.dim]
+  if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
+    raise invalid_argument(f"tensor parsing error: {name}: the shape is not known")
+  dtype = np.dtype(spec.dtype.as_numpy_dtype)
+  elements = math.prod(shape)
+  if elements * dtype.itemsize > max_bytes or max(shape, default=0) > max_bytes:
+    raise invalid_argument(
+      f"tensor parsing error: {name}: shape {shape} is more than {max_bytes} bytes"
+    )
+  content = proto.tensor_content
+  try:
+    if not content:
+      return tf.make_ndarray(proto).reshape(shape)
+    if spec.dtype == tf.bool:
+      return (np.frombuffer(content, np.uint8) != 0).reshape(shape)
+    return np.frombuffer(content, dtype).reshape(shape)
+  except (ValueError, TypeError, OverflowError) as error:
+    raise invalid_argument(f"tensor parsing error: {name}: {error}") from None
+
+
+def encode(array: np.ndarray, dtype: tf.DType, proto: tensor_pb2.TensorProto) -> None:
+  """Writes an array into `proto`, whose values clients find in the field of its dtype.
+
+  TensorFlow Serving writes fields too: clients that read `float_val` rely on it.
+  """
+  field = _FIELDS.get(dtype)
+  if field is None and dtype != tf.string:
+    proto.CopyFrom(tf.make_tensor_proto(array, dtype))
+    return
+  proto.dtype = dtype.as_datatype_enum
+  for size in array.shape:
+    proto.tensor_shape.dim.add().size = size
+  if field is None:
+    proto.string_val.extend(array.reshape(-1).tolist())
+  else:
+    getattr(proto, field).extend(array.reshape(-1).tolist())
+
+
+def _dtype_name(enum: int) -> str:
+  try:
+    return tf.dtypes.as_dtype(enum).name
+  except (TypeError, KeyError):
+    return f"no dtype ({enum})"

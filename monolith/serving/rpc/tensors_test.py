@@ -1,0 +1,84 @@
+"""Tensors of messages: every form of them, and those that are wrong."""
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest, parameterized
+from tensorflow.core.framework import tensor_pb2
+
+from monolith.serving.errors import Code, ServingError
+from monolith.serving.rpc import tensors
+from monolith.serving.servable.signature import TensorSpec
+
+_ARRAYS = (
+  np.array([[1.5, -2.0]], np.float32),
+  np.array([1e300, np.nan]),
+  np.array([[2**62], [-5]]),
+  np.array([7, -7], np.int32),
+  np.array([1, 255], np.uint8),
+  np.array([True, False]),
+  np.array([1.5], np.float16),
+  np.array([[b"a", b"\xff\x00"]], object),
+  np.zeros((0, 3), np.float32),
+  np.array(3, np.int64),
+)
+_MAX_BYTES = 1000
+
+
+def _decode(proto: tensor_pb2.TensorProto, dtype: tf.DType) -> np.ndarray:
+  return tensors.decode("x", proto, TensorSpec("x:0", dtype, None), _MAX_BYTES)
+
+
+class TensorsTest(parameterized.TestCase):
+  @parameterized.parameters(*((array,) for array in _ARRAYS))
+  def test_there_and_back(self, array):
+    dtype = tf.as_dtype(array.dtype)
+    proto = tensor_pb2.TensorProto()
+    tensors.encode(array, dtype, proto)
+    np.testing.assert_array_equal(tf.make_ndarray(proto), array)
+    for sent in (proto, tf.make_tensor_proto(array, dtype)):
+      got = _decode(sent, dtype)
+      self.assertEqual(got.shape, array.shape)
+      np.testing.assert_array_equal(got, array)
+
+  def test_values_are_where_clients_look(self):
+    proto = tensor_pb2.TensorProto()
+    tensors.encode(np.array([[0.5], [0.25]], np.float32), tf.float32, proto)
+    self.assertEqual(list(proto.float_val), [0.5, 0.25])
+
+  def _refused(self, proto: tensor_pb2.TensorProto, pattern: str) -> None:
+    with self.assertRaisesRegex(ServingError, pattern) as caught:
+      _decode(proto, tf.int64)
+    self.assertEqual(caught.exception.code, Code.INVALID_ARGUMENT)
+
+  def test_another_dtype_is_named(self):
+    self._refused(
+      tf.make_tensor_proto([1.0]), "'x': expects int64 but float32 is provided"
+    )
+    self._refused(tensor_pb2.TensorProto(), "expects int64 but")
+    self._refused(tensor_pb2.TensorProto(dtype=9999), "expects int64 but no dtype")
+
+  def test_shapes_that_do_not_fit_their_values(self):
+    for shape in ([3], [2, 2], [-1], [2**62, 2**62], [0, 2**62]):
+      for source in (np.arange(5), np.array(5)):
+        proto = tf.make_tensor_proto(source, tf.int64)
+        proto.tensor_shape.Clear()
+        for size in shape:
+          proto.tensor_shape.dim.add().size = size
+        if source.ndim == 0 and shape in ([3], [2, 2]):
+          self.assertEqual(_decode(proto, tf.int64).shape, tuple(shape))  # Repeated.
+        else:
+          self._refused(proto, "tensor parsing error: x")
+
+  def test_a_small_message_cannot_ask_for_much_memory(self):
+    proto = tf.make_tensor_proto([[7]], tf.int64)
+    proto.tensor_shape.dim[0].size = _MAX_BYTES // 8 + 1
+    self._refused(proto, "more than 1000 bytes")
+
+  def test_content_that_ends_within_a_value(self):
+    proto = tf.make_tensor_proto(np.arange(5))
+    proto.tensor_content = proto.tensor_content[:-1]
+    self._refused(proto, "tensor parsing error: x")
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,129 @@
+"""One version of a model, loaded: a session over its SavedModel.
+
+Any number of threads may `run` it. Who uses it retains it before and releases it after,
+both in the thread of the event loop; it is not closed while it has users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import config_pb2
+
+from monolith.native_training.runtime.ops import loader
+from monolith.serving.errors import Code, ServingError, invalid_argument, of_tensorflow
+from monolith.serving.servable.signature import Signature
+
+_PREDICT = "tensorflow/serving/predict"
+
+
+class Servable:
+  """Loads a SavedModel.
+
+  Args:
+    name: of the model.
+    version: of it.
+    path: folder of the SavedModel.
+    session_config: of the session.
+
+  Raises:
+    tf.errors.OpError, OSError, ValueError: it cannot be loaded.
+  """
+
+  def __init__(
+    self,
+    name: str,
+    version: int,
+    path: str,
+    session_config: tf.compat.v1.ConfigProto | None = None,
+  ):
+    loader.ops()
+    self.name = name
+    self.version = version
+    self.path = path
+    self.users = 0
+    graph = tf.Graph()
+    self._session = tf.compat.v1.Session(graph=graph, config=session_config)
+    try:
+      with graph.as_default():
+        meta_graph = tf.compat.v1.saved_model.load(
+          self._session, [tf.saved_model.SERVING], path
+        )
+    except BaseException:
+      self._session.close()
+      raise
+    self.definitions = dict(meta_graph.signature_def)
+    self.signatures: dict[str, Signature] = {}
+    self._callables: dict[str, Callable] = {}
+    for key, definition in self.definitions.items():
+      signature = Signature.of(key, definition)
+      if signature and definition.method_name == _PREDICT:
+        self.signatures[key] = signature
+        self._callables[key] = self._callable(signature)
+
+  def _callable(self, signature: Signature) -> Callable:
+    """Runs the signature, in the thread that calls.
+
+    Built for repeated calls: a fourth of what `Session.run` and `make_callable` cost
+    for small batches, nearly all of which is theirs.
+    """
+    options = config_pb2.CallableOptions(
+      feed=[spec.tensor for spec in signature.inputs.values()],
+      fetch=[spec.tensor for spec in signature.outputs.values()],
+    )
+    options.run_options.inter_op_thread_pool = -1
+    return self._session._make_callable_from_options(options)
+
+  def signature(self, name: str) -> Signature:
+    """The signature of a name; "" means `serving_default`.
+
+    Raises:
+      ServingError: there is none.
+    """
+    name = name or tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+    signature = self.signatures.get(name)
+    if signature is not None:
+      return signature
+    if name in self.definitions:
+      raise invalid_argument(
+        f'Expected prediction signature method_name to be "{_PREDICT}". Was: '
+        f'"{self.definitions[name].method_name}", of signature "{name}".'
+      )
+    raise ServingError(
+      Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
+    )
+
+  def run(
+    self, signature: Signature, feeds: Mapping[str, np.ndarray]
+  ) -> dict[str, np.ndarray]:
+    """Computes all outputs of one of the signatures.
+
+    Args:
+      signature: one of `signatures`.
+      feeds: all its inputs, of its dtypes and shapes.
+
+    Raises:
+      ServingError: TensorFlow's error.
+    """
+    try:
+      values = self._callables[signature.name](
+        *(feeds[key] for key in signature.inputs)
+      )
+    except tf.errors.OpError as error:
+      raise of_tensorflow(error) from error
+    return dict(zip(signature.outputs, values, strict=True))
+
+  def retain(self) -> None:
+    """Keeps it open until `release`."""
+    self.users += 1
+
+  def release(self) -> None:
+    """Gives back what `retain` has given."""
+    self.users -= 1
+
+  def close(self) -> None:
+    """Frees the session and the tables."""
+    self._callables.clear()
+    self._session.close()

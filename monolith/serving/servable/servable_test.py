@@ -1,0 +1,79 @@
+"""A loaded version answers as the Estimator does, and frees what it holds."""
+
+import os
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from tensorflow_serving.apis import prediction_log_pb2
+
+from monolith.serving.errors import Code, ServingError
+from monolith.serving.servable.servable import Servable
+from monolith.serving.servable.warm_up import warm_up
+from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
+
+
+class ServableTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.model = ExportedModel(os.path.join(absltest.TEST_TMPDIR.value, "model"))
+    cls.version = cls.model.train_and_export()
+    cls.path = os.path.join(cls.model.base_path, str(cls.version))
+
+  def setUp(self):
+    super().setUp()
+    self.servable = Servable("two_heads", self.version, self.path)
+    self.addCleanup(self.servable.close)
+    self.signature = self.servable.signature("")
+
+  def test_predictions_equal_the_estimators(self):
+    outputs = self.servable.run(self.signature, {"user": USERS, "item": ITEMS})
+    expected = self.model.predict()
+    self.assertCountEqual(outputs, expected)
+    for head in expected:
+      np.testing.assert_array_equal(outputs[head], expected[head])
+
+  def test_rows_do_not_depend_on_their_batch(self):
+    outputs = self.servable.run(self.signature, {"user": USERS, "item": ITEMS})
+    for size in (2, 3, 17):
+      part = {"user": USERS[:size], "item": ITEMS[:size]}
+      score = self.servable.run(self.signature, part)["score"]
+      np.testing.assert_array_equal(score, outputs["score"][:size])
+    # TensorFlow multiplies one row in another order than several.
+    one = self.servable.run(self.signature, {"user": USERS[:1], "item": ITEMS[:1]})
+    np.testing.assert_allclose(one["score"], outputs["score"][:1], rtol=1e-5)
+
+  def test_an_unknown_signature_is_named(self):
+    with self.assertRaisesRegex(ServingError, '"other" not found') as caught:
+      self.servable.signature("other")
+    self.assertEqual(caught.exception.code, Code.FAILED_PRECONDITION)
+
+  def test_errors_of_tensorflow_keep_their_code(self):
+    feeds = {"user": USERS, "item": ITEMS[:3]}
+    with self.assertRaises(ServingError) as caught:
+      self.servable.run(self.signature, feeds)
+    self.assertEqual(caught.exception.code, Code.INVALID_ARGUMENT)
+
+  def test_what_cannot_be_loaded_raises(self):
+    with self.assertRaises((OSError, tf.errors.OpError)):
+      Servable("two_heads", 1, self.create_tempdir().full_path)
+
+  def test_warm_up_runs_zeros_and_what_was_recorded(self):
+    warm_up(self.servable, [1, 4])
+    log = prediction_log_pb2.PredictionLog()
+    inputs = log.predict_log.request.inputs
+    inputs["user"].CopyFrom(tf.make_tensor_proto(USERS))
+    folder = os.path.join(self.path, "assets.extra")
+    os.mkdir(folder)
+    file = os.path.join(folder, "tf_serving_warmup_requests")
+    with tf.io.TFRecordWriter(file) as writer:
+      writer.write(log.SerializeToString())
+    self.addCleanup(os.rmdir, folder)
+    self.addCleanup(os.remove, file)
+    with self.assertRaisesRegex(ServingError, "Missing but required: {item}"):
+      warm_up(self.servable, [])
+
+
+if __name__ == "__main__":
+  absltest.main()

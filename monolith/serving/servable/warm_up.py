@@ -1,0 +1,73 @@
+"""Runs a model before it serves, so that no request pays for first times.
+
+As TensorFlow Serving does, it replays the requests that the exporter left in
+`assets.extra/tf_serving_warmup_requests`, a file of records that are `PredictionLog`s.
+Besides, signatures run on batches of zeros, at several sizes.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import tensorflow as tf
+from absl import logging
+from tensorflow_serving.apis import prediction_log_pb2
+
+from monolith.serving.errors import ServingError
+from monolith.serving.servable.servable import Servable
+from monolith.serving.servable.signature import Signature, TensorSpec
+
+_REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")
+_MAX_REQUESTS = 1000
+
+
+def warm_up(servable: Servable, batch_sizes: Sequence[int]) -> None:
+  """Runs all signatures.
+
+  Args:
+    servable: what was just loaded.
+    batch_sizes: examples of each batch of zeros.
+
+  Raises:
+    ServingError, ValueError: a recorded request does not run.
+  """
+  for signature in servable.signatures.values():
+    if signature.is_batch:
+      for size in batch_sizes:
+        try:
+          _run_zeros(servable, signature, size)
+        except ServingError as error:  # Zeros need not mean anything to a model.
+          logging.info("%s does not take zeros: %s", signature.name, error)
+          break
+  for request in _recorded(servable.path):
+    signature = servable.signature(request.model_spec.signature_name)
+    feeds = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
+    signature.check_names(feeds.keys())
+    signature.check_shapes(feeds)
+    servable.run(signature, feeds)
+
+
+def _run_zeros(servable: Servable, signature: Signature, size: int) -> None:
+  servable.run(
+    signature, {name: _zeros(spec, size) for name, spec in signature.inputs.items()}
+  )
+
+
+def _zeros(spec: TensorSpec, size: int) -> np.ndarray:
+  shape = [size, *(1 if d is None else d for d in spec.shape[1:])]
+  if spec.dtype == tf.string:
+    return np.full(shape, b"", object)
+  return np.zeros(shape, spec.dtype.as_numpy_dtype)
+
+
+def _recorded(path: str) -> Iterator:
+  """`PredictRequest`s of the exporter's file, if there is one."""
+  file = os.path.join(path, _REQUESTS)
+  if not tf.io.gfile.exists(file):
+    return
+  for count, record in enumerate(tf.compat.v1.io.tf_record_iterator(file)):
+    if count == _MAX_REQUESTS:
+      return
+    log = prediction_log_pb2.PredictionLog.FromString(record)
+    if log.HasField("predict_log"):
+      yield log.predict_log.request

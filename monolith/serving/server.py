@@ -1,0 +1,92 @@
+"""The whole server: versions, batches, gRPC and HTTP in one event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+
+from absl import logging
+
+from monolith.serving.batching.batcher import Batcher
+from monolith.serving.batching.options import BatchingOptions
+from monolith.serving.metrics import Metrics
+from monolith.serving.predictor import Limits, Predictor
+from monolith.serving.rest.server import RestServer
+from monolith.serving.rpc.server import RpcServer
+from monolith.serving.servable.servable import Servable
+from monolith.serving.servable.warm_up import warm_up
+from monolith.serving.tls import TlsFiles
+from monolith.serving.versions.manager import LoadOptions, ModelManager
+from monolith.serving.versions.served_model import ModelConfig
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+  """What `model_server`'s flags say; None for a port is none."""
+
+  models: list[ModelConfig]
+  host: str = "127.0.0.1"
+  port: int | None = 8500
+  rest_api_port: int | None = None
+  rest_timeout_seconds: float = 30.0
+  shutdown_grace_seconds: float = 20.0
+  tls: TlsFiles | None = None
+  batching: BatchingOptions = BatchingOptions()
+  limits: Limits = Limits()
+  loading: LoadOptions = LoadOptions()
+
+
+async def serve(options: ServerOptions, stop: asyncio.Event) -> None:
+  """Serves until `stop` is set, and what was begun by then is done.
+
+  Raises:
+    OSError: a port cannot be had, or a file of certificates cannot be read.
+  """
+  manager = ModelManager(options.models, _loader(options.batching), options.loading)
+  metrics = Metrics(manager.models)
+  batcher = Batcher(options.batching, metrics.batch)
+  metrics.waiting = lambda: batcher.waiting
+  predictor = Predictor(manager, batcher, options.limits, metrics)
+  grace = options.shutdown_grace_seconds
+  rpc = rest = watch = None
+  try:
+    if options.port is not None:
+      address = _address(options.host, options.port)
+      rpc = RpcServer(predictor, address, options.tls, grace)
+      await rpc.start()
+      logging.info("gRPC is at %s", _address(options.host, rpc.port))
+    if options.rest_api_port is not None:
+      rest = RestServer(predictor, metrics, options.rest_timeout_seconds, grace)
+      port = await rest.start(options.host, options.rest_api_port, options.tls)
+      logging.info("HTTP is at %s", _address(options.host, port))
+    watch = asyncio.create_task(manager.watch())
+    await stop.wait()
+    logging.info("%d requests are to be answered, then this ends", predictor.in_flight)
+  finally:
+    await asyncio.gather(*(server.stop() for server in (rpc, rest) if server))
+    if watch:
+      watch.cancel()
+      with contextlib.suppress(asyncio.CancelledError):
+        await watch
+    batcher.close()
+    await manager.close()
+
+
+def _loader(options: BatchingOptions):
+  sizes = sorted({1, 2, min(64, options.max_batch_size), options.max_batch_size})
+
+  def load(name: str, version: int, path: str) -> Servable:
+    servable = Servable(name, version, path)
+    try:
+      warm_up(servable, sizes)
+    except BaseException:
+      servable.close()
+      raise
+    return servable
+
+  return load
+
+
+def _address(host: str, port: int) -> str:
+  return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

@@ -1,0 +1,81 @@
+"""A model server as a process of its own, for tests."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+from monolith.native_training.local_runner import local_cluster
+
+_START_SECONDS = 120.0
+
+
+class ServerProcess:
+  """Runs `model_server` while entered.
+
+  Args:
+    log: path that its output goes to.
+    *flags: of it, without ports.
+  """
+
+  def __init__(self, log: str, *flags: str):
+    self.port, self.rest_port = local_cluster.free_ports(2)
+    self.address = f"127.0.0.1:{self.port}"
+    self.url = f"http://127.0.0.1:{self.rest_port}"
+    self._log = log
+    self._flags = flags
+
+  def __enter__(self) -> ServerProcess:
+    command = [
+      *(sys.executable, "-m", "monolith.serving.model_server"),
+      f"--port={self.port}",
+      f"--rest_api_port={self.rest_port}",
+      *self._flags,
+    ]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    with open(self._log, "ab") as log:
+      self.process = subprocess.Popen(
+        command, stdout=log, stderr=log, env=environment, stdin=subprocess.DEVNULL
+      )
+    return self
+
+  def __exit__(self, *exception) -> None:
+    if self.process.poll() is None:
+      self.process.kill()
+    self.process.wait()
+
+  @property
+  def log(self) -> str:
+    """What it has printed."""
+    with open(self._log, encoding="utf-8", errors="replace") as file:
+      return file.read()
+
+  def wait_until_ready(self, path: str = "/health") -> ServerProcess:
+    """Waits until every model can answer, or another path has an answer.
+
+    Raises:
+      RuntimeError: it has ended, or it takes too long.
+    """
+    deadline = time.monotonic() + _START_SECONDS
+    while time.monotonic() < deadline and self.process.poll() is None:
+      try:
+        urllib.request.urlopen(self.url + path, timeout=5).close()
+        return self
+      except urllib.error.HTTPError as error:
+        error.close()
+      except OSError:
+        pass
+      time.sleep(0.1)
+    raise RuntimeError(f"the server is not ready:\n{self.log}")
+
+  def resident_bytes(self) -> int:
+    """Its memory."""
+    with open(f"/proc/{self.process.pid}/status", encoding="utf-8") as file:
+      for line in file:
+        if line.startswith("VmRSS:"):
+          return int(line.split()[1]) * 1024
+    raise RuntimeError("the server has ended")

@@ -1,0 +1,95 @@
+"""A model's versions, and which of them answers. Belongs to the event loop's thread."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Mapping
+
+from monolith.serving.errors import Code, ServingError, not_found
+from monolith.serving.servable.servable import Servable
+
+_ENDED_TO_REMEMBER = 10
+
+
+class State(enum.IntEnum):
+  """Of a version; the numbers of `ModelVersionStatus.State`."""
+
+  START = 10
+  LOADING = 20
+  AVAILABLE = 30
+  UNLOADING = 40
+  END = 50
+
+
+@dataclasses.dataclass
+class Version:
+  """`error` is why it could not be loaded; `failures` how often that was tried."""
+
+  number: int
+  state: State
+  servable: Servable | None = None
+  error: ServingError | None = None
+  failures: int = 0
+  retry_at: float = 0.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+  """What to serve under a name. `policy` is a `ServableVersionPolicy`."""
+
+  name: str
+  base_path: str
+  policy: object
+  labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
+
+
+class ServedModel:
+  """Answers which version a request gets."""
+
+  def __init__(self, config: ModelConfig):
+    self.config = config
+    self.versions: dict[int, Version] = {}
+
+  @property
+  def latest(self) -> Version | None:
+    """The newest that can answer."""
+    return max(self.available(), key=lambda v: v.number, default=None)
+
+  def available(self) -> list[Version]:
+    return [v for v in self.versions.values() if v.state == State.AVAILABLE]
+
+  def find(self, version: int | None, label: str | None) -> Servable:
+    """The servable for a request, which has to `retain` it before it lets go of the
+    event loop.
+
+    Args:
+      version: its number, or None.
+      label: name of a version in the configuration, or None. With neither, the latest.
+
+    Raises:
+      ServingError: there is none.
+    """
+    name = self.config.name
+    if label is not None:
+      if label not in self.config.labels:
+        raise not_found(f"Unrecognized servable version label: {label}")
+      version = self.config.labels[label]
+    if version is not None:
+      found = self.versions.get(version)
+      if found is None or found.state != State.AVAILABLE:
+        raise not_found(f"Servable not found for request: Specific({name}, {version})")
+      return found.servable
+    found = self.latest
+    if found is None:
+      raise ServingError(
+        Code.UNAVAILABLE,
+        f"Servable not available for request: Latest({name}). No version is loaded yet",
+      )
+    return found.servable
+
+  def forget_ended(self) -> None:
+    """Keeps the newest of the versions that are over, for who asks for their status."""
+    ended = sorted(n for n, v in self.versions.items() if v.state == State.END)
+    for number in ended[:-_ENDED_TO_REMEMBER]:
+      del self.versions[number]

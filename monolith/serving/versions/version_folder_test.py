@@ -1,0 +1,45 @@
+"""Which folders are versions, and which of them are served."""
+
+import os
+
+from absl.testing import absltest
+from google.protobuf import text_format
+from tensorflow_serving.config import file_system_storage_path_source_pb2
+
+from monolith.serving.versions import version_folder
+
+_POLICY = (
+  file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig
+).ServableVersionPolicy
+
+
+def _wanted(policy: str) -> list[int]:
+  return version_folder.wanted(text_format.Parse(policy, _POLICY()), [1, 5, 30])
+
+
+class VersionFolderTest(absltest.TestCase):
+  def test_complete_exports_are_found(self):
+    folder = self.create_tempdir().full_path
+    for name in ("9", "100", ".tmp-101", "007", "best", "-3", str(2**63), "²"):
+      os.mkdir(os.path.join(folder, name))
+      with open(os.path.join(folder, name, "saved_model.pb"), "wb"):
+        pass
+    os.mkdir(os.path.join(folder, "200"))  # Still being copied.
+    with open(os.path.join(folder, "300"), "wb"):
+      pass
+    self.assertEqual(version_folder.versions(folder), [9, 100])
+
+  def test_a_missing_folder_has_no_versions(self):
+    missing = os.path.join(self.create_tempdir().full_path, "missing")
+    self.assertEqual(version_folder.versions(missing), [])
+
+  def test_policies(self):
+    self.assertEqual(_wanted(""), [30])
+    self.assertEqual(_wanted("latest {}"), [30])
+    self.assertEqual(_wanted("latest { num_versions: 2 }"), [30, 5])
+    self.assertEqual(_wanted("all {}"), [30, 5, 1])
+    self.assertEqual(_wanted("specific { versions: 1 versions: 7 }"), [1])
+
+
+if __name__ == "__main__":
+  absltest.main()
