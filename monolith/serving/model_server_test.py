@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 
 import grpc
 import numpy as np
@@ -13,35 +12,14 @@ from tensorflow_serving.apis import (
   get_model_metadata_pb2,
   get_model_status_pb2,
   model_service_pb2_grpc,
-  predict_pb2,
   prediction_service_pb2_grpc,
 )
 
+from monolith.serving.testing.clients import curl, predict_request
 from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
 from monolith.serving.testing.server_process import ServerProcess
 
 _TIMEOUT = 30.0
-
-
-def _curl(url: str, *arguments: str) -> tuple[int, str]:
-  """The status and body that curl gets."""
-  result = subprocess.run(
-    ["curl", "--silent", "--write-out", "\n%{http_code}", *arguments, url],
-    capture_output=True,
-    text=True,
-    check=True,
-    timeout=_TIMEOUT,
-  )
-  body, _, status = result.stdout.rpartition("\n")
-  return int(status), body
-
-
-def _request(**inputs: np.ndarray) -> predict_pb2.PredictRequest:
-  request = predict_pb2.PredictRequest()
-  request.model_spec.name = "two_heads"
-  for name, value in inputs.items():
-    request.inputs[name].CopyFrom(tf.make_tensor_proto(value))
-  return request
 
 
 class ModelServerTest(absltest.TestCase):
@@ -66,7 +44,9 @@ class ModelServerTest(absltest.TestCase):
     cls.models = model_service_pb2_grpc.ModelServiceStub(channel)
 
   def test_grpc_predictions_equal_the_estimators(self):
-    response = self.predictions.Predict(_request(user=USERS, item=ITEMS), _TIMEOUT)
+    response = self.predictions.Predict(
+      predict_request(user=USERS, item=ITEMS), _TIMEOUT
+    )
     self.assertEqual(response.model_spec.version.value, self.version)
     self.assertEqual(response.model_spec.signature_name, "serving_default")
     self.assertCountEqual(response.outputs, ["score", "click"])
@@ -74,7 +54,7 @@ class ModelServerTest(absltest.TestCase):
       np.testing.assert_array_equal(tf.make_ndarray(response.outputs[head]), expected)
 
   def test_an_output_filter_leaves_out_the_others(self):
-    request = _request(user=USERS, item=ITEMS)
+    request = predict_request(user=USERS, item=ITEMS)
     request.output_filter.append("click")
     response = self.predictions.Predict(request, _TIMEOUT)
     self.assertCountEqual(response.outputs, ["click"])
@@ -84,7 +64,7 @@ class ModelServerTest(absltest.TestCase):
       {"user": user, "item": item}
       for user, item in zip(USERS.tolist(), ITEMS.tolist(), strict=True)
     ]
-    status, body = _curl(
+    status, body = curl(
       f"{self.server.url}/v1/models/two_heads:predict",
       *("--data", json.dumps({"instances": rows})),
     )
@@ -95,7 +75,7 @@ class ModelServerTest(absltest.TestCase):
       np.testing.assert_array_equal(got, expected)
 
   def test_curl_takes_columns_and_versions(self):
-    status, body = _curl(
+    status, body = curl(
       f"{self.server.url}/v1/models/two_heads/versions/{self.version}:predict",
       *("--data", json.dumps({"inputs": {"user": [[3]], "item": [[4]]}})),
     )
@@ -112,7 +92,7 @@ class ModelServerTest(absltest.TestCase):
     definition = signatures.signature_def["serving_default"]
     self.assertCountEqual(definition.inputs, ["user", "item"])
     self.assertEqual(definition.inputs["user"].dtype, tf.int64.as_datatype_enum)
-    status, body = _curl(f"{self.server.url}/v1/models/two_heads/metadata")
+    status, body = curl(f"{self.server.url}/v1/models/two_heads/metadata")
     self.assertEqual(status, 200, body)
     document = json.loads(body)
     self.assertEqual(document["model_spec"]["version"], str(self.version))
@@ -125,7 +105,7 @@ class ModelServerTest(absltest.TestCase):
     (status,) = self.models.GetModelStatus(request, _TIMEOUT).model_version_status
     self.assertEqual(status.version, self.version)
     self.assertEqual(status.state, get_model_status_pb2.ModelVersionStatus.AVAILABLE)
-    code, body = _curl(f"{self.server.url}/v1/models/two_heads")
+    code, body = curl(f"{self.server.url}/v1/models/two_heads")
     self.assertEqual(code, 200, body)
     (rest,) = json.loads(body)["model_version_status"]
     self.assertEqual(rest["version"], str(self.version))
@@ -133,8 +113,8 @@ class ModelServerTest(absltest.TestCase):
     self.assertEqual(rest["status"]["error_code"], "OK")
 
   def test_metrics_count_requests(self):
-    self.predictions.Predict(_request(user=USERS, item=ITEMS), _TIMEOUT)
-    status, body = _curl(f"{self.server.url}/metrics")
+    self.predictions.Predict(predict_request(user=USERS, item=ITEMS), _TIMEOUT)
+    status, body = curl(f"{self.server.url}/metrics")
     self.assertEqual(status, 200)
     self.assertRegex(
       body,

@@ -20,6 +20,7 @@ from monolith.serving.versions.manager import ModelManager
 
 # What is larger is decoded in a thread, so that others need not wait for it.
 _DECODED_INLINE_BYTES = 64 * 1024
+PREDICT = "Predict"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +87,8 @@ class Predictor:
     self._in_flight += 1
     self._metrics.begun()
     try:
-      if self._in_flight > self.limits.max_concurrent_requests:
+      # Whoever asks how the server is gets an answer all the same.
+      if method == PREDICT and self._in_flight > self.limits.max_concurrent_requests:
         raise ServingError(
           Code.RESOURCE_EXHAUSTED,
           f"more than {self.limits.max_concurrent_requests} requests at the same time",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
 from monolith.serving.errors import Code, ServingError, invalid_argument
 from monolith.serving.metrics import Metrics
-from monolith.serving.predictor import Call, Predictor, Target
+from monolith.serving.predictor import PREDICT, Call, Predictor, Target
 from monolith.serving.rest import json_response
 from monolith.serving.rest.json_request import JsonRequest
 from monolith.serving.tls import TlsFiles
@@ -18,7 +19,12 @@ from monolith.serving.versions import status
 _MODEL = r"/v1/models/{model:[^/:]+}"
 _VERSIONS = ("", r"/versions/{version:\d+}", r"/labels/{label:[^/:]+}")
 _MAX_VERSION = 2**63 - 1
+_IDLE_SECONDS = 75.0  # After which a connection is closed.
 _Method = Callable[[web.Request, Target, Call], Awaitable[bytes]]
+
+
+class _TooLarge(ServingError):
+  http_status = 413
 
 
 class RestServer:
@@ -53,7 +59,7 @@ class RestServer:
     app = web.Application(client_max_size=self._predictor.limits.max_request_bytes)
     for version in _VERSIONS:
       path = _MODEL + version
-      app.router.add_post(path + ":predict", self._handler("Predict", self._predict))
+      app.router.add_post(path + ":predict", self._handler(PREDICT, self._predict))
       app.router.add_get(path, self._handler("GetModelStatus", self._status))
       app.router.add_get(
         path + "/metadata", self._handler("GetModelMetadata", self._metadata)
@@ -64,7 +70,14 @@ class RestServer:
       app.router.add_get(path, self._show_metrics)
     app.router.add_route("*", "/{path:.*}", self._unknown)
     self._runner = web.AppRunner(
-      app, access_log=None, handle_signals=False, shutdown_timeout=self._grace
+      app,
+      access_log=None,
+      logger=_quiet(),
+      handle_signals=False,
+      # Who goes away, or does not finish a request, is not waited for.
+      handler_cancellation=True,
+      keepalive_timeout=_IDLE_SECONDS,
+      shutdown_timeout=self._grace,
     )
     await self._runner.setup()
     site = web.TCPSite(
@@ -91,11 +104,13 @@ class RestServer:
               Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout} s"
             ) from None
           except web.HTTPRequestEntityTooLarge:
-            raise ServingError(
+            raise _TooLarge(
               Code.RESOURCE_EXHAUSTED,
               f"the body is larger than {self._predictor.limits.max_request_bytes} "
               "bytes",
             ) from None
+          except web.RequestPayloadError as error:
+            raise invalid_argument(f"the body is incomplete: {error}") from None
           return _json(body)
       except ServingError as error:
         return _failure(error)
@@ -144,6 +159,13 @@ class RestServer:
   async def _unknown(self, request: web.Request) -> web.Response:
     error = invalid_argument(f"Malformed request: {request.method} {request.path}")
     return _failure(error)
+
+
+def _quiet() -> logging.Logger:
+  """aiohttp's log without a traceback for every malformed request."""
+  logger = logging.getLogger("monolith.serving.http")
+  logger.setLevel(logging.CRITICAL)
+  return logger
 
 
 def _target(request: web.Request) -> Target:

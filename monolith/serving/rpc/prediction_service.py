@@ -10,7 +10,7 @@ from google.protobuf import message
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
 from monolith.serving.errors import Code, ServingError, invalid_argument
-from monolith.serving.predictor import Prediction, Predictor, Target
+from monolith.serving.predictor import PREDICT, Prediction, Predictor, Target
 from monolith.serving.rpc import tensors
 from monolith.serving.servable.signature import Signature
 
@@ -25,7 +25,7 @@ class PredictionService:
   def __init__(self, predictor: Predictor):
     self._predictor = predictor
     self.methods = {
-      "Predict": self._predict,
+      PREDICT: self._predict,
       "GetModelMetadata": self._get_model_metadata,
     }
 

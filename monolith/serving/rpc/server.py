@@ -36,7 +36,7 @@ class _Health:
       model = self._predictor.manager.model(request.service)
       ready = model.latest is not None
     else:
-      ready = self._predictor.is_ready
+      ready = self._predictor.manager.is_ready
     kind = health_pb2.HealthCheckResponse
     return kind(status=kind.SERVING if ready else kind.NOT_SERVING).SerializeToString()
 

@@ -95,7 +95,9 @@ class Signature:
           f"input {name!r}: got shape {list(value.shape)}, wanted [{wanted}]"
         )
     if self.is_batch and len({len(value) for value in feeds.values()}) > 1:
-      sizes = ", ".join(f"{name}: {len(value)}" for name, value in feeds.items())
+      sizes = ", ".join(
+        f"{name}: {len(value)}" for name, value in sorted(feeds.items())
+      )
       raise invalid_argument(f"inputs differ in their number of examples: {sizes}")
 
 

@@ -72,7 +72,7 @@ class SignatureTest(absltest.TestCase):
       r"'item': got shape \[5, 3\], wanted \[\?, 2\]", check, feeds((5, 1), (5, 3))
     )
     self._refused(r"'user': got shape \[5\], wanted", check, feeds((5,), (5, 2)))
-    self._refused("user: 4, item: 5", check, feeds((4, 1), (5, 2)))
+    self._refused("item: 5, user: 4", check, feeds((4, 1), (5, 2)))
 
 
 if __name__ == "__main__":

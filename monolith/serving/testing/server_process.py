@@ -8,6 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 from monolith.native_training.local_runner import local_cluster
 
@@ -60,15 +61,14 @@ class ServerProcess:
     Raises:
       RuntimeError: it has ended, or it takes too long.
     """
+    return self.wait_until(lambda: _is_answered(self.url + path))
+
+  def wait_until(self, condition: Callable[[], bool]) -> ServerProcess:
+    """Waits for a condition; raises as `wait_until_ready`."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and self.process.poll() is None:
-      try:
-        urllib.request.urlopen(self.url + path, timeout=5).close()
+      if condition():
         return self
-      except urllib.error.HTTPError as error:
-        error.close()
-      except OSError:
-        pass
       time.sleep(0.1)
     raise RuntimeError(f"the server is not ready:\n{self.log}")
 
@@ -79,3 +79,14 @@ class ServerProcess:
         if line.startswith("VmRSS:"):
           return int(line.split()[1]) * 1024
     raise RuntimeError("the server has ended")
+
+
+def _is_answered(url: str) -> bool:
+  try:
+    urllib.request.urlopen(url, timeout=5).close()
+    return True
+  except urllib.error.HTTPError as error:
+    error.close()
+  except OSError:
+    pass
+  return False

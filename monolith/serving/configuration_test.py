@@ -1,0 +1,67 @@
+"""Flags and files that make sense, and those that do not."""
+
+from absl.testing import absltest, flagsaver
+
+from monolith.serving import configuration
+from monolith.serving.tls import TlsFiles
+from monolith.serving.versions import version_folder
+
+_TWO = """
+model_config_list {
+  config {
+    name: "a" base_path: "/models/a" model_platform: "tensorflow"
+    model_version_policy { specific { versions: 3 versions: 5 } }
+    version_labels { key: "stable" value: 3 }
+  }
+  config { name: "b" base_path: "/models/b" }
+}
+"""
+
+
+class ConfigurationTest(absltest.TestCase):
+  def test_models_of_a_file(self):
+    first, second = configuration.parse_models(_TWO)
+    self.assertEqual((first.name, first.base_path), ("a", "/models/a"))
+    self.assertEqual(version_folder.wanted(first.policy, [1, 3, 5]), [5, 3])
+    self.assertEqual(first.labels, {"stable": 3})
+    self.assertEqual(version_folder.wanted(second.policy, [1, 3, 5]), [5])
+
+  def test_files_that_name_no_models(self):
+    for text, pattern in (
+      ("", "no model_config_list with a model"),
+      ("models {", "no ModelServerConfig: 1:1"),
+      ('model_config_list { config { name: "a" } }', "lacks its name or base_path"),
+      (_TWO.replace('"b"', '"a"'), "a is there twice"),
+      (_TWO.replace('"tensorflow"', '"torch"'), "of a is 'torch'"),
+    ):
+      with self.subTest(pattern), self.assertRaisesRegex(ValueError, pattern):
+        configuration.parse_models(text)
+
+  def test_one_model_by_flags(self):
+    with flagsaver.flagsaver(model_name="m", model_base_path="/models/m"):
+      (model,) = configuration.model_configs()
+    self.assertEqual((model.name, model.base_path), ("m", "/models/m"))
+
+  def test_flags_that_name_no_models(self):
+    for flags in ({}, {"model_base_path": "/a", "model_config_file": "/b"}):
+      with flagsaver.flagsaver(**flags):
+        with self.assertRaisesRegex(ValueError, "either --model_base_path or"):
+          configuration.model_configs()
+    with flagsaver.flagsaver(model_config_file="/no/file"):
+      with self.assertRaisesRegex(OSError, "/no/file"):
+        configuration.model_configs()
+
+  def test_certificates(self):
+    self.assertIsNone(configuration.tls_files())
+    with flagsaver.flagsaver(tls_certificate="c", tls_key="k"):
+      self.assertEqual(configuration.tls_files(), TlsFiles("c", "k", ""))
+    with flagsaver.flagsaver(tls_key="k"):
+      with self.assertRaisesRegex(ValueError, "give both or none"):
+        configuration.tls_files()
+    with flagsaver.flagsaver(tls_client_authority="a"):
+      with self.assertRaisesRegex(ValueError, "needs --tls_certificate"):
+        configuration.tls_files()
+
+
+if __name__ == "__main__":
+  absltest.main()

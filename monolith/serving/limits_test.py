@@ -1,0 +1,175 @@
+"""What the server does not let happen: too much at once, too long, an abrupt end."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import grpc
+from absl.testing import absltest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from monolith.serving.testing.clients import curl, predict_request
+from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
+from monolith.serving.testing.server_process import ServerProcess
+
+_TIMEOUT = 60.0
+_Code = grpc.StatusCode
+
+
+class LimitsTest(absltest.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls.model = ExportedModel(os.path.join(absltest.TEST_TMPDIR.value, "model"))
+    cls.model.train_and_export()
+
+  def _start(self, *flags: str, base_path: str = "") -> ServerProcess:
+    server = self.enter_context(
+      ServerProcess(
+        os.path.join(self.create_tempdir().full_path, "server.log"),
+        "--model_name=two_heads",
+        f"--model_base_path={base_path or self.model.base_path}",
+        *flags,
+      )
+    )
+    channel = self.enter_context(grpc.insecure_channel(server.address))
+    self.health = health_pb2_grpc.HealthStub(channel)
+    self.stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+    return server
+
+  def _predict(self, timeout: float = _TIMEOUT):
+    return self.stub.Predict(predict_request(user=USERS, item=ITEMS), timeout)
+
+  def _code(self, timeout: float = _TIMEOUT) -> grpc.StatusCode:
+    try:
+      self._predict(timeout)
+      return _Code.OK
+    except grpc.RpcError as error:
+      return error.code()
+
+  def _eventually(self, wanted, function) -> None:
+    deadline = time.monotonic() + _TIMEOUT
+    while function() != wanted:
+      self.assertLess(time.monotonic(), deadline, f"not {wanted}")
+      time.sleep(0.05)
+
+  def test_too_many_requests_are_refused_and_slow_ones_given_up(self):
+    server = self._start("--max_concurrent_requests=1", "--rest_api_timeout_in_ms=3000")
+    server.wait_until_ready()
+    self.assertEqual(self._code(), _Code.OK)
+    address = ("127.0.0.1", server.rest_port)
+    with socket.create_connection(address, _TIMEOUT) as slow:
+      slow.sendall(
+        b"POST /v1/models/two_heads:predict HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Length: 100\r\n\r\n"
+      )
+      self._eventually(_Code.RESOURCE_EXHAUSTED, self._code)
+      url = f"{server.url}/v1/models/two_heads:predict"
+      self.assertEqual(curl(url, "--data", "{}")[0], 429)
+      self.assertStartsWith(slow.recv(1000), b"HTTP/1.1 504 ")
+    self._eventually(_Code.OK, self._code)
+
+  def test_deadlines(self):
+    server = self._start("--enable_batching", "--batch_timeout_micros=5000000")
+    server.wait_until_ready()
+    begin = time.monotonic()
+    self.assertEqual(self._code(0.5), _Code.DEADLINE_EXCEEDED)
+    self.assertLess(time.monotonic() - begin, 4.0)
+    given_up = (
+      'monolith_serving_requests_total{code="CANCELLED",method="Predict",'
+      'model="two_heads",protocol="grpc"} 1.0'
+    )
+    self._eventually(True, lambda: given_up in curl(f"{server.url}/metrics")[1])
+    time.sleep(5.0)  # Its batch would have left by now.
+    metrics = curl(f"{server.url}/metrics")[1]
+    self.assertIn("monolith_serving_batch_examples_count 0.0", metrics)
+    self.assertIn("monolith_serving_requests_in_flight 0.0", metrics)
+
+  def test_a_stop_waits_for_what_was_begun(self):
+    server = self._start("--enable_batching", "--batch_timeout_micros=3000000")
+    server.wait_until_ready()
+    url = f"{server.url}/v1/models/two_heads:predict"
+    body = '{"inputs": {"user": [[1]], "item": [[2]]}}'
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+      begun = [pool.submit(self._code), pool.submit(curl, url, "--data", body)]
+      in_flight = "monolith_serving_requests_in_flight 2.0"
+      self._eventually(True, lambda: in_flight in curl(f"{server.url}/metrics")[1])
+      server.process.send_signal(signal.SIGTERM)
+      self.assertEqual(begun[0].result(), _Code.OK)
+      self.assertEqual(begun[1].result()[0], 200)
+    self.assertEqual(server.process.wait(_TIMEOUT), 0, server.log)
+    self.assertNotIn("Traceback", server.log)
+
+  def test_without_a_version_it_is_unavailable(self):
+    base_path = os.path.join(self.create_tempdir().full_path, "later")
+    server = self._start(f"--model_base_path={base_path}")
+    server.wait_until_ready("/health/live")
+    serving = health_pb2.HealthCheckResponse
+    check = health_pb2.HealthCheckRequest()
+    self.assertEqual(self._code(), _Code.UNAVAILABLE)
+    self.assertEqual(self.health.Check(check).status, serving.NOT_SERVING)
+    self.assertEqual(curl(f"{server.url}/health")[0], 503)
+    url = f"{server.url}/v1/models/two_heads"
+    self.assertEqual(curl(url)[0], 404)
+    self.assertEqual(curl(f"{url}:predict", "--data", '{"inputs": 1}')[0], 503)
+    shutil.copytree(self.model.base_path, base_path)
+    server.wait_until_ready()
+    self.assertEqual(self._code(), _Code.OK)
+    self.assertEqual(self.health.Check(check).status, serving.SERVING)
+    check.service = "two_heads"
+    self.assertEqual(self.health.Check(check).status, serving.SERVING)
+
+  def test_only_this_machine_can_connect(self):
+    server = self._start()
+    server.wait_until_ready()
+    for port in (server.port, server.rest_port):
+      with self.assertRaises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", port), _TIMEOUT)
+
+  def test_several_models_of_a_configuration(self):
+    config = os.path.join(self.create_tempdir().full_path, "models.config")
+    with open(config, "w", encoding="utf-8") as file:
+      configs = "".join(
+        f'config {{ name: "{name}" model_platform: "tensorflow" '
+        f'base_path: "{self.model.base_path}" }} '
+        for name in ("two_heads", "other")
+      )
+      file.write(f"model_config_list {{ {configs} }}")
+    server = self._start("--model_base_path=", f"--model_config_file={config}")
+    server.wait_until_ready()
+    self.assertEqual(self._code(), _Code.OK)
+    self.assertEqual(curl(f"{server.url}/v1/models/other")[0], 200)
+
+  def test_wrong_flags_are_named(self):
+    busy = self.enter_context(contextlib.closing(socket.socket()))
+    busy.bind(("127.0.0.1", 0))
+    busy.listen()
+    port = busy.getsockname()[1]
+    path = f"--model_base_path={self.model.base_path}"
+    for flags, pattern in (
+      ((path, f"--port={port}"), f"cannot listen at 127.0.0.1:{port}"),
+      ((path, "--port=0", f"--rest_api_port={port}"), "address already in use"),
+      ((path, "--tls_key=/no/k", "--tls_certificate=/no/c"), "/no/[kc]"),
+    ):
+      with self.subTest(flags):
+        command = [sys.executable, "-m", "monolith.serving.model_server", *flags]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        result = subprocess.run(
+          command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT
+        )
+        self.assertNotEqual(result.returncode, 0)
+        self.assertRegex(result.stderr + result.stdout, pattern)
+        self.assertNotIn("Traceback", result.stderr)
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,103 @@
+"""New versions under load: no request fails, each answer is one version's, and what
+old versions held is freed."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import json
+import os
+import threading
+import time
+import urllib.request
+
+import grpc
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+from tensorflow_serving.apis import prediction_service_pb2_grpc
+
+from monolith.serving.testing.clients import curl, predict_request
+from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
+from monolith.serving.testing.server_process import ServerProcess
+
+_TIMEOUT = 60.0
+_SWITCHES = 10
+_SWITCHES_BEFORE_MEASURING = 4
+_MAX_GROWTH_BYTES = 48_000_000
+
+
+class VersionSwitchTest(absltest.TestCase):
+  def test_switches_under_load(self):
+    folder = self.create_tempdir().full_path
+    model = ExportedModel(os.path.join(folder, "model"))
+    version = model.train_and_export()
+    expected = {version: model.predict()["score"]}
+    answers: list[tuple[int, np.ndarray]] = []
+    done = threading.Event()
+    server = self.enter_context(
+      ServerProcess(
+        os.path.join(folder, "server.log"),
+        "--model_name=two_heads",
+        f"--model_base_path={model.base_path}",
+        "--enable_batching",
+        "--file_system_poll_wait_seconds=0.1",
+      )
+    )
+    server.wait_until_ready()
+
+    def ask_grpc():
+      with grpc.insecure_channel(server.address) as channel:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        request = predict_request(user=USERS, item=ITEMS)
+        while not done.is_set():
+          response = stub.Predict(request, _TIMEOUT)
+          score = tf.make_ndarray(response.outputs["score"])
+          answers.append((response.model_spec.version.value, score))
+
+    def ask_http():
+      url = f"{server.url}/v1/models/two_heads:predict"
+      inputs = {"user": USERS.tolist(), "item": ITEMS.tolist()}
+      body = json.dumps({"inputs": inputs}).encode()
+      while not done.is_set():
+        with urllib.request.urlopen(url, body, _TIMEOUT) as response:
+          score = json.load(response)["outputs"]["score"]
+        answers.append((0, np.array(score, np.float32)))
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+      clients = [pool.submit(ask) for ask in (ask_grpc, ask_grpc, ask_http, ask_http)]
+      try:
+        for switch in range(_SWITCHES):
+          version = model.train_and_export()
+          expected[version] = model.predict()["score"]
+          self._wait_for(server, version)
+          if switch == _SWITCHES_BEFORE_MEASURING:
+            before = server.resident_bytes()
+        after = server.resident_bytes()
+      finally:
+        done.set()
+      for client in clients:
+        client.result()  # Raises what it has met.
+
+    self.assertCountEqual({v for v, _ in answers if v}, expected)
+    for version, score in answers:
+      if version:
+        np.testing.assert_array_equal(score, expected[version])
+      else:
+        self.assertTrue(any(np.array_equal(score, e) for e in expected.values()))
+    self.assertLess(after - before, _MAX_GROWTH_BYTES)
+
+  def _wait_for(self, server: ServerProcess, version: int) -> None:
+    """Waits until a version alone answers."""
+    deadline = time.monotonic() + _TIMEOUT
+    states: dict[str, str] = {}
+    while states.get(str(version)) != "AVAILABLE" or "UNLOADING" in states.values():
+      self.assertLess(time.monotonic(), deadline, f"{version}: {states}\n{server.log}")
+      time.sleep(0.05)
+      _, body = curl(f"{server.url}/v1/models/two_heads")
+      found = json.loads(body)["model_version_status"]
+      states = {status["version"]: status["state"] for status in found}
+    self.assertEqual(list(states.values()).count("AVAILABLE"), 1)
+
+
+if __name__ == "__main__":
+  absltest.main()
