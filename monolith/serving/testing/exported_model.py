@@ -7,6 +7,7 @@ import os
 import numpy as np
 import tensorflow as tf
 
+from monolith.native_training.entry import Fp32Compressor
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
 from monolith.native_training.native_model import MonolithModel
 
@@ -34,7 +35,10 @@ class TwoHeads(MonolithModel):
   def model_fn(self, features, mode):
     for name in ("user", "item"):
       self.create_embedding_feature_column(name)
-    user, item = self.lookup_embedding_slice(["user", "item"], "vec", 8)
+    # Exported as they are, so that predictions can be compared to the last bit.
+    user, item = self.lookup_embedding_slice(
+      ["user", "item"], "vec", 8, compressor=Fp32Compressor()
+    )
     hidden = tf.concat([user, item], axis=1)
     hidden = tf.keras.layers.Dense(16, activation="relu")(hidden)
     score = tf.keras.layers.Dense(1)(hidden)
