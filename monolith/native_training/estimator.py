@@ -151,8 +151,8 @@ class Estimator:
     """
     if steps is None and max_steps is None:
       steps, max_steps = self._model.p.train.steps, self._model.p.train.max_steps
-    _check_steps("steps", steps)
-    _check_steps("max_steps", max_steps)
+    _check_positive("steps", steps)
+    _check_positive("max_steps", max_steps)
     cluster = self._cluster
     timeout_secs = self._config.worker_timeout_secs
     if cluster.task_type == "evaluator":
@@ -185,6 +185,7 @@ class Estimator:
       return
     on_save = None
     if self._model.p.serving.export_when_saving:
+      self._exported_parts()
       saved_model.check_exportable(self._model)
       on_save = self._export_saved
     loop = TrainLoop(
@@ -209,7 +210,7 @@ class Estimator:
       ValueError: `steps` is not positive, there is no sound checkpoint, or the data
         have no examples.
     """
-    _check_steps("steps", self._model.p.eval.steps if steps is None else steps)
+    _check_positive("steps", self._model.p.eval.steps if steps is None else steps)
     return self._evaluate(self._required_checkpoints(None), steps, hooks)
 
   def _evaluate(
@@ -289,7 +290,23 @@ class Estimator:
     folder = export_dir_base or os.path.join(
       self.model_dir, self._model.p.serving.export_dir_base
     )
-    return saved_model.export(self._model, paths, folder)
+    return saved_model.export(self._model, paths, folder, self._exported_parts())
+
+  def _exported_parts(self) -> int | None:
+    """How many servers the rows of an export are for; None is no server but one."""
+    serving = self._model.p.serving
+    if serving.export_mode not in ("standalone", "distributed"):
+      raise ValueError(
+        f"p.serving.export_mode: got {serving.export_mode!r}, wanted 'standalone' or "
+        "'distributed'"
+      )
+    if serving.export_mode == "standalone":
+      return None
+    num_ps = serving.num_ps
+    if num_ps is None:
+      return len(self._cluster.ps_devices)
+    _check_positive("p.serving.num_ps", num_ps)
+    return num_ps
 
   def _export_saved(self, path: str) -> None:
     """Exports a checkpoint just saved; keeps as many exports as checkpoints."""
@@ -314,7 +331,7 @@ class Estimator:
     return paths
 
 
-def _check_steps(name: str, value: int | None) -> None:
+def _check_positive(name: str, value: int | None) -> None:
   if value is not None and (not is_whole(value) or value < 1):
     raise ValueError(f"{name}: got {value!r}, wanted a whole number above 0")
 

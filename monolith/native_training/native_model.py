@@ -85,6 +85,17 @@ class MonolithModel(abc.ABC):
     serving.define(
       "export_dir_base", "exported_models", "Where exports go, inside model_dir."
     )
+    serving.define(
+      "export_mode",
+      "standalone",
+      "'standalone': one SavedModel. 'distributed', for more rows than one process has "
+      "room for: the folders entry and ps_0, ps_1 ..., each a SavedModel.",
+    )
+    serving.define(
+      "num_ps",
+      None,
+      "How many servers a distributed export is for; None is as many as trained it.",
+    )
     p.define("serving", serving, "Serving.")
     return p
 

@@ -58,6 +58,7 @@ class ShardedEmbedding:
     self._declared: list[tf.Tensor] = []  # Parallel to plan.outputs.
     self._handles: list[tf.Tensor] = []  # One a server, once built.
     self._built = False
+    self._requests: list[tf.Tensor] = []  # One a server, once built.
     self._values: list[tf.Tensor] = []
     self._pool: tf.Operation | None = None
 
@@ -148,6 +149,11 @@ class ShardedEmbedding:
   def servers(self) -> list[str | None]:
     """The device of each server."""
     return self._servers
+
+  @property
+  def requests(self) -> list[tf.Tensor]:
+    """What each server's lookup is asked: int64 `[n]`; none without tables."""
+    return list(self._requests)
 
   def looked_up(self, server: int) -> tf.Tensor | None:
     """The buffer of values that a server's lookup returns; None without tables."""

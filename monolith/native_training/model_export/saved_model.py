@@ -25,9 +25,12 @@ _ABANDONED_SECS = 24 * 3600
 
 
 def export(
-  model: MonolithModel, checkpoints: Sequence[str], export_dir_base: str
+  model: MonolithModel,
+  checkpoints: Sequence[str],
+  export_dir_base: str,
+  num_ps: int | None = None,
 ) -> str:
-  """Writes a SavedModel.
+  """Writes a SavedModel, or several.
 
   Ids without a row read zeros. The signature `serving_default` takes the model's
   receiver tensors and gives each head's prediction under its name; `signatures.build`
@@ -38,6 +41,9 @@ def export(
     checkpoints: paths, without suffix, the best first: another is used only when those
       before it are damaged. All of a checkpoint is read before it is exported.
     export_dir_base: the export goes into a new folder in here, named by the time.
+    num_ps: None: one SavedModel has it all. Else the rows are spread over as many, the
+      folders `ps_0` and so on, whose signature `lookup` gives the values that a
+      request asks for; `entry` has the rest, see `signatures.build`.
 
   Returns:
     Path of the new folder. It appears when it is complete.
@@ -53,7 +59,11 @@ def export(
   path, temporary = _new_folders(export_dir_base)
   try:
     with tf.Graph().as_default():
-      _write(model, checkpoints, temporary)
+      tf.compat.v1.train.get_or_create_global_step()
+      if num_ps is None:
+        _write(model, checkpoints, temporary)
+      else:
+        _write_distributed(model, checkpoints, temporary, num_ps)
     tf.io.gfile.rename(temporary, path)
   except BaseException:
     if tf.io.gfile.exists(temporary):
@@ -63,30 +73,63 @@ def export(
 
 
 def _write(model: MonolithModel, checkpoints: Sequence[str], folder: str) -> None:
-  tf.compat.v1.train.get_or_create_global_step()
-  # Versions that one process has loaded side by side must not share tables.
-  graph, named_signatures = _build(model, tables_name=uuid.uuid4().hex)
+  graph, named_signatures = _build(model)
   builder = tf.compat.v1.saved_model.Builder(folder)
-  # Where the builder would copy assets to.
-  tables = TableAssets(graph.embedding, os.path.join(folder, "assets"))
+  tables = TableAssets(graph.embedding, [_assets(folder)])
   with tf.compat.v1.Session() as session:
     _restore_dense(session, checkpoints, tables)
-    main_op = tf.group(
-      tables.add_to_graph(),
+    handle = next((handle for _, handle in graph.embedding.table_sets()), None)
+    _save(builder, session, named_signatures, tables.add_to_graph(0, handle))
+
+
+def _write_distributed(
+  model: MonolithModel, checkpoints: Sequence[str], folder: str, num_ps: int
+) -> None:
+  graph, named_signatures = _build(model, num_ps)
+  if not graph.embedding.requests:
+    raise ValueError(
+      "p.serving.export_mode: got 'distributed', but the model has no embeddings"
+    )
+  entry = tf.compat.v1.saved_model.Builder(os.path.join(folder, "entry"))
+  folders = [os.path.join(folder, f"ps_{i}") for i in range(num_ps)]
+  parts = [tf.compat.v1.saved_model.Builder(each) for each in folders]
+  tables = TableAssets(graph.embedding, [_assets(each) for each in folders])
+  with tf.compat.v1.Session() as session:
+    _restore_dense(session, checkpoints, tables)
+    _save(entry, session, named_signatures, tf.no_op())
+  for i, part in enumerate(parts):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      handle = tables.table_set(name=uuid.uuid4().hex)
+      load = tables.add_to_graph(i, handle)
+      _save(part, session, signatures.of_tables(handle), load)
+
+
+def _assets(folder: str) -> str:
+  """Where a builder would copy a model's assets to."""
+  return os.path.join(folder, tf.saved_model.ASSETS_DIRECTORY)
+
+
+def _save(
+  builder: tf.compat.v1.saved_model.Builder,
+  session: tf.compat.v1.Session,
+  named_signatures: signatures.Signatures,
+  load: tf.Operation,
+) -> None:
+  builder.add_meta_graph_and_variables(
+    session,
+    [tf.saved_model.SERVING],
+    named_signatures,
+    assets_collection=tf.compat.v1.get_collection(
+      tf.compat.v1.GraphKeys.ASSET_FILEPATHS
+    ),
+    main_op=tf.group(
+      load,
       tf.compat.v1.local_variables_initializer(),
       tf.compat.v1.tables_initializer(),
-    )
-    builder.add_meta_graph_and_variables(
-      session,
-      [tf.saved_model.SERVING],
-      named_signatures,
-      assets_collection=tf.compat.v1.get_collection(
-        tf.compat.v1.GraphKeys.ASSET_FILEPATHS
-      ),
-      main_op=main_op,
-      strip_default_attrs=True,
-    )
-    builder.save()
+    ),
+    strip_default_attrs=True,
+  )
+  builder.save()
 
 
 def keep_newest(export_dir_base: str, count: int) -> None:
@@ -108,11 +151,11 @@ def check_exportable(model: MonolithModel) -> None:
   that has all that `model_fn` reads."""
   with tf.Graph().as_default():
     tf.compat.v1.train.get_or_create_global_step()
-    _build(model, model.p.name)
+    _build(model)
 
 
 def _build(
-  model: MonolithModel, tables_name: str
+  model: MonolithModel, num_ps: int | None = None
 ) -> tuple[model_graph.ModelGraph, signatures.Signatures]:
   """The model over what its receivers yield, and the signatures of that."""
   receivers = signatures.receivers(model)
@@ -120,10 +163,12 @@ def _build(
     model,
     receivers[signatures.DEFAULT].features,
     tf.estimator.ModeKeys.PREDICT,
-    tables_name=tables_name,
+    servers=[None] * (num_ps or 1),
+    # Versions that one process has loaded side by side must not share tables.
+    tables_name=uuid.uuid4().hex,
     exported=True,
   )
-  return graph, signatures.build(graph, receivers)
+  return graph, signatures.build(graph, receivers, num_ps is not None)
 
 
 def _new_folders(export_dir_base: str) -> tuple[str, str]:

@@ -3,18 +3,24 @@
 The model is built once, over what the receiver of `serving_default` yields. For each
 further receiver the part of the graph behind the features is copied, with other
 features before it; variables and tables are not copied.
+
+Where the tables are elsewhere, a client asks twice: `requests` gives what to ask each
+part for, and the other signatures also take the values that the parts have given.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import heads
 from monolith.native_training.training.model_graph import ModelGraph
 
+REQUESTS = "requests"
+LOOKUP = "lookup"
 DEFAULT = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 
 Signatures = dict[str, Any]  # SignatureDefs by name
@@ -45,7 +51,9 @@ def receivers(model: MonolithModel) -> dict[str, Any]:
   return named
 
 
-def build(graph: ModelGraph, named_receivers: Mapping[str, Any]) -> Signatures:
+def build(
+  graph: ModelGraph, named_receivers: Mapping[str, Any], tables_elsewhere: bool = False
+) -> Signatures:
   """The signatures of a model.
 
   Each receiver has one that gives the predictions of all heads, and each extra output
@@ -55,6 +63,8 @@ def build(graph: ModelGraph, named_receivers: Mapping[str, Any]) -> Signatures:
   Args:
     graph: the model over the features of the default receiver.
     named_receivers: what `receivers` returned.
+    tables_elsewhere: whether rows come from other models: `REQUESTS` gives `request_I`
+      for each server I, and all but that take `values_I` as well.
 
   Raises:
     ValueError: a receiver's features are others than the default's, or two signatures
@@ -62,28 +72,64 @@ def build(graph: ModelGraph, named_receivers: Mapping[str, Any]) -> Signatures:
   """
   predictions = {head.name: head.pred for head in heads.heads_of(graph.spec)}
   outputs = {"": predictions, **graph.extra_outputs}
+  values: dict[str, tf.Tensor] = {}
+  if tables_elsewhere and graph.embedding.requests:
+    if REQUESTS in outputs:
+      raise ValueError(f"signature {REQUESTS!r}: there are two of this name")
+    requests = enumerate(graph.embedding.requests)
+    outputs[REQUESTS] = {f"request_{i}": request for i, request in requests}
+    values = {
+      f"values_{i}": graph.embedding.looked_up(i) for i in range(len(outputs[REQUESTS]))
+    }
   default = named_receivers[DEFAULT]
   result: Signatures = {}
   for receiver_name, receiver in named_receivers.items():
     given: Mapping[str, Outputs] = outputs
     if receiver is not default:
-      given = _given_by_copy(receiver_name, receiver, default, outputs)
+      given = _given_by_copy(
+        receiver_name, receiver, default, outputs, list(values.values())
+      )
     for extra_name, tensors in given.items():
       name = receiver_name
       if extra_name:
         name = extra_name if receiver is default else f"{receiver_name}_{extra_name}"
       if name in result:
         raise ValueError(f"signature {name!r}: there are two of this name")
-      result[name] = tf.compat.v1.saved_model.predict_signature_def(
-        receiver.receiver_tensors, tensors
-      )
+      inputs = dict(receiver.receiver_tensors)
+      if extra_name != REQUESTS or not tables_elsewhere:
+        inputs.update(values)
+      result[name] = tf.compat.v1.saved_model.predict_signature_def(inputs, tensors)
   return result
 
 
+def of_tables(handle: tf.Tensor) -> Signatures:
+  """The signature of a model that has tables only: `LOOKUP` takes `request`, int64
+  `[n]`, and gives `values`, float32 `[m]`.
+
+  Args:
+    handle: of `MonolithCompactTables`.
+  """
+  request = tf.compat.v1.placeholder(tf.int64, [None], name="request")
+  values = loader.ops().monolith_compact_lookup(handle, request)
+  return {
+    LOOKUP: tf.compat.v1.saved_model.predict_signature_def(
+      {"request": request}, {"values": values}
+    )
+  }
+
+
 def _given_by_copy(
-  name: str, receiver: Any, default: Any, outputs: Mapping[str, Outputs]
+  name: str,
+  receiver: Any,
+  default: Any,
+  outputs: Mapping[str, Outputs],
+  fed: Sequence[tf.Tensor],
 ) -> dict[str, dict[str, tf.Tensor]]:
-  """The outputs for the features of another receiver than the default one."""
+  """The outputs for the features of another receiver than the default one.
+
+  Args:
+    fed: tensors that are fed and therefore not copied.
+  """
   replaced = {
     old.name: new
     for old, new in _pairs_of_features(name, receiver.features, default.features)
@@ -95,6 +141,7 @@ def _given_by_copy(
   )
   names = {node.name for node in needed.node}
   kept = {t.name: t for op in graph.get_operations() for t in _state_of(op)}
+  kept.update({t.name: t for t in fed})
   copies = iter(
     tf.import_graph_def(
       needed,

@@ -19,18 +19,20 @@ class TableAssets:
   """The files of one model's tables.
 
   Args:
-    embedding: the tables, one set of them.
-    folder: where the files go.
+    embedding: the tables.
+    folders: where the files go: as many parts are the ids spread over.
   """
 
-  def __init__(self, embedding: ShardedEmbedding, folder: str):
-    self._handles = [handle for _, handle in embedding.table_sets()]
+  def __init__(self, embedding: ShardedEmbedding, folders: Sequence[str]):
     self._features = table_restore.features_of_tables(embedding.plan)
-    self._config = embedding.plan.config() if self._handles else ""
-    count = len(embedding.plan.tables) if self._handles else 0
-    self._folder = folder
-    self._files = [
-      os.path.join(folder, f"table-{i:05d}-of-{count:05d}.compact")
+    self._tables = embedding.plan.tables
+    self._config = embedding.plan.config() if self._tables else ""
+    self._folders = folders
+
+  def _files(self, part: int) -> list[str]:
+    count = len(self._tables)
+    return [
+      os.path.join(self._folders[part], f"table-{i:05d}-of-{count:05d}.compact")
       for i in range(count)
     ]
 
@@ -45,9 +47,10 @@ class TableAssets:
       StorageError: a file cannot be read or written.
     """
     files = checkpoint_lib.table_files(checkpoint)
-    if not self._files:
+    if not self._tables:
       return
-    tf.io.gfile.makedirs(self._folder)
+    for folder in self._folders:
+      tf.io.gfile.makedirs(folder)
     rows = self._write(checkpoint, files)
     saved = sum(
       checkpoint_lib.read_manifest(each).rows
@@ -60,9 +63,13 @@ class TableAssets:
       )
 
   def _write(self, checkpoint: str, files: Sequence[str]) -> int:
+    outputs = [name for i in range(len(self._folders)) for name in self._files(i)]
     with tf.Graph().as_default() as graph:
       exported = loader.ops().monolith_export_tables(
-        tf.constant(files, tf.string, [len(files)]), self._files, config=self._config
+        tf.constant(files, tf.string, [len(files)]),
+        outputs,
+        config=self._config,
+        num_shards=len(self._folders),
       )
       try:
         with tf.compat.v1.Session(graph=graph) as session:
@@ -70,14 +77,26 @@ class TableAssets:
       except tf.errors.OpError as error:
         raise table_restore.refusal(checkpoint, error, self._features) from None
 
-  def add_to_graph(self) -> tf.Operation:
-    """Registers the files as assets of the default graph; the op that loads them."""
-    assets = []
-    for file in self._files:
-      assets.append(tf.constant(file))
-      tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS, assets[-1])
-    loads = [
-      loader.ops().monolith_load_compact_tables(handle, tf.stack(assets))
-      for handle in self._handles
-    ]
-    return tf.group(*loads)
+  def table_set(self, name: str) -> tf.Tensor:
+    """The handle of a part's tables, in the default graph."""
+    return loader.ops().monolith_compact_tables(
+      table_names=[table.name for table in self._tables],
+      table_dims=[table.dim for table in self._tables],
+      shared_name=f"tables/{name}",
+    )
+
+  def add_to_graph(self, part: int, handle: tf.Tensor | None) -> tf.Operation:
+    """Registers a part's files as assets of the default graph.
+
+    Args:
+      handle: of `MonolithCompactTables`; None without tables.
+
+    Returns:
+      The op that loads the files.
+    """
+    if handle is None:
+      return tf.no_op()
+    assets = [tf.constant(file) for file in self._files(part)]
+    for asset in assets:
+      tf.compat.v1.add_to_collection(tf.compat.v1.GraphKeys.ASSET_FILEPATHS, asset)
+    return loader.ops().monolith_load_compact_tables(handle, tf.stack(assets))
