@@ -13,6 +13,15 @@
 
 namespace monolith {
 
+inline absl::Status CopyFrom(const std::vector<uint8_t>& file, uint64_t offset,
+                             absl::Span<uint8_t> bytes) {
+  if (offset > file.size() || file.size() - offset < bytes.size()) {
+    return absl::OutOfRangeError("the file is shorter");
+  }
+  std::copy_n(file.begin() + offset, bytes.size(), bytes.begin());
+  return absl::OkStatus();
+}
+
 class MemorySource : public ByteSource {
  public:
   explicit MemorySource(std::vector<uint8_t> bytes)
@@ -20,11 +29,7 @@ class MemorySource : public ByteSource {
 
   uint64_t size() const override { return bytes_.size(); }
   absl::Status Read(uint64_t offset, absl::Span<uint8_t> bytes) const override {
-    if (offset > bytes_.size() || bytes_.size() - offset < bytes.size()) {
-      return absl::OutOfRangeError("the file is shorter");
-    }
-    std::copy_n(bytes_.begin() + offset, bytes.size(), bytes.begin());
-    return absl::OkStatus();
+    return CopyFrom(bytes_, offset, bytes);
   }
 
  private:
@@ -38,7 +43,7 @@ class MemoryFile : public ScratchFile {
     return absl::OkStatus();
   }
   absl::Status Read(uint64_t offset, absl::Span<uint8_t> bytes) override {
-    return MemorySource(bytes_).Read(offset, bytes);
+    return CopyFrom(bytes_, offset, bytes);
   }
 
   const std::vector<uint8_t>& bytes() const { return bytes_; }

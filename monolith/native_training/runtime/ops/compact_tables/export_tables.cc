@@ -11,6 +11,7 @@
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/ops/compact_tables/file_adapters.h"
+#include "monolith/native_training/runtime/ops/low_priority.h"
 #include "monolith/native_training/runtime/ops/table_files/destination.h"
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
@@ -148,13 +149,12 @@ absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
   }
 }
 
-}  // namespace
-
-absl::StatusOr<ExportedTables> ExportTables(
-    const std::vector<TableConfig>& configs,
-    absl::Span<const std::string> files, int num_shards,
-    absl::Span<const std::string> outputs, size_t memory_bytes,
-    tensorflow::Env* env) {
+absl::StatusOr<ExportedTables> Export(const std::vector<TableConfig>& configs,
+                                      absl::Span<const std::string> files,
+                                      int num_shards,
+                                      absl::Span<const std::string> outputs,
+                                      size_t memory_bytes,
+                                      tensorflow::Env* env) {
   TF_ASSIGN_OR_RETURN(const std::vector<SavedFiles> saves,
                       FindSaves(env, files));
   // Tables without rows, which know what rows may be like.
@@ -177,6 +177,23 @@ absl::StatusOr<ExportedTables> ExportTables(
     return AnotherModel(*tables, saves);
   }
   TF_ASSIGN_OR_RETURN(result.rows, open->Finish(env));
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<ExportedTables> ExportTables(
+    const std::vector<TableConfig>& configs,
+    absl::Span<const std::string> files, int num_shards,
+    absl::Span<const std::string> outputs, size_t memory_bytes,
+    tensorflow::Env* env) {
+  absl::StatusOr<ExportedTables> result;
+  std::unique_ptr<tensorflow::Thread> thread(
+      env->StartThread({}, "monolith_export", [&] {
+        LowerPriority();
+        result = Export(configs, files, num_shards, outputs, memory_bytes, env);
+      }));
+  thread.reset();  // Waits for it.
   return result;
 }
 

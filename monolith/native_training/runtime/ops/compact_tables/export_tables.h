@@ -25,9 +25,10 @@ struct ExportedTables {
 // state. Output s * configs.size() + t is that of table t of shard s.
 //
 // `files` are as of RestoreTables, and so are tables and segments matched with
-// them and rows checked. Every file is read once, a block at a time, in this
-// thread. Rows take up to `memory_bytes`; more are in temporary files beside
-// the outputs until these are written.
+// them and rows checked. Every file is read once, a block at a time, in one
+// thread of low priority, for which this one waits. Rows take up to
+// `memory_bytes`; more are in temporary files beside the outputs until these
+// are written.
 //
 // DataLoss: a file is damaged, unfinished or missing; InvalidArgument: it does
 // not fit the configs. Outputs may be there in part then.

@@ -1,9 +1,6 @@
 #include "monolith/native_training/runtime/ops/table_files/save_tables.h"
 
 #include <fcntl.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -22,6 +19,7 @@
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
+#include "monolith/native_training/runtime/ops/low_priority.h"
 #include "monolith/native_training/runtime/ops/table_files/initial_state.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set.h"
@@ -215,12 +213,6 @@ absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
     all.erased += counts.erased;
   }
   return all;
-}
-
-// Lets whoever trains have the processor first.
-void LowerPriority() {
-  constexpr int kNice = 10;
-  setpriority(PRIO_PROCESS, static_cast<id_t>(syscall(SYS_gettid)), kNice);
 }
 
 // Writes all files beside each other.
