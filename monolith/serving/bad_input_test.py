@@ -22,7 +22,7 @@ from tensorflow_serving.apis import (
   prediction_service_pb2_grpc,
 )
 
-from monolith.serving.testing.clients import predict_request
+from monolith.serving.testing.clients import curl, predict_request
 from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
 from monolith.serving.testing.server_process import ServerProcess
 
@@ -233,6 +233,11 @@ class BadInputTest(absltest.TestCase):
     ):
       with socket.create_connection(("127.0.0.1", port), _TIMEOUT) as connection:
         connection.sendall(data)
+    # Waits until the server has seen that they are gone.
+    metrics = f"{self.server.url}/metrics"
+    idle = "monolith_serving_requests_in_flight 0.0"
+    self.server.wait_until(lambda: idle in curl(metrics)[1])
+    self.assertNotIn("Traceback", self.server.log)
 
   def test_mutated_messages(self):
     rng = np.random.default_rng(1)

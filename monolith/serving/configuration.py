@@ -57,7 +57,7 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
   "batch_timeout_micros",
   BatchingOptions.batch_timeout_micros,
-  "How long a request may wait for others to fill its batch, while a thread is free.",
+  "How long a request may wait for others to fill its batch while another is running.",
   0,
 )
 flags.DEFINE_integer(

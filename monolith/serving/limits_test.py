@@ -13,12 +13,18 @@ import sys
 import time
 
 import grpc
+import numpy as np
 from absl.testing import absltest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from monolith.serving.testing.clients import curl, predict_request
-from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
+from monolith.serving.testing.exported_model import (
+  ITEMS,
+  USERS,
+  ExportedModel,
+  export_sleeper,
+)
 from monolith.serving.testing.server_process import ServerProcess
 
 _TIMEOUT = 60.0
@@ -78,34 +84,51 @@ class LimitsTest(absltest.TestCase):
       self.assertStartsWith(slow.recv(1000), b"HTTP/1.1 504 ")
     self._eventually(_Code.OK, self._code)
 
+  def _start_sleeper(self, *flags: str) -> ServerProcess:
+    base_path = self.create_tempdir().full_path
+    export_sleeper(base_path)
+    return self._start(*flags, base_path=base_path).wait_until_ready()
+
+  def _sleep(self, seconds: float, timeout: float = _TIMEOUT) -> grpc.StatusCode:
+    try:
+      self.stub.Predict(predict_request(seconds=np.array([seconds])), timeout)
+      return _Code.OK
+    except grpc.RpcError as error:
+      return error.code()
+
+  def _metric(self, server: ServerProcess, text: str) -> bool:
+    return f"monolith_serving_{text}\n" in curl(f"{server.url}/metrics")[1]
+
   def test_deadlines(self):
-    server = self._start("--enable_batching", "--batch_timeout_micros=5000000")
-    server.wait_until_ready()
-    begin = time.monotonic()
-    self.assertEqual(self._code(0.5), _Code.DEADLINE_EXCEEDED)
-    self.assertLess(time.monotonic() - begin, 4.0)
-    given_up = (
-      'monolith_serving_requests_total{code="CANCELLED",method="Predict",'
-      'model="two_heads",protocol="grpc"} 1.0'
-    )
-    self._eventually(True, lambda: given_up in curl(f"{server.url}/metrics")[1])
-    time.sleep(5.0)  # Its batch would have left by now.
-    metrics = curl(f"{server.url}/metrics")[1]
-    self.assertIn("monolith_serving_batch_examples_count 0.0", metrics)
-    self.assertIn("monolith_serving_requests_in_flight 0.0", metrics)
+    server = self._start_sleeper("--num_batch_threads=1")
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+      running = pool.submit(self._sleep, 3.0)
+      counted = "requests_in_flight 1.0"
+      self._eventually(True, lambda: self._metric(server, counted))
+      begin = time.monotonic()
+      self.assertEqual(self._sleep(60.0, 0.5), _Code.DEADLINE_EXCEEDED)
+      self.assertLess(time.monotonic() - begin, 2.5)
+      self.assertEqual(running.result(), _Code.OK)
+    # It was given up before it was run, and holds up nobody.
+    self.assertEqual(self._sleep(0.0, 10.0), _Code.OK)
+    given_up = 'code="CANCELLED",method="Predict",model="two_heads",protocol="grpc"'
+    self.assertTrue(self._metric(server, f"requests_total{{{given_up}}} 1.0"))
+    self.assertTrue(self._metric(server, "batch_examples_count 2.0"))
+    self.assertTrue(self._metric(server, "requests_in_flight 0.0"))
 
   def test_a_stop_waits_for_what_was_begun(self):
-    server = self._start("--enable_batching", "--batch_timeout_micros=3000000")
-    server.wait_until_ready()
+    server = self._start_sleeper()
     url = f"{server.url}/v1/models/two_heads:predict"
-    body = '{"inputs": {"user": [[1]], "item": [[2]]}}'
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
-      begun = [pool.submit(self._code), pool.submit(curl, url, "--data", body)]
-      in_flight = "monolith_serving_requests_in_flight 2.0"
-      self._eventually(True, lambda: in_flight in curl(f"{server.url}/metrics")[1])
+      begun = [
+        pool.submit(self._sleep, 3.0),
+        pool.submit(curl, url, "--data", '{"instances": [3.0]}'),
+      ]
+      counted = "requests_in_flight 2.0"
+      self._eventually(True, lambda: self._metric(server, counted))
       server.process.send_signal(signal.SIGTERM)
       self.assertEqual(begun[0].result(), _Code.OK)
-      self.assertEqual(begun[1].result()[0], 200)
+      self.assertEqual(begun[1].result(), (200, '{"predictions":[3.0]}'))
     self.assertEqual(server.process.wait(_TIMEOUT), 0, server.log)
     self.assertNotIn("Traceback", server.log)
 

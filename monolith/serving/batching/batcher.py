@@ -1,8 +1,8 @@
 """Runs requests in threads, those of the same signature together.
 
-A batch leaves when it is full, or its oldest request has waited for the batch timeout,
-and a thread is free. So without a timeout a request never waits for others, and what
-arrives while all threads are busy goes together.
+A batch leaves when a thread is free and it is full, or no other batch is running, or
+its oldest request has waited for the batch timeout. So nobody waits where nothing is
+going on, and what arrives while a batch is running goes together.
 
 Everything here belongs to the thread of the event loop; only `_compute` runs in others.
 """
@@ -81,6 +81,10 @@ class Batcher:
     self._pump_is_due = False
 
   @property
+  def _is_running(self) -> bool:
+    return self._free < self._options.num_batch_threads
+
+  @property
   def waiting(self) -> int:
     """Examples that wait."""
     return self._waiting
@@ -152,7 +156,7 @@ class Batcher:
       while self._free and queue.tasks:
         wait = queue.tasks[0].enqueued + self._timeout - now
         full = queue.size >= self._options.max_batch_size
-        if not full and wait > 0 and self._options.enabled:
+        if not full and wait > 0 and self._options.enabled and self._is_running:
           if queue.timer is None:
             queue.timer = loop.call_later(wait, self._timer_fired, queue)
           break

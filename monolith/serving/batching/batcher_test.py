@@ -115,19 +115,51 @@ class BatcherTest(absltest.TestCase):
     self.assertEqual(narrow["y"].shape, (1, 1))
     self.assertEqual(wide["y"].shape, (4, 3))
 
-  def test_the_timeout_bounds_the_wait_and_a_full_batch_does_not_wait(self):
+  def test_nobody_waits_where_nothing_runs(self):
     async def scenario(batcher):
-      loop = asyncio.get_running_loop()
-      begin = loop.time()
       await self._submit(batcher, 1)
-      alone = loop.time() - begin
-      begin = loop.time()
-      await asyncio.gather(*(self._submit(batcher, 1, 2) for _ in range(2)))
-      return alone, loop.time() - begin
+      await self._submit(batcher, 1)
 
-    alone, full = self._run(scenario, batch_timeout_micros=500_000, max_batch_size=4)
-    self.assertGreaterEqual(alone, 0.45)
-    self.assertLess(full, 0.45)
+    self._run(scenario, batch_timeout_micros=60_000_000)
+
+  def test_beside_a_running_batch_a_full_one_leaves_and_others_at_the_timeout(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      running = self._submit(batcher, 1)
+      await asyncio.sleep(0.05)
+      waits = self._submit(batcher, 1, 2)
+      await asyncio.sleep(0.05)
+      self.assertEqual(batcher.waiting, 2)
+      full = self._submit(batcher, 3, 4)
+      await asyncio.sleep(0.05)
+      self.assertEqual(batcher.waiting, 0)
+      late = self._submit(batcher, 5)
+      await asyncio.sleep(0.05)
+      self.assertEqual(batcher.waiting, 1)
+      await asyncio.sleep(0.6)
+      self.assertEqual(batcher.waiting, 0)
+      self.servable.gate.set()
+      await asyncio.gather(running, waits, full, late)
+
+    self._run(
+      scenario,
+      batch_timeout_micros=500_000,
+      max_batch_size=4,
+      num_batch_threads=3,
+    )
+
+  def test_what_waits_leaves_when_the_running_batch_is_done(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      running = self._submit(batcher, 1)
+      await asyncio.sleep(0.05)
+      waiting = [self._submit(batcher, 1) for _ in range(3)]
+      await asyncio.sleep(0.05)
+      self.servable.gate.set()
+      await asyncio.gather(running, *waiting)
+
+    self._run(scenario, batch_timeout_micros=60_000_000, num_batch_threads=2)
+    self.assertEqual(self.servable.batches, [1, 3])
 
   def test_a_bad_request_harms_no_other(self):
     async def scenario(batcher):

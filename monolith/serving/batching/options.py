@@ -11,15 +11,15 @@ class BatchingOptions:
   Attributes:
     enabled: whether requests are merged at all.
     max_batch_size: examples of a batch, and of a request.
-    batch_timeout_micros: how long a request may wait for others to fill its batch. It
-      waits longer only if all threads are busy.
+    batch_timeout_micros: how long a request may wait for others to fill its batch while
+      another batch is running. It waits longer only if all threads are busy.
     num_batch_threads: batches that run at the same time.
     max_enqueued_batches: full batches that may wait, of all models together.
   """
 
   enabled: bool = False
   max_batch_size: int = 1024
-  batch_timeout_micros: int = 0
+  batch_timeout_micros: int = 1000
   num_batch_threads: int = os.cpu_count() or 1
   max_enqueued_batches: int = 64
 

@@ -119,7 +119,10 @@ class RestServer:
 
   async def _predict(self, request: web.Request, target: Target, call: Call) -> bytes:
     del call
-    body = await request.read()
+    try:
+      body = await request.read()
+    except ConnectionError:
+      raise ServingError(Code.CANCELLED, "the client is gone") from None
     predictor = self._predictor
     document = await predictor.decode(len(body), JsonRequest.parse, body)
     result = await predictor.predict(

@@ -64,6 +64,24 @@ class TwoHeads(MonolithModel):
     return tf.estimator.export.ServingInputReceiver(ids, ids)
 
 
+def export_sleeper(base_path: str) -> None:
+  """Writes a model of plain TensorFlow that takes as many seconds as its input says.
+
+  Args:
+    base_path: folder; the version is 1.
+  """
+  with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    seconds = tf.compat.v1.placeholder(tf.float64, [None], "seconds")
+    end = tf.timestamp() + tf.reduce_max(seconds)
+    with tf.control_dependencies([end]):
+      turns = tf.while_loop(lambda i: tf.timestamp() < end, lambda i: i + 1, [0])
+    with tf.control_dependencies(turns if isinstance(turns, list) else [turns]):
+      slept = tf.identity(seconds)
+    tf.compat.v1.saved_model.simple_save(
+      session, os.path.join(base_path, "1"), {"seconds": seconds}, {"slept": slept}
+    )
+
+
 class ExportedModel:
   """Trains and exports `TwoHeads`.
 
