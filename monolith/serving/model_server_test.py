@@ -3,6 +3,8 @@
 import json
 import os
 import signal
+import subprocess
+import sys
 
 import grpc
 import numpy as np
@@ -81,6 +83,24 @@ class ModelServerTest(absltest.TestCase):
     )
     self.assertEqual(status, 200, body)
     self.assertCountEqual(json.loads(body)["outputs"], ["score", "click"])
+
+  def test_the_example_client(self):
+    result = subprocess.run(
+      [
+        *(sys.executable, "-m", "monolith.serving.example_client"),
+        *(f"--server={self.server.address}", "--model=two_heads"),
+        *("user=0,1,2", "item=1000,1007,1014"),
+      ],
+      capture_output=True,
+      text=True,
+      env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+      timeout=_TIMEOUT,
+    )
+    self.assertEqual(result.returncode, 0, result.stderr)
+    self.assertIn(f"version {self.version} of two_heads", result.stdout)
+    for head, expected in self.expected.items():
+      values = ", ".join(str(value) for value in expected[:3, 0])
+      self.assertIn(f"{head}: {values}\n", result.stdout)
 
   def test_metadata_has_the_signature(self):
     request = get_model_metadata_pb2.GetModelMetadataRequest()

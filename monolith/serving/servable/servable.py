@@ -6,6 +6,7 @@ both in the thread of the event loop; it is not closed while it has users.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -127,3 +128,5 @@ class Servable:
     """Frees the session and the tables."""
     self._callables.clear()
     self._session.close()
+    self._session = None
+    gc.collect()  # Graphs have cycles, and hold the model's constants.
