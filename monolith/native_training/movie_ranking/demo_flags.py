@@ -103,6 +103,17 @@ METRICS_PORT = flags.DEFINE_integer(
   lower_bound=0,
   upper_bound=65000,
 )
+SERVE = flags.DEFINE_bool(
+  "serve",
+  False,
+  "Serve the model when it is trained, until Ctrl-C, and print a line that asks it.",
+)
+SERVE_PORT = flags.DEFINE_integer(
+  "serve_port", 8500, "The model server's, for gRPC.", 1, 65535
+)
+SERVE_REST_API_PORT = flags.DEFINE_integer(
+  "serve_rest_api_port", 8501, "The model server's, for HTTP.", 1, 65535
+)
 RESULT_JSON = flags.DEFINE_string(
   "result_json", "", "Also write the result to this file, as JSON."
 )

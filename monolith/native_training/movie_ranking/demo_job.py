@@ -159,7 +159,7 @@ class DemoJob:
   def _start(self, processes: RestartingProcesses) -> None:
     environment = python_environment()
     for task in self._tasks:
-      arguments = ["train", *self._model_flags()]
+      arguments = ["train", *self.model_flags()]
       if task.name in self._progress_files:
         arguments.append(f"--progress_file={self._progress_files[task.name]}")
         if demo_flags.METRICS_PORT.value:
@@ -177,13 +177,14 @@ class DemoJob:
       )
     evaluation = _python(
       "evaluate_held_out",
-      *self._model_flags(),
+      *self.model_flags(),
       f"--wait_for={self._path('evaluate_now')}",
       f"--output={self._path('metrics.json')}",
     )
     processes.start(_EVALUATION, evaluation, environment, restarts=False)
 
-  def _model_flags(self) -> list[str]:
+  def model_flags(self) -> list[str]:
+    """What describes the model to the programs of this folder."""
     return [
       f"--model_dir={self._model_dir}",
       f"--dataset={demo_flags.DATASET.value}",

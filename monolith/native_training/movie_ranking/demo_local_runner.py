@@ -23,6 +23,7 @@ from monolith.native_training.local_runner.stop_signals import Stopped, StopSign
 from monolith.native_training.movie_ranking import (
   demo_flags,
   demo_model_dir,
+  demo_serving,
   demo_stream,
   result_file,
 )
@@ -42,6 +43,7 @@ def main(argv: Sequence[str]) -> int:
   result_json = user_path(demo_flags.RESULT_JSON.value)
   try:
     demo_flags.check()
+    demo_serving.check()
     demo_stream.check_cluster()
     tasks = local_cluster(demo_flags.NUM_PS.value, demo_flags.NUM_WORKERS.value)
     result_file.prepare(result_json, "--result_json")
@@ -55,7 +57,13 @@ def main(argv: Sequence[str]) -> int:
   run_dir = tempfile.mkdtemp(prefix="monolith-demo-")
   try:
     with StopSignals() as signals:
-      result = DemoJob(console, signals, tasks, model_dir, run_dir).run()
+      job = DemoJob(console, signals, tasks, model_dir, run_dir)
+      result = job.run()
+      console.line(result.as_text())
+      if result_json:
+        result.write_json(result_json)
+      if demo_flags.SERVE.value:
+        demo_serving.serve(console, signals, job.model_flags(), model_dir, run_dir)
   except ProcessFailed as failure:
     console.end_status()
     for line in failure.last_lines:
@@ -76,9 +84,6 @@ def main(argv: Sequence[str]) -> int:
     return 128 + stop.signum
   finally:
     shutil.rmtree(run_dir, ignore_errors=True)
-  console.line(result.as_text())
-  if result_json:
-    result.write_json(result_json)
   return 0
 
 

@@ -1,0 +1,31 @@
+"""Exports the newest checkpoint for a model server, and writes a request for it."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import tensorflow as tf
+from absl import flags
+
+from monolith.native_training.estimator import Estimator, RunnerConfig
+from monolith.native_training.movie_ranking import model_flags
+from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
+
+_OUTPUT = flags.DEFINE_string(
+  "output", None, "JSON file for the body of a REST request: a rating held out."
+)
+
+
+def main(model: MovieRankingModel, config: RunnerConfig) -> None:
+  Estimator(model, config).export_saved_model()
+  batch = next(iter(model.input_fn(tf.estimator.ModeKeys.EVAL)))
+  instance = {name: batch[name][0].numpy().tolist() for name in ("mov", "uid")}
+  with open(f"{_OUTPUT.value}.tmp", "w") as file:
+    json.dump({"instances": [instance]}, file)
+  os.replace(f"{_OUTPUT.value}.tmp", _OUTPUT.value)
+
+
+if __name__ == "__main__":
+  flags.mark_flag_as_required("output")
+  model_flags.run(main)
