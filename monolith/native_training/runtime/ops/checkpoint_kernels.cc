@@ -121,8 +121,6 @@ class RestoreTablesOp : public SlowTableSetKernel {
                    context->GetAttr("with_trials", &options_.with_trials));
     OP_REQUIRES_OK(context,
                    context->GetAttr("only_matching", &options_.only_matching));
-    OP_REQUIRES_OK(context,
-                   context->GetAttr("only_check", &options_.only_check));
   }
 
  protected:

@@ -58,7 +58,6 @@ REGISTER_OP("MonolithRestoreTables")
     .Input("num_shards: int64")
     .Attr("with_trials: bool = true")
     .Attr("only_matching: bool = false")
-    .Attr("only_check: bool = false")
     .Output("rows: int64")
     .Output("warnings: string")
     .SetIsStateful()
@@ -93,9 +92,7 @@ with_trials: Whether ids that have no row yet count on where they were. Those of
   latest before others. With another admission capacity they begin at 0 again.
 only_matching: Whether segments of another dim, and files of other tables only,
   leave rows with initial values instead of being refused.
-only_check: Whether all of it is only read and checked: nothing is restored.
-rows: scalar. How many rows were read. With only_check also those of tables that
-  the model does not have.
+rows: scalar. How many rows were read.
 warnings: [num_warnings]. What did not fit and began anew, a sentence each.
 )doc");
 

@@ -328,13 +328,12 @@ absl::StatusOr<Restored> RestoreTables(TableSet& tables,
   for (int t = 0; t < tables.num_tables(); ++t) {
     rows_there += tables.table(t).size();
   }
-  if (rows_there > 0 || !has_destination || options.only_check) {
+  if (rows_there > 0 || !has_destination) {
     TF_ASSIGN_OR_RETURN(result.rows, restorer.CheckContents());
     // Rows of tables that the model no longer has are passed over.
     if (result.rows > 0 && !has_destination && !options.only_matching) {
       return AnotherModel(tables, saves);
     }
-    if (options.only_check) return result;
   }
   tables.ForgetLastSave();
   const auto clear = [&] {

@@ -20,8 +20,6 @@ struct RestoreOptions {
   // Let what does not fit, a segment of another dim or all tables, begin with
   // initial values, with a warning, instead of refusing it.
   bool only_matching = false;
-  // Read and check all of it, and change nothing.
-  bool only_check = false;
 };
 
 struct Restored {
