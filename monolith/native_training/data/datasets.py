@@ -35,9 +35,9 @@ def create_plain_kafka_dataset(
 
   For that the elements must keep `"stream_position"`, which `decode_example` puts in,
   and the order in which they were read: `input_fn` may map, filter, unbatch and batch,
-  but not shuffle, repeat or interleave in parallel. It needs no shard, because workers
-  share the partitions. A worker trains on what there is after at most a second, in a
-  batch that may be small.
+  but not shuffle, repeat, interleave in parallel or drop remainders. It needs no shard,
+  because workers share the partitions. A worker trains on what there is after at most a
+  second, in a batch that may be small.
 
   A broker that is away, or a topic that does not exist yet, is waited for, with a
   warning once a minute.

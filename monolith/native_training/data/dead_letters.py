@@ -87,8 +87,10 @@ class KafkaDeadLetters:
         producer.poll(0.1)  # Makes room, if the brokers answer.
         try:
           self._produce(producer, message)
-        except BufferError as error:
+        except Exception as error:
           self._count_failure(error)
+      except Exception as error:  # Too large, for example.
+        self._count_failure(error)
     producer.poll(0)
 
   def close(self, timeout_secs: float = 10.0) -> None:

@@ -121,7 +121,7 @@ class DeadLettersTest(parameterized.TestCase):
     ((["h:1"], "t"), "servers must be a string"),
     (("h:1", None), "topic must be a string"),
     (("h:1", "t", "acks=all"), "must be a list of 'key=value'"),
-    (("h:1", "t", ["acks"]), "got 'acks', wanted 'key=value'"),
+    (("h:1", "t", ["acks"]), r"got 'acks\.\.\.', wanted 'key=value'"),
     (("h:1", "t", ["bootstrap.servers=x"]), "it is the argument .servers."),
   )
   def test_arguments_are_checked(self, arguments, message):

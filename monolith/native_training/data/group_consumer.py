@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from absl import logging
 from confluent_kafka import (
@@ -57,6 +58,12 @@ _PASSING = (
   KafkaError._UNKNOWN_TOPIC,
   KafkaError._UNKNOWN_PARTITION,
   KafkaError.UNKNOWN_TOPIC_OR_PART,
+  KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+  KafkaError.COORDINATOR_NOT_AVAILABLE,
+  KafkaError.NETWORK_EXCEPTION,
+  KafkaError.NOT_COORDINATOR,
+  KafkaError.REBALANCE_IN_PROGRESS,
+  KafkaError.REQUEST_TIMED_OUT,
   KafkaError.LEADER_NOT_AVAILABLE,
   KafkaError.NOT_LEADER_FOR_PARTITION,
 )
@@ -107,6 +114,7 @@ class GroupConsumer:
     self._consumer: Consumer | None = None
     self._said: dict[int, float] = {}  # When each error was logged last.
     self._to_commit: Offsets = {}
+    self._commit_lock = threading.Lock()
     # Up to where partitions were read when nothing was left to read.
     self._read_to: dict[tuple[str, int], int] = {}
     self.has_joined = False
@@ -115,19 +123,26 @@ class GroupConsumer:
   def __str__(self):
     return f"{', '.join(self._topics)} from {self._servers}"
 
-  def _new(self) -> Consumer:
+  def _new(self, settings: Mapping[str, str] = {}) -> Consumer:
     callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
     try:
-      return Consumer({**self._settings, **callbacks}, logger=kafka_settings.Silent())
+      return Consumer(
+        {**self._settings, **settings, **callbacks}, logger=kafka_settings.Silent()
+      )
     except KafkaException as error:
       raise ValueError(f"configuration: {error.args[0].str()}") from None
 
-  def open(self) -> None:
-    """Joins the group, where this has not done so."""
+  def open(self, is_of_job: bool = False) -> None:
+    """Joins the group, where this has not done so.
+
+    Args:
+      is_of_job: `begins_at` knows where to begin, so that `auto.offset.reset` is only
+        for messages that brokers have deleted, and nothing of what is left is skipped.
+    """
     if self._consumer:
       return
     self.has_joined = False
-    self._consumer = self._new()
+    self._consumer = self._new({"auto.offset.reset": "earliest"} if is_of_job else {})
     self._consumer.subscribe(
       self._topics, on_assign=self._on_assign, on_lost=self._on_lost
     )
@@ -208,16 +223,21 @@ class GroupConsumer:
       partitions = [
         TopicPartition(name, number)
         for name, topic in there.items()
-        if any(_is_meant(name, pattern) for pattern in self._topics)
+        if any(is_meant(name, pattern) for pattern in self._topics)
         for number in topic.partitions
       ]
-      offsets = {}
+      offsets, ends = {}, []
       for p in consumer.committed(partitions, timeout=_ASK_SECS) if partitions else []:
         offset = p.offset
         if offset < 0:
           begin_and_end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
           offset = begin_and_end[self._begins_at_end]
+          if self._begins_at_end:
+            ends.append(TopicPartition(p.topic, p.partition, offset))
         offsets[Partition(self._group, p.topic, p.partition)] = offset
+      if ends:
+        # Whoever begins anew before there is a checkpoint must not begin further on.
+        consumer.commit(offsets=ends, asynchronous=False)
       return offsets
     finally:
       consumer.close()
@@ -225,11 +245,13 @@ class GroupConsumer:
   def commit(self, offsets: Offsets) -> None:
     """Asks the brokers to commit offsets of this group, whosever partitions they are,
     and asks again in the next call while they have not done so."""
-    self._to_commit.update(self._own(offsets))
+    with self._commit_lock:
+      self._to_commit.update(self._own(offsets))
+      waiting = self._as_list(self._to_commit)
     consumer = self._consumer
-    if self._to_commit and consumer:
+    if waiting and consumer:
       try:
-        consumer.commit(offsets=self._as_list(self._to_commit), asynchronous=True)
+        consumer.commit(offsets=waiting, asynchronous=True)
       except KafkaException as error:
         self._on_commit(error.args[0], [])
 
@@ -281,10 +303,11 @@ class GroupConsumer:
         error.str(),
       )
       return
-    for p in partitions:
-      key = Partition(self._group, p.topic, p.partition)
-      if p.error is None and self._to_commit.get(key) == p.offset:
-        del self._to_commit[key]
+    with self._commit_lock:
+      for p in partitions:
+        key = Partition(self._group, p.topic, p.partition)
+        if p.error is None and self._to_commit.get(key) == p.offset:
+          del self._to_commit[key]
 
   def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     self.has_joined = True
@@ -293,10 +316,35 @@ class GroupConsumer:
       offset = self._begins_at(Partition(self._group, p.topic, p.partition))
       if offset is not None:
         p.offset = offset
+      if p.offset >= 0:
+        self._check_is_there(consumer, p)
     if self._is_cooperative:
       consumer.incremental_assign(partitions)
     else:
       consumer.assign(partitions)
+
+  def _check_is_there(self, consumer: Consumer, p: TopicPartition) -> None:
+    """Looks whether the messages from an offset on are still there."""
+    try:
+      first, end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
+    except KafkaException:
+      return  # Whatever keeps it from answering will be told.
+    place = f"topic {p.topic!r}, partition {p.partition}"
+    if p.offset > end:
+      raise StreamFailed(
+        f"{place} ends at offset {end}, but training was at {p.offset}: the topic was "
+        "made anew. Use another group_id to train on it from its beginning"
+      )
+    if p.offset < first:
+      logging.error(
+        "%s: %s messages, offsets %d to %d, were DELETED by the brokers before they "
+        "were trained on; training goes on behind them. The topic keeps its messages "
+        "for too short a time",
+        place,
+        f"{first - p.offset:,}",
+        p.offset,
+        first - 1,
+      )
 
   def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     del consumer, partitions
@@ -312,7 +360,7 @@ class GroupConsumer:
       logging.warning("reading %s: %s; waiting for it", self, error.str())
 
 
-def _is_meant(topic: str, pattern: str) -> bool:
+def is_meant(topic: str, pattern: str) -> bool:
   """Whether a subscription to a pattern has a topic."""
   if pattern.startswith("^"):
     return re.match(pattern, topic) is not None

@@ -15,7 +15,7 @@ from absl import logging
 from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message
 
 from monolith.native_training.data import stream_offsets
-from monolith.native_training.data.group_consumer import GroupConsumer
+from monolith.native_training.data.group_consumer import GroupConsumer, is_meant
 from monolith.native_training.data.kafka_messages import KafkaMessages
 from monolith.native_training.data.stream_ledger import StreamLedger
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
@@ -117,6 +117,7 @@ class KafkaStream:
     self._round: threading.Event | None = None
     self._heard: float | None = None  # When the last message came.
     self.is_over = False
+    self._has_ended = False  # The last round, because nothing came.
     streams = _collected.get()
     if streams is not None:
       streams.append(self)
@@ -135,7 +136,7 @@ class KafkaStream:
       if not round_:
         self._heard = None
         self._ledger.begin({})
-      self._consumer.open()
+      self._consumer.open(is_of_job=bool(round_))
       self._consumer.seek(self._ledger.drop_open())
     waited, offsets = 0.0, self._ledger.offsets()
     noticed = time.monotonic()
@@ -159,7 +160,9 @@ class KafkaStream:
           before, offsets = offsets, self._ledger.offsets()
           waited = 0.0 if offsets != before else waited + (now - begin)
           if waited >= _IDLE_SECS or round_.is_set():
+            self._has_ended = True
             return
+      self._has_ended = True
     finally:
       if round_:
         round_.set()
@@ -233,7 +236,8 @@ class KafkaStream:
       check: called again and again; ends waiting by what it raises.
     """
     begun = [Partition(self._group, topic, BEGUN) for topic in self._topics]
-    if all(mark in offsets for mark in begun):
+    begun = [mark for mark in begun if mark not in offsets]
+    if not begun:
       return {}
     while True:
       check()
@@ -249,6 +253,12 @@ class KafkaStream:
           error.args[0].str(),
         )
         time.sleep(_ASK_AGAIN_SECS)
+    # What the group has committed of other topics may be ahead of training.
+    found = {
+      p: offset
+      for p, offset in found.items()
+      if any(is_meant(p.topic, mark.topic) for mark in begun)
+    }
     return {**dict.fromkeys(begun, 0), **found}
 
   def begin(self, offsets: Offsets) -> None:
@@ -265,6 +275,7 @@ class KafkaStream:
     """Has the next iteration be a job's: it sets an event when it ends, and ends when
     that of another stream of the job has."""
     self._round = ended
+    self._has_ended = self.is_over = False
 
   def know(self, offsets: Offsets) -> None:
     """Tells how far all workers have trained by now: partitions that come to this one
@@ -273,6 +284,17 @@ class KafkaStream:
       self._known = dict(offsets)
       if self._heard is not None:
         self._heard = time.monotonic()
+
+  def pass_rest(self) -> bool:
+    """Notes, when the dataset of a round is at its end, that what was read and is not
+    trained on was left out by `input_fn`.
+
+    Returns:
+      False where the dataset has ended for another reason than the stream.
+    """
+    if self._has_ended:
+      self._ledger.pass_rest()
+    return self._has_ended
 
   def trained(self) -> Offsets:
     """Up to where all that was emitted went on to be trained on, or was bad."""

@@ -26,8 +26,8 @@ class _Consumer:
     self.meanwhile = lambda: None
     self.sought: list[Offsets] = []
 
-  def open(self):
-    pass
+  def open(self, is_of_job):
+    del is_of_job
 
   def close(self):
     pass

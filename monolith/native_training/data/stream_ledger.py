@@ -93,6 +93,11 @@ class StreamLedger:
       self._bad.update(int(p) for p in positions if p >= self._taken)
       self._advance(self._taken)
 
+  def pass_rest(self) -> None:
+    """Notes all messages as left out that are not taken."""
+    with self._lock:
+      self._advance(self._emitted)
+
   def offsets(self) -> Offsets:
     """How far the stream is read, for all partitions that it knows of."""
     with self._lock:

@@ -48,7 +48,8 @@ class DemoStreamTest(absltest.TestCase):
     self.assertEqual(run.wait(), 0, text[-5000:])
     result = json.loads(pathlib.Path(result_json).read_text())
     self.assertEqual(result["training_type"], "stream")
-    self.assertEqual(result["examples"], 89_809)
+    # A worker that comes later takes partitions over, and a few ratings twice.
+    self.assertBetween(result["examples"], 89_809, 92_000)
     self.assertEqual(result["stream"]["lag"], 0)
     self.assertEqual(result["stream"]["bad_messages"], 0)
     # Always guessing the mean rating gives 1.126.

@@ -61,9 +61,12 @@ class StreamTrainingTest(absltest.TestCase):
     return message_counts.counts(path)
 
   def _committed(self) -> list[int]:
-    consumer = confluent_kafka.Consumer({**self._client, "group.id": self._topic})
+    return [p.offset for p in self._offsets(self._topic)]
+
+  def _offsets(self, group: str) -> list[TopicPartition]:
+    consumer = confluent_kafka.Consumer({**self._client, "group.id": group})
     partitions = [TopicPartition(self._topic, i) for i in range(_PARTITIONS)]
-    offsets = [p.offset for p in consumer.committed(partitions, timeout=10)]
+    offsets = consumer.committed(partitions, timeout=10)
     consumer.close()
     return offsets
 
@@ -158,6 +161,45 @@ class StreamTrainingTest(absltest.TestCase):
     letters = consumer.consume(count, 20)
     consumer.close()
     return [(int(m.value().split()[1]), dict(m.headers())) for m in letters]
+
+  def test_messages_that_input_fn_leaves_out_are_passed(self):
+    self._send(3000)
+
+    class Few(MessageCounts):
+      def input_fn(self, mode):
+        batches = super().input_fn(mode)
+        return batches.filter(lambda x: x["number"].flat_values[0] < 10)
+
+    p = Few.params()
+    p.servers, p.topics, p.group = self._broker.bootstrap_servers, self._topic, "few"
+    p.batch_size = 10
+    Estimator(p.instantiate(), RunnerConfig(model_dir=self._model_dir)).train()
+    self.assertContainsSubset(range(10), self._counts())
+    offsets = {p.partition: p.offset for p in self._offsets("few")}
+    self.assertEqual(offsets, dict.fromkeys(range(_PARTITIONS), 1000))
+
+  def test_a_topic_that_is_added_changes_nothing_of_the_others(self):
+    self._send(300)
+    self._train(batch_size=10, steps=10)
+    first = checkpoint.latest_checkpoint(self._model_dir)
+    self._train(batch_size=10)
+    self.assertEqual(self._committed(), [100] * 3)
+    checkpoint.remove(checkpoint.latest_checkpoint(self._model_dir))
+    checkpoint.write_state(self._model_dir, [first.rpartition("/")[2]])
+    self._make_topic(f"{self._topic}-more", 1)
+    self._train(batch_size=10, topics=f"{self._topic},{self._topic}-more")
+    self.assertEqual(self._counts(), dict.fromkeys(range(300), 1))
+
+  def test_batches_of_a_fixed_size_are_refused(self):
+    class Fixed(MessageCounts):
+      def input_fn(self, mode):
+        return super().input_fn(mode).unbatch().batch(10, drop_remainder=True)
+
+    p = Fixed.params()
+    p.servers, p.topics = self._broker.bootstrap_servers, self._topic
+    estimator = Estimator(p.instantiate(), RunnerConfig(model_dir=self._model_dir))
+    with self.assertRaisesRegex(ValueError, "drop_remainder=False"):
+      estimator.train()
 
   def test_messages_must_stay_in_order(self):
     self._send(300)

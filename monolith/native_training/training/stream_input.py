@@ -35,6 +35,12 @@ def prepare(dataset: tf.data.Dataset) -> tf.data.Dataset:
       f"{POSITION!r}. Pass the whole element, not its message only, to decode_example, "
       f"and keep {POSITION!r} in what comes after"
     )
+  if dataset.element_spec[POSITION].shape.as_list()[:1] not in ([], [None]):
+    raise ValueError(
+      "input_fn reads messages of Kafka in batches of a fixed size, so that what does "
+      "not fill one is lost whenever the stream has nothing: use batch(..., "
+      "drop_remainder=False)"
+    )
   with_examples = dataset.filter(lambda features: tf.size(features[POSITION]) > 0)
   return with_examples.prefetch(_BATCHES_AHEAD)
 

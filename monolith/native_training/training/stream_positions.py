@@ -88,7 +88,8 @@ class StreamPositions:
 
   def _fit(self, value: np.ndarray) -> np.ndarray:
     """A checkpoint's value for this job, which may have another number of workers."""
-    merged = stream_offsets.merge(map(stream_offsets.decode, value))
+    # Not the last one, which does not count.
+    merged = stream_offsets.merge(map(stream_offsets.decode, value[:-1]))
     fitting = np.full([self._length], b"", object)
     fitting[-2] = stream_offsets.encode(merged)
     return fitting
@@ -105,8 +106,9 @@ class StreamPositions:
     Chief only, when the model is new or restored."""
     offsets = self.read(session)
     first = [stream.first_offsets(offsets, self._check) for stream in self.streams]
-    # What is known already is further on.
-    encoded = stream_offsets.encode(stream_offsets.merge([offsets, *first]))
+    first = stream_offsets.merge(first)
+    # What is known already counts, also where it is behind what was committed since.
+    encoded = stream_offsets.encode({**first, **offsets})
     session.run(self._write_base, {self._new_offsets: encoded})
 
   def begin(self, session: tf.compat.v1.Session) -> None:
@@ -159,12 +161,26 @@ class StreamPositions:
     if time.monotonic() >= self._write_at:
       self.write(session)
 
-  def write(self, session: tf.compat.v1.Session) -> None:
-    """Writes how far this worker's streams are trained on."""
-    self._write_at = time.monotonic() + _WRITE_SECS
+  def end_round(self, session: tf.compat.v1.Session) -> bool:
+    """Writes how far the streams are trained on when their dataset is at its end.
+
+    Returns:
+      Whether there is more to come; False also where `input_fn` has ended the dataset.
+    """
+    self._note()
+    ended = [stream.pass_rest() for stream in self.streams]
+    self.write(session)
+    return any(ended) and not self.is_over
+
+  def _note(self) -> None:
     if self._trained:
       positions, self._trained = np.concatenate(self._trained), []
       stream_ledger.take(positions)
+
+  def write(self, session: tf.compat.v1.Session) -> None:
+    """Writes how far this worker's streams are trained on."""
+    self._write_at = time.monotonic() + _WRITE_SECS
+    self._note()
     offsets = stream_offsets.merge(stream.trained() for stream in self.streams)
     if offsets and offsets != self._written:
       session.run(self._write, {self._new_offsets: stream_offsets.encode(offsets)})

@@ -87,7 +87,8 @@ class StreamPositionsTest(absltest.TestCase):
     self.assertEqual(self._read(), _at(3))
 
   def test_another_number_of_workers_has_what_all_had(self):
-    value = [stream_offsets.encode(_at(n)) for n in (7, 9, 3)]
+    # The last one came too late.
+    value = [stream_offsets.encode(_at(n)) for n in (7, 9, 3, 900)]
     fitting = self.positions._fit(np.array(value, object))
     self.assertEqual([stream_offsets.decode(v) for v in fitting], [{}, _at(9), {}])
 

@@ -108,9 +108,9 @@ class TrainingGraph:
     """Whether the data are over, where a step has come to their end: streams may only
     have nothing at the moment."""
     if self.streams:
-      self.streams.write(session)
+      is_more_to_come = self.streams.end_round(session)
       self.streams.refresh(session)
-      return self.streams.is_over
+      return not is_more_to_come
     if not self.positions.current:
       logging.warning(
         "this worker, %d of %d, got no batch and trained on nothing; its shard of the "
