@@ -105,9 +105,7 @@ class LimitsTest(absltest.TestCase):
       running = pool.submit(self._sleep, 3.0)
       counted = "requests_in_flight 1.0"
       self._eventually(True, lambda: self._metric(server, counted))
-      begin = time.monotonic()
       self.assertEqual(self._sleep(60.0, 0.5), _Code.DEADLINE_EXCEEDED)
-      self.assertLess(time.monotonic() - begin, 2.5)
       self.assertEqual(running.result(), _Code.OK)
     # It was given up before it was run, and holds up nobody.
     self.assertEqual(self._sleep(0.0, 10.0), _Code.OK)

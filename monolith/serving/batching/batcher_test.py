@@ -122,31 +122,40 @@ class BatcherTest(absltest.TestCase):
 
     self._run(scenario, batch_timeout_micros=60_000_000)
 
-  def test_beside_a_running_batch_a_full_one_leaves_and_others_at_the_timeout(self):
+  def test_beside_a_running_batch_only_a_full_one_leaves(self):
     async def scenario(batcher):
       self.servable.gate.clear()
       running = self._submit(batcher, 1)
-      await asyncio.sleep(0.05)
+      await self._until_waiting(batcher, 0)
       waits = self._submit(batcher, 1, 2)
-      await asyncio.sleep(0.05)
+      await asyncio.sleep(0.1)
       self.assertEqual(batcher.waiting, 2)
       full = self._submit(batcher, 3, 4)
-      await asyncio.sleep(0.05)
-      self.assertEqual(batcher.waiting, 0)
-      late = self._submit(batcher, 5)
-      await asyncio.sleep(0.05)
-      self.assertEqual(batcher.waiting, 1)
-      await asyncio.sleep(0.6)
-      self.assertEqual(batcher.waiting, 0)
+      await self._until_waiting(batcher, 0)
       self.servable.gate.set()
-      await asyncio.gather(running, waits, full, late)
+      await asyncio.gather(running, waits, full)
 
-    self._run(
-      scenario,
-      batch_timeout_micros=500_000,
-      max_batch_size=4,
-      num_batch_threads=3,
-    )
+    options = {"max_batch_size": 4, "num_batch_threads": 3}
+    self._run(scenario, batch_timeout_micros=60_000_000, **options)
+    self.assertCountEqual(self.servable.batches, [1, 4])
+
+  def test_beside_a_running_batch_nobody_waits_beyond_the_timeout(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      running = self._submit(batcher, 1)
+      await self._until_waiting(batcher, 0)
+      waits = self._submit(batcher, 1, 2)
+      await self._until_waiting(batcher, 0)
+      self.servable.gate.set()
+      await asyncio.gather(running, waits)
+
+    self._run(scenario, batch_timeout_micros=50_000, num_batch_threads=2)
+    self.assertCountEqual(self.servable.batches, [1, 2])
+
+  async def _until_waiting(self, batcher: Batcher, examples: int) -> None:
+    await asyncio.sleep(0.02)  # Until what was submitted has arrived.
+    while batcher.waiting != examples:
+      await asyncio.sleep(0.01)
 
   def test_what_waits_leaves_when_the_running_batch_is_done(self):
     async def scenario(batcher):

@@ -26,9 +26,8 @@ from monolith.serving.benchmarks import load, ranking_export
 from monolith.serving.benchmarks.bare_session import BareSession
 from monolith.serving.testing.server_process import ServerProcess
 
-_CONNECTIONS = (1, 8, 64)
-
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Examples of a request.", 1)
+_CONNECTIONS = flags.DEFINE_multi_integer("connections", [1, 8, 64], "To load over.")
 _REPETITIONS = flags.DEFINE_integer("repetitions", 5, "Rounds.", 1)
 _SECONDS = flags.DEFINE_integer("seconds", 4, "Of every measurement.", 1)
 _SWITCHES = flags.DEFINE_integer("switches", 10, "New versions under load.", 0)
@@ -85,7 +84,7 @@ def _measure_speed(server: ServerProcess, bare: BareSession) -> None:
   for _ in range(_REPETITIONS.value):
     bare_speeds.append(bare.runs_per_second(batch, _SECONDS.value))
     for protocol, body in bodies.items():
-      for connections in _CONNECTIONS:
+      for connections in _CONNECTIONS.value:
         result = _loaded(server, protocol, body, connections)
         ratio = result.per_second / bare_speeds[-1]
         results.setdefault((protocol, connections), []).append((result, ratio))

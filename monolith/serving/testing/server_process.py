@@ -40,7 +40,13 @@ class ServerProcess:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with open(self._log, "ab") as log:
       self.process = subprocess.Popen(
-        command, stdout=log, stderr=log, env=environment, stdin=subprocess.DEVNULL
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        env=environment,
+        # Python would prefer sources in the current folder, which lack the ops.
+        cwd=os.path.dirname(self._log),
       )
     return self
 
