@@ -33,7 +33,8 @@ class KafkaDatasetTest(absltest.TestCase):
     self._admin.create_topics([new])[name].result(30)
 
   def _send(self, topic: str, messages: list[bytes]) -> None:
-    producer = confluent_kafka.Producer(self._client)
+    # In order, also where a message has to be sent again.
+    producer = confluent_kafka.Producer({**self._client, "enable.idempotence": True})
     for i, message in enumerate(messages):
       producer.produce(topic, message, partition=i % 3, timestamp=1000 + i)
     self.assertEqual(producer.flush(30), 0)

@@ -34,7 +34,8 @@ class StreamTrainingTest(absltest.TestCase):
     self._admin.create_topics([new])[name].result(30)
 
   def _send(self, count: int, message=message_counts.message) -> None:
-    producer = confluent_kafka.Producer(self._client)
+    # In order, also where a message has to be sent again.
+    producer = confluent_kafka.Producer({**self._client, "enable.idempotence": True})
     for number in range(self._sent, self._sent + count):
       producer.produce(self._topic, message(number), partition=number % _PARTITIONS)
     self.assertEqual(producer.flush(30), 0)
