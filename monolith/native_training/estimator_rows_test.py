@@ -12,7 +12,7 @@ from absl.testing import absltest
 
 from monolith.native_training import entry, estimator
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import train_loop
+from monolith.native_training.training import training_graph
 
 _THRESHOLD = 5
 _STEPS = 8
@@ -96,14 +96,14 @@ class AdmissionTest(absltest.TestCase):
 
   def test_the_capacity_reaches_the_tables(self):
     configs = []
-    real_build = train_loop.model_graph.build
+    real_build = training_graph.model_graph.build
 
     def build(*args, **kwargs):
       graph = real_build(*args, **kwargs)
       configs.append(json.loads(graph.embedding.plan.config()))
       return graph
 
-    with mock.patch.object(train_loop.model_graph, "build", build):
+    with mock.patch.object(training_graph.model_graph, "build", build):
       _estimator(
         self.create_tempdir().full_path,
         {"admission_capacity": 12345},
