@@ -88,17 +88,13 @@ class StreamPositions:
 
   def _fit(self, value: np.ndarray) -> np.ndarray:
     """A checkpoint's value for this job, which may have another number of workers."""
-    # Not the last one, which does not count.
-    merged = stream_offsets.merge(map(stream_offsets.decode, value[:-1]))
     fitting = np.full([self._length], b"", object)
-    fitting[-2] = stream_offsets.encode(merged)
+    fitting[-2] = stream_offsets.encode(_merged(value))
     return fitting
 
   def read(self, session: tf.compat.v1.Session) -> Offsets:
     """Where training is."""
-    return stream_offsets.merge(
-      map(stream_offsets.decode, session.run(self._value)[:-1])
-    )
+    return _merged(session.run(self._value))
 
   def begin_job(self, session: tf.compat.v1.Session) -> None:
     """Notes where the job begins to read what it has not read before, so that whoever
@@ -213,3 +209,8 @@ class StreamPositions:
     """Leaves the consumer groups."""
     for stream in self.streams:
       stream.close()
+
+
+def _merged(value: np.ndarray) -> Offsets:
+  """Where training is, of the variable's value; what came too late does not count."""
+  return stream_offsets.merge(map(stream_offsets.decode, value[:-1]))
