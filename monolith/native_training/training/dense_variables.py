@@ -43,16 +43,15 @@ _SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 class DenseVariables:
   """Saves and restores the default graph's global variables.
 
-  Those in the collection `OF_THE_JOB` get their initial values where a checkpoint lacks
-  them or has them in another shape; others do so where `restore` may let them.
+  Those in the collection `OF_THE_JOB`, and the global step with them, are read before
+  all others are: they say what is trained on, and that must be in the others. They get
+  their initial values where a checkpoint lacks them or has them in another shape;
+  others do so where `restore` may let them.
 
   Errors name the checkpoint's files: PATH.index and PATH.data-*.
   """
 
   def __init__(self):
-    self._saver = tf.compat.v1.train.Saver(
-      max_to_keep=None, save_relative_paths=True, sharded=True
-    )
     self._step = tf.compat.v1.train.get_global_step()
     # Where there is none, as in another thread, TensorFlow's saver takes its variables
     # for eager ones.
@@ -63,11 +62,20 @@ class DenseVariables:
       v for v in tf.compat.v1.global_variables() if v.ref() not in of_job
     ]
     others = tf.compat.v1.get_collection(tf.compat.v1.GraphKeys.SAVEABLE_OBJECTS)
-    self._restorer = self._saver
-    if of_job:
-      self._restorer = tf.compat.v1.train.Saver(
-        [*self._variables, *others], max_to_keep=None, sharded=True
-      )
+    first = [each.variable for each in self._of_job]
+    if first and self._step is not None:
+      first.append(self._step)
+    copies = {variable.op.name: _copy(variable) for variable in first}
+    self._copy_first = tf.group([copy.initializer for copy in copies.values()])
+    self._saver = tf.compat.v1.train.Saver(
+      {**_by_name(self._variables), **{o.name: o for o in others}, **copies},
+      max_to_keep=None,
+      save_relative_paths=True,
+      sharded=True,
+    )
+    self._restorer = tf.compat.v1.train.Saver(
+      [*self._variables, *others], max_to_keep=None, sharded=True
+    )
     self._restorer_of_others = None
     if others:
       self._restorer_of_others = tf.compat.v1.train.Saver(others, sharded=True)
@@ -80,6 +88,7 @@ class DenseVariables:
     """
     try:
       with self._graph.as_default():
+        session.run(self._copy_first)
         self._saver.save(session, path, write_meta_graph=False, write_state=False)
     except tf.errors.OpError as error:
       message = f"cannot save {_files(path)}: {core_errors.sentence_of(error)}"
@@ -195,6 +204,30 @@ class DenseVariables:
       _assign(session, variable, _read(path, name))
       taken += 1
     return taken
+
+
+def _copy(variable: tf.Variable) -> tf.Variable:
+  """A variable that takes the value of another when it is initialized."""
+  with tf.device(None), tf.device(variable.device):
+    return tf.compat.v1.Variable(
+      variable.read_value(),
+      trainable=False,
+      collections=[],
+      use_resource=True,
+      name=f"{variable.op.name}_as_saved",
+    )
+
+
+def _by_name(variables: list[tf.Variable]) -> dict[str, Any]:
+  """Variables by the names under which they are saved, the parts of one as a list."""
+  by_name: dict[str, Any] = {}
+  for variable in variables:
+    name, part = _place(variable)
+    if part is ...:
+      by_name[name] = variable
+    else:
+      by_name.setdefault(name, []).append(variable)
+  return by_name
 
 
 def _place(variable: tf.Variable) -> tuple[str, tuple]:

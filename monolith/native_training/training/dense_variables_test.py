@@ -3,7 +3,11 @@ import os
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.training.dense_variables import DenseVariables
+from monolith.native_training.training.dense_variables import (
+  OF_THE_JOB,
+  DenseVariables,
+  JobVariable,
+)
 
 
 class DenseVariablesTest(absltest.TestCase):
@@ -63,6 +67,30 @@ class DenseVariablesTest(absltest.TestCase):
       values = session.run(tf.compat.v1.global_variables())
     self.assertEqual([v.tolist() for v in values], [[0, 1, 2], [3, 4], 8])
     self.assertNotIn("variable parts", logs.output[0])
+
+  def test_what_is_trained_on_is_read_before_the_rest(self):
+    """What counts as trained on must be in the other variables."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      trained = tf.compat.v1.get_variable("trained", initializer=0, use_resource=True)
+      model = tf.compat.v1.get_variable("model", initializer=0, use_resource=True)
+      tf.compat.v1.add_to_collection(OF_THE_JOB, JobVariable(trained))
+      dense = DenseVariables()
+      session.run(tf.compat.v1.global_variables_initializer())
+      step = tf.group(trained.assign_add(1), model.assign_add(1))
+      run = session.run
+
+      def run_and_train(*args):
+        done = run(*args)
+        run(step)
+        return done
+
+      session.run = run_and_train
+      dense.save(session, self._path)
+    saved = {
+      name: int(tf.train.load_variable(self._path, name))
+      for name in ("trained", "model")
+    }
+    self.assertEqual(saved, {"trained": 0, "model": 1})
 
   def test_missing_files_are_named(self):
     os.remove(self._data())

@@ -15,7 +15,6 @@ from monolith.native_training.training.data_positions import DataPositions
 from monolith.native_training.training.save_policy import SavePolicy
 from monolith.native_training.training.session import Beginning
 from monolith.native_training.training.stream_positions import StreamPositions
-from monolith.native_training.training.timeline import Timeline
 
 
 class JobStart:
@@ -27,7 +26,6 @@ class JobStart:
     model_dir: folder of the job's checkpoints.
     max_to_keep: how many of those that were refused stay there.
     warm_start_from: folder or path of a checkpoint to take initial values from.
-    timeline: of the model.
     positions: of the workers in their data.
     policy: counts from where training begins.
     on_back: called when training has gone back to an earlier state of the model.
@@ -43,7 +41,6 @@ class JobStart:
     max_to_keep: int,
     warm_start_from: str | None,
     checkpointer: Checkpointer,
-    timeline: Timeline,
     positions: DataPositions,
     policy: SavePolicy,
     on_back: Callable[[], None],
@@ -53,7 +50,6 @@ class JobStart:
     self._max_to_keep = max_to_keep
     self._warm_start_from = warm_start_from
     self._checkpointer = checkpointer
-    self._timeline = timeline
     self._positions = positions
     self._policy = policy
     self._on_back = on_back
@@ -112,8 +108,6 @@ class JobStart:
       max_steps: global step to stop at.
     """
     path = beginning.checkpoint
-    if not beginning.is_live:
-      self._timeline.begin(session)
     if path:
       sound_checkpoint.set_aside(beginning.refused, self._max_to_keep)
       in_same_run = self._has_begun or self._is_same_run

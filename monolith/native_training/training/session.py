@@ -58,6 +58,8 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     checkpointer: for the graph.
     find_checkpoints: returns the paths of the checkpoints to begin with, the best
       first: another is used only when those before it are refused.
+    before_model: called on the chief, given the session, before the model is restored
+      or initialized.
     warm_start: given the session, changes initial values; not called after a restore.
     on_begin: called on the chief, before others begin, with the session.
     input_feed: given the session, returns what to feed where the data begin.
@@ -72,6 +74,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     target: str,
     checkpointer: Checkpointer,
     find_checkpoints: Callable[[], Sequence[str]],
+    before_model: Callable[[tf.compat.v1.Session], None] = lambda session: None,
     warm_start: Callable[[tf.compat.v1.Session], None] | None = None,
     on_begin: Callable[[tf.compat.v1.Session, Beginning], None] | None = None,
     input_feed: Callable[[tf.compat.v1.Session], Mapping[tf.Tensor, Any]] | None = None,
@@ -82,6 +85,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     self._target = target
     self._checkpointer = checkpointer
     self._find_checkpoints = find_checkpoints
+    self._before_model = before_model
     self._warm_start = warm_start
     self._on_begin = on_begin
     self._input_feed = input_feed
@@ -129,6 +133,7 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
   def _begin(self, session: tf.compat.v1.Session) -> Beginning:
     if session.run(self._is_ready):
       return Beginning(is_live=True)
+    self._before_model(session)
     paths = self._find_checkpoints()
     if paths:
       path = sound_checkpoint.first_sound(

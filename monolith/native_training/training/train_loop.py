@@ -115,6 +115,7 @@ class TrainLoop:
         self._target,
         self._checkpointer,
         self._checkpoints_to_resume,
+        self._graph.timeline.begin,
         self._start.warm_start,
         lambda session, beginning: self._start.begin(
           session, beginning, steps, max_steps
@@ -169,7 +170,6 @@ class TrainLoop:
       self._config.checkpoints_max_to_keep,
       self._warm_start_from,
       self._checkpointer,
-      graph.timeline,
       graph.positions,
       self._saves.policy,
       self._reports.training_went_back if self._reports else lambda: None,
