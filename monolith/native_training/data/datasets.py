@@ -89,6 +89,4 @@ def _cut(together: KafkaMessages, size: int) -> tf.data.Dataset:
   """Messages as a dataset of `size` each, the last ones as many as are left."""
   count = tf.size(together.message, tf.int64)
   columns = together._replace(topic=tf.broadcast_to(together.topic, [count]))
-  return tf.data.Dataset.range(0, count, size).map(
-    lambda begin: KafkaMessages(*(c[begin : begin + size] for c in columns))
-  )
+  return tf.data.Dataset.from_tensors(columns).rebatch(size)
