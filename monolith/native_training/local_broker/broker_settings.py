@@ -1,24 +1,32 @@
 """What one Kafka node on this machine is set to."""
 
 import pathlib
+from collections.abc import Mapping
 
 
-def server_properties(port: int, controller_port: int, data: pathlib.Path) -> str:
+def server_properties(
+  port: int,
+  controller_port: int,
+  data: pathlib.Path,
+  properties: Mapping[str, str] = {},
+) -> str:
   """The node's `server.properties`: broker and controller in one (KRaft), on loopback.
 
   Args:
-    port: where clients connect.
+    port: where clients connect, by the listener CLIENTS.
     controller_port: where the node talks to itself.
     data: folder of its logs.
+    properties: more of them, or others.
   """
   settings = {
     "process.roles": "broker,controller",
     "node.id": 1,
     "controller.quorum.voters": f"1@127.0.0.1:{controller_port}",
     "controller.listener.names": "CONTROLLER",
-    "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
-    "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
-    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+    "inter.broker.listener.name": "CLIENTS",
+    "listeners": f"CLIENTS://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller_port}",
+    "advertised.listeners": f"CLIENTS://127.0.0.1:{port}",
+    "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,CLIENTS:PLAINTEXT",
     "log.dirs": data / "logs",
     # Topics are made by those who mean to.
     "auto.create.topics.enable": "false",
@@ -32,5 +40,6 @@ def server_properties(port: int, controller_port: int, data: pathlib.Path) -> st
     # Members that come together share the partitions from the start.
     "group.initial.rebalance.delay.ms": 500,
     "log.segment.bytes": 64 << 20,
+    **properties,
   }
   return "".join(f"{name}={value}\n" for name, value in settings.items())

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from monolith.native_training.local_broker import broker_settings, kafka_jars
 from monolith.native_training.local_runner import local_cluster
@@ -38,14 +38,17 @@ class BrokerFailed(Exception):
 class LocalBroker:
   """A broker that runs as long as the context lasts.
 
-  It listens on loopback only, without encryption or authentication. Used from one
-  thread, which has to live as long as the broker: it is ended with its parent.
+  It listens on loopback only, without encryption or authentication unless `properties`
+  ask for them. Used from one thread, which has to live as long as the broker: it is
+  ended with its parent.
 
   Args:
     port: where clients connect; 0 takes a free one.
     data_dir: where topics are kept, which is made if need be; `''` is a temporary
       folder, removed at the end.
     check: called again and again while it starts; ends that by what it raises.
+    properties: what its `server.properties` have beside or instead of ours; clients
+      come to the listener CLIENTS.
 
   Attributes:
     port: where clients connect.
@@ -56,11 +59,13 @@ class LocalBroker:
     port: int = 0,
     data_dir: str = "",
     check: Callable[[], object] = lambda: None,
+    properties: Mapping[str, str] = {},
   ):
     self._is_temporary = not data_dir
     self.port = port or local_cluster.free_ports(1)[0]
     self._data_dir = data_dir
     self._check = check
+    self._properties = dict(properties)
     self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
     self._is_ready = False
     self._processes = LocalProcesses(self._on_line)
@@ -98,7 +103,9 @@ class LocalBroker:
     properties = folder / _PROPERTIES
     controller_port = local_cluster.free_ports(1)[0]
     properties.write_text(
-      broker_settings.server_properties(self.port, controller_port, folder)
+      broker_settings.server_properties(
+        self.port, controller_port, folder, self._properties
+      )
     )
     _run(
       [*base, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
