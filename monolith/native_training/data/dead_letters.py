@@ -13,6 +13,11 @@ from monolith.native_training.data.bad_messages import BadMessage
 
 _LOG_EVERY_SECS = 60
 _DEFAULTS = {"linger.ms": "100", "compression.type": "lz4"}
+_FIXED = {
+  "bootstrap.servers": "it is the argument `servers`",
+  "delivery.report.only.error": "what is delivered is counted",
+  "transactional.id": "messages are sent one by one",
+}
 
 
 class KafkaDeadLetters:
@@ -36,7 +41,8 @@ class KafkaDeadLetters:
       `confluent_kafka.Producer`.
 
   Raises:
-    ValueError: if an argument is not as described.
+    ValueError: if an argument is not as described, or librdkafka refuses a setting.
+    ImportError: if confluent-kafka is not installed.
   """
 
   def __init__(
@@ -44,16 +50,16 @@ class KafkaDeadLetters:
     servers: str,
     topic: str,
     configuration: Sequence[str] | None = None,
-    make_producer: Callable[[dict[str, str]], Any] | None = None,
+    make_producer: Callable[[dict[str, Any]], Any] | None = None,
   ):
     for name, value in (("servers", servers), ("topic", topic)):
       if not isinstance(value, str) or not value:
         raise ValueError(f"{name} must be a string that is not empty, got {value!r}")
     self._topic = topic
-    fixed = {"bootstrap.servers": "it is the argument `servers`"}
-    self._settings = _DEFAULTS | kafka_settings.parse(configuration, fixed)
+    self._settings = kafka_settings.parse(configuration, _FIXED, _DEFAULTS)
     self._settings["bootstrap.servers"] = servers
     self._make_producer = make_producer or _confluent_producer
+    self._new_producer()  # Settings that librdkafka refuses are told at once.
     self._lock = threading.Lock()  # of what follows
     self._producer = None
     self._process = -1
@@ -73,12 +79,7 @@ class KafkaDeadLetters:
       return self._failed
 
   def send(self, bad: Sequence[BadMessage]) -> None:
-    """Sends messages, in the background.
-
-    Raises:
-      ValueError: if there is no such setting as `configuration` has.
-      ImportError: if confluent-kafka is not installed.
-    """
+    """Sends messages, in the background."""
     producer = self._connected()
     for message in bad:
       try:
@@ -107,17 +108,31 @@ class KafkaDeadLetters:
   def _connected(self) -> Any:
     with self._lock:
       if self._producer is None or self._process != os.getpid():
-        try:
-          self._producer = self._make_producer(dict(self._settings))
-        except ImportError:
-          raise
-        except Exception as error:
-          raise ValueError(
-            f"no producer for dead-letter topic {self._topic!r}: {error}"
-          ) from error
+        self._producer = self._new_producer()
         self._process = os.getpid()
         atexit.register(self.close)
       return self._producer
+
+  def _new_producer(self) -> Any:
+    try:
+      return self._make_producer({**self._settings, "error_cb": self._on_error})
+    except ImportError:
+      raise
+    except Exception as error:
+      raise ValueError(
+        f"no producer for dead-letter topic {self._topic!r}: {error}"
+      ) from error
+
+  def _on_error(self, error: Any) -> None:
+    """Takes an error of the connection; messages may wait for minutes behind it."""
+    logging.log_every_n_seconds(
+      logging.WARNING,
+      "sending bad messages to topic %r of %s: %s",
+      _LOG_EVERY_SECS,
+      self._topic,
+      self._settings["bootstrap.servers"],
+      error.str(),
+    )
 
   def _produce(self, producer: Any, message: BadMessage) -> None:
     headers = [("reason", message.reason.encode())]
@@ -155,7 +170,10 @@ class KafkaDeadLetters:
     )
 
 
-def _confluent_producer(settings: dict[str, str]) -> Any:
+def _confluent_producer(settings: dict[str, Any]) -> Any:
   import confluent_kafka
 
-  return confluent_kafka.Producer(settings)
+  try:
+    return confluent_kafka.Producer(settings, logger=kafka_settings.Silent())
+  except confluent_kafka.KafkaException as error:
+    raise ValueError(error.args[0].str()) from None

@@ -1,6 +1,7 @@
 import os
 
 from absl.testing import absltest, parameterized
+from confluent_kafka import KafkaError
 
 from monolith.native_training.data.bad_messages import BadMessage
 from monolith.native_training.data.dead_letters import KafkaDeadLetters
@@ -37,7 +38,7 @@ BAD = BadMessage(b"\xff\x00raw", "feature 'mov' is missing", "clicks", 3, 2**40)
 
 class DeadLettersTest(parameterized.TestCase):
   def letters(self, configuration=None, **options):
-    self.producers = []
+    self.producers = []  # The first is for a look at the settings.
 
     def make(settings):
       self.producers.append(FakeProducer(settings, **options))
@@ -47,9 +48,9 @@ class DeadLettersTest(parameterized.TestCase):
 
   def test_sends_the_bytes_and_where_they_were(self):
     letters = self.letters(["acks=all", "sasl.password=a=b"])
-    self.assertEmpty(self.producers)
+    self.assertLen(self.producers, 1)
     letters.send([BAD, BadMessage(b"", "not a tf.train.Example")])
-    (producer,) = self.producers
+    (_, producer) = self.producers
     self.assertEqual(
       producer.sent,
       [
@@ -91,12 +92,12 @@ class DeadLettersTest(parameterized.TestCase):
     letters = self.letters()
     letters.close()  # Nothing was sent.
     letters.send([BAD])
-    (producer,) = self.producers
+    (_, producer) = self.producers
     producer.flush = lambda timeout: 2
     letters.close()
     self.assertEqual(letters.failed, 2)
     letters.send([BAD])
-    self.assertLen(self.producers, 2)
+    self.assertLen(self.producers, 3)
 
   def test_a_forked_process_connects_anew(self):
     letters = self.letters()
@@ -105,16 +106,27 @@ class DeadLettersTest(parameterized.TestCase):
     if not child:
       letters.send([BAD])
       os._exit(len(self.producers))
-    self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 2)
-    self.assertLen(self.producers, 1)
+    self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), 3)
+    self.assertLen(self.producers, 2)
 
   def test_a_setting_that_does_not_exist_is_named(self):
-    def make(settings):
-      raise RuntimeError('No such configuration property: "lingr.ms"')
-
-    letters = KafkaDeadLetters("h:1", "dead", ["lingr.ms=1"], make)
     with self.assertRaisesRegex(ValueError, "topic 'dead': No such .* \"lingr.ms\""):
-      letters.send([BAD])
+      KafkaDeadLetters("127.0.0.1:1", "dead", ["lingr.ms=1"])
+
+  def test_connections_that_fail_are_logged(self):
+    letters = self.letters()
+    letters.send([BAD])
+    with self.assertLogs(level="WARNING") as logged:
+      for _ in range(2):
+        self.producers[-1].settings["error_cb"](KafkaError(KafkaError._RESOLVE, "no h"))
+    self.assertLen(logged.output, 1)
+    self.assertIn("to topic 'dead' of h:1,i:2: no h", logged.output[0])
+
+  def test_a_setting_of_the_user_holds_whatever_its_name(self):
+    self.letters(["compression.codec=zstd", "queue.buffering.max.ms=5"])
+    (producer,) = self.producers
+    self.assertNotIn("compression.type", producer.settings)
+    self.assertNotIn("linger.ms", producer.settings)
 
   @parameterized.parameters(
     (("", "t"), "servers must be a string"),
@@ -123,6 +135,8 @@ class DeadLettersTest(parameterized.TestCase):
     (("h:1", "t", "acks=all"), "must be a list of 'key=value'"),
     (("h:1", "t", ["acks"]), r"got 'acks\.\.\.', wanted 'key=value'"),
     (("h:1", "t", ["bootstrap.servers=x"]), "it is the argument .servers."),
+    (("h:1", "t", ["metadata.broker.list=x"]), "it is the argument .servers."),
+    (("h:1", "t", ["transactional.id=x"]), "messages are sent one by one"),
   )
   def test_arguments_are_checked(self, arguments, message):
     with self.assertRaisesRegex(ValueError, message):
