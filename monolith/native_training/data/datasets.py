@@ -40,7 +40,8 @@ def create_plain_kafka_dataset(
   second, in a batch that may be small.
 
   A broker that is away, or a topic that does not exist yet, is waited for, with a
-  warning once a minute.
+  warning once a minute. Certificates that are not valid, a wrong password or a missing
+  right are errors.
 
   Args:
     topics: names of topics, or patterns that begin with "^".

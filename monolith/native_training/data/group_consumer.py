@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from absl import logging
 from confluent_kafka import (
@@ -17,6 +18,7 @@ from confluent_kafka import (
 )
 
 from monolith.native_training.data import kafka_settings
+from monolith.native_training.data.broker_errors import BrokerErrors, StreamFailed
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
 
 # librdkafka's own defaults read a tenth as fast.
@@ -44,33 +46,12 @@ _FIXED = {
   "enable.partition.eof": "it says when a stream is over",
   "group.id": "it is the argument `group_id`",
 }
+_AT_END = ("latest", "largest", "end")
 _CONSUME = 10000  # Messages a call: each call has its price.
 _CONSUME_SECS = 0.1  # Longest wait for so many.
 _ASK_SECS = 5.0  # For an answer of a broker.
 _SAY_AGAIN_SECS = 60.0
 _TRY_AGAIN_SECS = 0.5
-# Mended by whoever runs the brokers, or by time.
-_PASSING = (
-  KafkaError._ALL_BROKERS_DOWN,
-  KafkaError._TRANSPORT,
-  KafkaError._RESOLVE,
-  KafkaError._TIMED_OUT,
-  KafkaError._UNKNOWN_TOPIC,
-  KafkaError._UNKNOWN_PARTITION,
-  KafkaError.UNKNOWN_TOPIC_OR_PART,
-  KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-  KafkaError.COORDINATOR_NOT_AVAILABLE,
-  KafkaError.NETWORK_EXCEPTION,
-  KafkaError.NOT_COORDINATOR,
-  KafkaError.REBALANCE_IN_PROGRESS,
-  KafkaError.REQUEST_TIMED_OUT,
-  KafkaError.LEADER_NOT_AVAILABLE,
-  KafkaError.NOT_LEADER_FOR_PARTITION,
-)
-
-
-class StreamFailed(Exception):
-  """Messages cannot be read; the message says why."""
 
 
 class GroupConsumer:
@@ -109,10 +90,11 @@ class GroupConsumer:
     }
     strategy = self._settings["partition.assignment.strategy"]
     self._is_cooperative = "cooperative" in strategy
-    reset = self._settings["auto.offset.reset"]
-    self._begins_at_end = reset in ("latest", "largest", "end")
+    self._errors = BrokerErrors(
+      str(self), self._settings.get("security.protocol", "plaintext")
+    )
+    self._reset = self._settings["auto.offset.reset"].lower()
     self._consumer: Consumer | None = None
-    self._said: dict[int, float] = {}  # When each error was logged last.
     self._to_commit: Offsets = {}
     self._commit_lock = threading.Lock()
     # Up to where partitions were read when nothing was left to read.
@@ -123,12 +105,10 @@ class GroupConsumer:
   def __str__(self):
     return f"{', '.join(self._topics)} from {self._servers}"
 
-  def _new(self, settings: Mapping[str, str] = {}) -> Consumer:
-    callbacks = {"error_cb": self._on_error, "on_commit": self._on_commit}
+  def _new(self, settings: Mapping[str, Any] = {}) -> Consumer:
+    callbacks = {"error_cb": self._errors.note, "on_commit": self._on_commit}
     try:
-      return Consumer(
-        {**self._settings, **settings, **callbacks}, logger=kafka_settings.Silent()
-      )
+      return Consumer({**callbacks, **self._settings, **settings}, logger=self._errors)
     except KafkaException as error:
       raise ValueError(f"configuration: {error.args[0].str()}") from None
 
@@ -167,7 +147,7 @@ class GroupConsumer:
       if error and error.code() == KafkaError._PARTITION_EOF:
         self._read_to[message.topic(), message.partition()] = message.offset()
       elif error:
-        self._on_error(error)
+        self._errors.note(error)
     return [message for message in messages if not message.error()]
 
   def seek(self, offsets: Offsets) -> None:
@@ -192,7 +172,7 @@ class GroupConsumer:
       if not own:
         self._consumer.list_topics(timeout=_ASK_SECS)
     except KafkaException as error:
-      self._on_error(error.args[0])
+      self._errors.note(error.args[0])
       return False
     return True
 
@@ -210,12 +190,14 @@ class GroupConsumer:
         ends[key] = max(begin, 0), end
     return ends
 
-  def group_offsets(self) -> Offsets:
+  def group_offsets(self) -> Offsets | None:
     """Where the group begins to read: what it has committed, and for the other
-    partitions of its topics what `auto.offset.reset` says.
+    partitions of its topics what `auto.offset.reset` says. None, and a warning in the
+    log, if the brokers do not answer.
 
     Raises:
-      KafkaException: a broker does not answer.
+      StreamFailed: the brokers refuse this consumer, or `auto.offset.reset` is "error"
+        and nothing is committed.
     """
     consumer = self._new()
     try:
@@ -226,21 +208,36 @@ class GroupConsumer:
         if any(is_meant(name, pattern) for pattern in self._topics)
         for number in topic.partitions
       ]
+      if not partitions:
+        return {}
+      committed = _checked(consumer.committed(partitions, timeout=_ASK_SECS))
       offsets, ends = {}, []
-      for p in consumer.committed(partitions, timeout=_ASK_SECS) if partitions else []:
+      for p in committed:
         offset = p.offset
         if offset < 0:
-          begin_and_end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
-          offset = begin_and_end[self._begins_at_end]
-          if self._begins_at_end:
+          offset = self._offset_of_reset(consumer, p)
+          if self._reset in _AT_END:
             ends.append(TopicPartition(p.topic, p.partition, offset))
         offsets[Partition(self._group, p.topic, p.partition)] = offset
       if ends:
         # Whoever begins anew before there is a checkpoint must not begin further on.
-        consumer.commit(offsets=ends, asynchronous=False)
+        _checked(consumer.commit(offsets=ends, asynchronous=False))
       return offsets
+    except KafkaException as error:
+      consumer.poll(0)  # Errors that say more.
+      self._errors.note(error.args[0])
+      return None
     finally:
       consumer.close()
+
+  def _offset_of_reset(self, consumer: Consumer, p: TopicPartition) -> int:
+    if self._reset == "error":
+      raise StreamFailed(
+        f"group {self._group!r} has committed no offset of {_place(p)}, and "
+        "auto.offset.reset=error"
+      )
+    begin, end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
+    return end if self._reset in _AT_END else begin
 
   def commit(self, offsets: Offsets) -> None:
     """Asks the brokers to commit offsets of this group, whosever partitions they are,
@@ -350,18 +347,21 @@ class GroupConsumer:
     del consumer, partitions
     self.has_joined = False  # It joins anew.
 
-  def _on_error(self, error: KafkaError) -> None:
-    code = error.code()
-    if error.fatal() or not (code in _PASSING or error.retriable()):
-      raise StreamFailed(f"cannot read {self}: {error.str()}")
-    now = time.monotonic()
-    if now - self._said.get(code, -_SAY_AGAIN_SECS) >= _SAY_AGAIN_SECS:
-      self._said[code] = now
-      logging.warning("reading %s: %s; waiting for it", self, error.str())
-
 
 def is_meant(topic: str, pattern: str) -> bool:
   """Whether a subscription to a pattern has a topic."""
   if pattern.startswith("^"):
     return re.match(pattern, topic) is not None
   return topic == pattern
+
+
+def _place(p: TopicPartition) -> str:
+  return f"topic {p.topic!r}, partition {p.partition}"
+
+
+def _checked(partitions: list[TopicPartition]) -> list[TopicPartition]:
+  """Raises KafkaException where an answer has an error for one of its partitions."""
+  for p in partitions:
+    if p.error:
+      raise KafkaException(p.error)
+  return partitions

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from absl import logging
-from confluent_kafka import OFFSET_BEGINNING, KafkaException, Message
+from confluent_kafka import OFFSET_BEGINNING, Message
 
 from monolith.native_training.data import stream_offsets
 from monolith.native_training.data.group_consumer import GroupConsumer, is_meant
@@ -234,6 +234,9 @@ class KafkaStream:
     Args:
       offsets: of the job.
       check: called again and again; ends waiting by what it raises.
+
+    Raises:
+      StreamFailed: see `GroupConsumer.group_offsets`.
     """
     begun = [Partition(self._group, topic, BEGUN) for topic in self._topics]
     begun = [mark for mark in begun if mark not in offsets]
@@ -241,18 +244,10 @@ class KafkaStream:
       return {}
     while True:
       check()
-      try:
-        found = self._consumer.group_offsets()
+      found = self._consumer.group_offsets()
+      if found is not None:
         break
-      except KafkaException as error:
-        logging.log_every_n_seconds(
-          logging.WARNING,
-          "asking %s where to begin: %s; waiting for it",
-          _NOTICE_SECS,
-          self._consumer,
-          error.args[0].str(),
-        )
-        time.sleep(_ASK_AGAIN_SECS)
+      time.sleep(_ASK_AGAIN_SECS)
     # What the group has committed of other topics may be ahead of training.
     found = {
       p: offset

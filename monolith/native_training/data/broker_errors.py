@@ -1,0 +1,99 @@
+"""What errors of brokers mean for who reads from them: waiting, or the end."""
+
+from __future__ import annotations
+
+import re
+import time
+
+from absl import logging
+from confluent_kafka import KafkaError
+
+# Mended by whoever runs the brokers, or by time.
+_PASSING = (
+  KafkaError._ALL_BROKERS_DOWN,
+  KafkaError._TRANSPORT,
+  KafkaError._RESOLVE,
+  KafkaError._TIMED_OUT,
+  KafkaError._UNKNOWN_TOPIC,
+  KafkaError._UNKNOWN_PARTITION,
+  KafkaError.UNKNOWN_TOPIC_OR_PART,
+  KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+  KafkaError.COORDINATOR_NOT_AVAILABLE,
+  KafkaError.NETWORK_EXCEPTION,
+  KafkaError.NOT_COORDINATOR,
+  KafkaError.REBALANCE_IN_PROGRESS,
+  KafkaError.REQUEST_TIMED_OUT,
+  KafkaError.LEADER_NOT_AVAILABLE,
+  KafkaError.NOT_LEADER_FOR_PARTITION,
+)
+_OF_CONNECTIONS = (
+  KafkaError._ALL_BROKERS_DOWN,
+  KafkaError._TRANSPORT,
+  KafkaError._TIMED_OUT,
+)
+_SAY_AGAIN_SECS = 60.0
+_CLOSED = re.compile(r"Disconnected.*\(after (\d+)ms in state \w+")
+_SOON_MS = 2000
+
+
+class StreamFailed(Exception):
+  """Messages cannot be read; the message says why."""
+
+
+class BrokerErrors:
+  """Sorts the errors of clients that read one stream.
+
+  It is their logger too: only its log tells why brokers close connections.
+
+  Args:
+    stream: what is read, for people.
+    protocol: the clients' `security.protocol`.
+  """
+
+  def __init__(self, stream: str, protocol: str):
+    self._stream = stream
+    self._protocol = protocol
+    self._said: dict[int, float] = {}  # When each error was logged last.
+    self._failure = ""  # Of the last connection that failed, if not told yet.
+
+  def log(self, unused_level: int, unused_format: str, *arguments: object) -> None:
+    """Takes a line of librdkafka's log."""
+    if arguments and arguments[0] == "FAIL":
+      self._failure = re.sub(r"^\[thrd:.*?\]: ", "", str(arguments[-1]))
+
+  def note(self, error: KafkaError) -> None:
+    """Logs an error that will pass, once a minute for each kind.
+
+    Raises:
+      StreamFailed: it will not.
+    """
+    if not _passes(error):
+      raise StreamFailed(f"cannot read {self._stream}: {error.str()}")
+    code, now = error.code(), time.monotonic()
+    if now - self._said.get(code, -_SAY_AGAIN_SECS) >= _SAY_AGAIN_SECS:
+      self._said[code] = now
+      text = error.str()
+      if code in _OF_CONNECTIONS:
+        text += self._more_than(text)
+      logging.warning("reading %s: %s; waiting for it", self._stream, text)
+
+  def _more_than(self, text: str) -> str:
+    """What the last failed connection adds to an error's text."""
+    failure, self._failure = self._failure, ""
+    more = f" ({failure})" if failure and failure not in text else ""
+    closed = _CLOSED.search(failure)
+    if closed and int(closed[1]) < _SOON_MS:
+      more += (
+        ". Brokers that close new connections often want another security.protocol "
+        f"than {self._protocol!r}: ssl for TLS, sasl_plaintext or sasl_ssl for a login"
+      )
+    return more
+
+
+def _passes(error: KafkaError) -> bool:
+  if error.fatal():
+    return False
+  if error.code() == KafkaError._SSL:
+    # A connection that broke, where others tell of certificates.
+    return "SSL transport error" in error.str()
+  return error.code() in _PASSING or error.retriable()
