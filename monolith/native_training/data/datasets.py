@@ -53,13 +53,16 @@ def create_plain_kafka_dataset(
       once a minute at most.
     poll_batch_size: the most messages of an element.
     configuration: settings of librdkafka, each "key=value", TLS and SASL among them.
+      With `group.protocol=consumer` the brokers share out the partitions, and say how
+      soon a worker that was killed is missed.
 
   Returns:
     A dataset of `KafkaMessages`, 1 to `poll_batch_size` each, in the order of each
     partition.
 
   Raises:
-    ValueError: an argument is not as described, or librdkafka does not know a setting.
+    ValueError: an argument is not as described, or librdkafka does not know a setting,
+      or a setting would undo what is promised above.
   """
   stream = KafkaStream(
     topics,

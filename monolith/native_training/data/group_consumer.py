@@ -27,7 +27,6 @@ _DEFAULTS = {
   "fetch.message.max.bytes": str(10 << 20),
   # How soon a member learns that others have come or gone.
   "heartbeat.interval.ms": "1000",
-  "max.partition.fetch.bytes": str(10 << 20),
   # Training may stand still for long, as while a parameter server is away.
   "max.poll.interval.ms": "86400000",
   "partition.assignment.strategy": "cooperative-sticky",
@@ -39,12 +38,22 @@ _DEFAULTS = {
   # How soon a topic or partition that is new is noticed.
   "topic.metadata.refresh.interval.ms": "5000",
 }
+# With `group.protocol=consumer` the brokers decide those.
+_OF_CLASSIC_GROUPS = (
+  "heartbeat.interval.ms",
+  "partition.assignment.strategy",
+  "session.timeout.ms",
+)
+_BY_CHECKPOINTS = "offsets are committed when a checkpoint covers them"
 _FIXED = {
   "bootstrap.servers": "it is the argument `servers`",
-  "enable.auto.commit": "offsets are committed when messages are trained on",
-  "enable.auto.offset.store": "offsets are committed when messages are trained on",
+  "enable.auto.commit": _BY_CHECKPOINTS,
+  "enable.auto.offset.store": _BY_CHECKPOINTS,
   "enable.partition.eof": "it says when a stream is over",
   "group.id": "it is the argument `group_id`",
+  "offset.store.method": _BY_CHECKPOINTS,
+  "offset.store.path": _BY_CHECKPOINTS,
+  "offset.store.sync.interval.ms": _BY_CHECKPOINTS,
 }
 _AT_END = ("latest", "largest", "end")
 _CONSUME = 10000  # Messages a call: each call has its price.
@@ -79,17 +88,18 @@ class GroupConsumer:
     self._group = group_id
     self._servers = servers
     self._begins_at = begins_at
+    own = kafka_settings.parse(configuration, _FIXED)
+    is_classic = own.get("group.protocol", "classic").lower() == "classic"
     self._settings = {
-      **_DEFAULTS,
-      **kafka_settings.parse(configuration, _FIXED),
+      **kafka_settings.parse(configuration, _FIXED, _defaults(is_classic)),
       "bootstrap.servers": servers,
       "enable.auto.commit": "false",
       "enable.auto.offset.store": "false",
       "enable.partition.eof": "true",
       "group.id": group_id,
     }
-    strategy = self._settings["partition.assignment.strategy"]
-    self._is_cooperative = "cooperative" in strategy
+    strategy = self._settings.get("partition.assignment.strategy", "")
+    self._is_cooperative = not is_classic or "cooperative" in strategy
     self._errors = BrokerErrors(
       str(self), self._settings.get("security.protocol", "plaintext")
     )
@@ -346,6 +356,14 @@ class GroupConsumer:
   def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     del consumer, partitions
     self.has_joined = False  # It joins anew.
+
+
+def _defaults(is_classic: bool) -> dict[str, str]:
+  return {
+    key: value
+    for key, value in _DEFAULTS.items()
+    if is_classic or key not in _OF_CLASSIC_GROUPS
+  }
 
 
 def is_meant(topic: str, pattern: str) -> bool:

@@ -196,6 +196,9 @@ class KafkaDatasetTest(absltest.TestCase):
       (["session.timeout.ms=soon"], "session.timeout.ms"),
       (["no value"], "wanted 'key=value'"),
       (["group.id=other"], "it is the argument `group_id`"),
+      (["metadata.broker.list=other:1"], "it is the argument `servers`"),
+      (["auto.commit.enable=true"], "committed when a checkpoint covers them"),
+      (["offset.store.method=file"], "committed when a checkpoint covers them"),
       ("a=b", "list of 'key=value' strings"),
     ):
       with self.assertRaisesRegex(ValueError, message):
