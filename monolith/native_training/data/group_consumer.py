@@ -72,6 +72,11 @@ class GroupConsumer:
     begins_at: says from which offset a partition is to be read; None is where the group
       has committed, or else as `auto.offset.reset` says.
 
+  Attributes:
+    has_joined: it has got partitions, or word that there are none for it.
+    deleted_messages: how many the brokers had deleted before they were read, for a job;
+      offsets without message are counted too.
+
   Raises:
     ValueError: a setting that librdkafka refuses.
   """
@@ -105,10 +110,14 @@ class GroupConsumer:
     )
     self._reset = self._settings["auto.offset.reset"].lower()
     self._consumer: Consumer | None = None
+    self._is_of_job = False
     self._to_commit: Offsets = {}
     self._commit_lock = threading.Lock()
     # Up to where partitions were read when nothing was left to read.
     self._read_to: dict[tuple[str, int], int] = {}
+    # Up to where deleted messages are counted.
+    self._deleted_to: dict[tuple[str, int], int] = {}
+    self.deleted_messages = 0
     self.has_joined = False
     self._new().close()  # Settings that librdkafka refuses are told at once.
 
@@ -126,13 +135,14 @@ class GroupConsumer:
     """Joins the group, where this has not done so.
 
     Args:
-      is_of_job: `begins_at` knows where to begin, so that `auto.offset.reset` is only
-        for messages that brokers have deleted, and nothing of what is left is skipped.
+      is_of_job: `begins_at` knows where to begin, so that `auto.offset.reset` does not
+        count; what brokers have deleted is noted, and nothing of what is left skipped.
     """
     if self._consumer:
       return
     self.has_joined = False
-    self._consumer = self._new({"auto.offset.reset": "earliest"} if is_of_job else {})
+    self._is_of_job = is_of_job
+    self._consumer = self._new({"auto.offset.reset": "error"} if is_of_job else {})
     self._consumer.subscribe(
       self._topics, on_assign=self._on_assign, on_lost=self._on_lost
     )
@@ -147,15 +157,18 @@ class GroupConsumer:
     """The next messages, after at most 0.1 s.
 
     Raises:
-      StreamFailed: the brokers refuse this consumer.
+      StreamFailed: the brokers refuse this consumer, or have lost what it was to read.
     """
     messages = self._consumer.consume(_CONSUME, _CONSUME_SECS)
     if not any(map(Message.error, messages)):
       return messages
     for message in messages:
       error = message.error()
-      if error and error.code() == KafkaError._PARTITION_EOF:
+      code = error and error.code()
+      if code == KafkaError._PARTITION_EOF:
         self._read_to[message.topic(), message.partition()] = message.offset()
+      elif code == KafkaError._AUTO_OFFSET_RESET and self._is_of_job:
+        self._read_what_is_left(message)
       elif error:
         self._errors.note(error)
     return [message for message in messages if not message.error()]
@@ -324,34 +337,61 @@ class GroupConsumer:
       if offset is not None:
         p.offset = offset
       if p.offset >= 0:
-        self._check_is_there(consumer, p)
+        self._pass_deleted(consumer, p)
     if self._is_cooperative:
       consumer.incremental_assign(partitions)
     else:
       consumer.assign(partitions)
 
-  def _check_is_there(self, consumer: Consumer, p: TopicPartition) -> None:
-    """Looks whether the messages from an offset on are still there."""
+  def _read_what_is_left(self, message: Message) -> None:
+    """Reads a partition on whose next message is not there: reading has stopped."""
+    consumer = self._consumer
+    p = TopicPartition(message.topic(), message.partition(), message.offset())
+    own = consumer.assignment()
+    if p not in own:
+      return  # It has gone to another member.
+    if p.offset < 0:
+      raise StreamFailed(f"cannot read {_place(p)}: {message.error().str()}")
+    self._pass_deleted(consumer, p)
+    if self._is_cooperative:
+      consumer.incremental_unassign([p])
+      consumer.incremental_assign([p])
+      return
+    rest = [q for q in consumer.position(own) if q != p]
+    for q in rest:
+      if q.offset < 0:  # Nothing was read of it.
+        q.offset = self._begins_at(Partition(self._group, q.topic, q.partition))
+    consumer.assign([*rest, p])
+
+  def _pass_deleted(self, consumer: Consumer, p: TopicPartition) -> None:
+    """Moves the offset of a partition behind messages that brokers have deleted."""
     try:
       first, end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
     except KafkaException:
       return  # Whatever keeps it from answering will be told.
-    place = f"topic {p.topic!r}, partition {p.partition}"
     if p.offset > end:
       raise StreamFailed(
-        f"{place} ends at offset {end}, but training was at {p.offset}: the topic was "
-        "made anew. Use another group_id to train on it from its beginning"
+        f"{_place(p)} ends at offset {end}, but training was at {p.offset}: the topic "
+        "was made anew, or brokers have lost messages. Use another group_id to train "
+        "on it from its beginning"
       )
-    if p.offset < first:
-      logging.error(
-        "%s: %s messages, offsets %d to %d, were DELETED by the brokers before they "
-        "were trained on; training goes on behind them. The topic keeps its messages "
-        "for too short a time",
-        place,
-        f"{first - p.offset:,}",
-        p.offset,
-        first - 1,
-      )
+    if p.offset >= first:
+      return
+    begin, p.offset = p.offset, first
+    begin = max(begin, self._deleted_to.get((p.topic, p.partition), 0))
+    if begin >= first:
+      return  # They are counted.
+    self._deleted_to[p.topic, p.partition] = first
+    self.deleted_messages += first - begin
+    logging.error(
+      "%s: %s messages, offsets %d to %d, were DELETED by the brokers before they were "
+      "trained on; training goes on behind them. The topic keeps its messages for too "
+      "short a time",
+      _place(p),
+      f"{first - begin:,}",
+      begin,
+      first - 1,
+    )
 
   def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     del consumer, partitions

@@ -300,6 +300,11 @@ class KafkaStream:
     """How many messages could not be parsed."""
     return self._ledger.left_out
 
+  @property
+  def deleted_messages(self) -> int:
+    """See `GroupConsumer`."""
+    return self._consumer.deleted_messages
+
   def lags(self) -> dict[Partition, int]:
     """How many messages of each of this worker's partitions are still to come."""
     trained = stream_offsets.merge([self._ledger.offsets(), self._known])

@@ -99,6 +99,11 @@ class MetricsEndpoint(Collector):
       "Messages that could not be parsed.",
       value=streams.bad_messages,
     )
+    yield CounterMetricFamily(
+      "monolith_stream_deleted_messages",
+      "Messages that brokers deleted before they were trained on.",
+      value=streams.deleted_messages,
+    )
     counts = streams.delay_counts.cumsum().tolist()
     ends = [*map(str, DELAY_BUCKETS), "+Inf"]
     yield HistogramMetricFamily(

@@ -22,6 +22,7 @@ class StreamMetrics:
     delay_sum: seconds, of all of them.
     lags: how many messages of each partition of this worker's are still to come.
     bad_messages: how many there were.
+    deleted_messages: how many the brokers had deleted before they were trained on.
   """
 
   def __init__(self, streams: Sequence[KafkaStream]):
@@ -32,6 +33,7 @@ class StreamMetrics:
     self.delay_sum = 0.0
     self.lags: dict[Partition, int] = {}
     self.bad_messages = 0
+    self.deleted_messages = 0
 
   def step_done(self, event_time_ms: np.ndarray | None) -> None:
     """Notes a batch that is trained on.
@@ -50,6 +52,7 @@ class StreamMetrics:
       for partition, lag in stream.lags().items()
     }
     self.bad_messages = sum(stream.bad_messages for stream in self._streams)
+    self.deleted_messages = sum(stream.deleted_messages for stream in self._streams)
     if not self._recent:
       self._percentiles = None
       return
@@ -64,8 +67,13 @@ class StreamMetrics:
 
   def values(self) -> dict[str, float]:
     """The last second in numbers: `lag` in messages, `event_to_trained_p50_secs` and
-    `..._p99_secs` where something was trained on, `bad_messages` in all."""
-    values = {"lag": sum(self.lags.values()), "bad_messages": self.bad_messages}
+    `..._p99_secs` where something was trained on, `bad_messages` and
+    `deleted_messages` in all."""
+    values = {
+      "lag": sum(self.lags.values()),
+      "bad_messages": self.bad_messages,
+      "deleted_messages": self.deleted_messages,
+    }
     if self._percentiles:
       names = ("event_to_trained_p50_secs", "event_to_trained_p99_secs")
       values.update(zip(names, self._percentiles, strict=True))
@@ -82,6 +90,8 @@ class StreamMetrics:
       parts.append(f"event to trained {p50} (p99 {p99})")
     if self.bad_messages:
       parts.append(f"{self.bad_messages:,} bad messages")
+    if self.deleted_messages:
+      parts.append(f"{self.deleted_messages:,} messages deleted before training")
     return ", ".join(parts)
 
 

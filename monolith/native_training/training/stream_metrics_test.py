@@ -1,5 +1,6 @@
 import time
 import urllib.request
+from unittest import mock
 
 import numpy as np
 from absl.testing import absltest
@@ -13,6 +14,7 @@ from monolith.native_training.training.stream_metrics import StreamMetrics
 
 class _Stream:
   bad_messages = 2
+  deleted_messages = 0
 
   def lags(self):
     return {Partition("g", "t", 0): 5, Partition("g", "t", 1): 1200}
@@ -28,7 +30,9 @@ class StreamMetricsTest(absltest.TestCase):
 
   def test_values(self):
     self.metrics.update()
-    self.assertEqual(self.metrics.values(), {"lag": 1205, "bad_messages": 2})
+    self.assertEqual(
+      self.metrics.values(), {"lag": 1205, "bad_messages": 2, "deleted_messages": 0}
+    )
     self._step(0.3, 0.3)
     self._step(0.3, 90.0)
     self.metrics.update()
@@ -43,6 +47,14 @@ class StreamMetricsTest(absltest.TestCase):
     # Only the last second counts.
     self.metrics.update()
     self.assertNotIn("event_to_trained_p50_secs", self.metrics.values())
+
+  def test_deleted_messages_are_told_where_there_are_any(self):
+    self.metrics.update()
+    self.assertNotIn("deleted", self.metrics.text())
+    with mock.patch.object(_Stream, "deleted_messages", 3000):
+      self.metrics.update()
+    self.assertEndsWith(self.metrics.text(), "3,000 messages deleted before training")
+    self.assertEqual(self.metrics.values()["deleted_messages"], 3000)
 
   def test_prometheus_gets_them(self):
     (port,) = local_cluster.free_ports(1)
@@ -65,6 +77,7 @@ class StreamMetricsTest(absltest.TestCase):
         ("monolith_table_rows", "uid"): 4,
         ("monolith_stream_lag_messages", "g", "1", "t"): 1200,
         ("monolith_stream_bad_messages_total",): 2,
+        ("monolith_stream_deleted_messages_total",): 0,
         ("monolith_event_to_trained_seconds_bucket", "0.2"): 0,
         ("monolith_event_to_trained_seconds_bucket", "0.5"): 2,
         ("monolith_event_to_trained_seconds_bucket", "300"): 3,
