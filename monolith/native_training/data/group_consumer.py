@@ -6,7 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from absl import logging
 from confluent_kafka import (
@@ -63,6 +63,20 @@ _SAY_AGAIN_SECS = 60.0
 _TRY_AGAIN_SECS = 0.5
 
 
+class PartitionEnds(NamedTuple):
+  """What there is of a partition.
+
+  Attributes:
+    begin: offset of its first message.
+    end: offset behind its last one.
+    is_read: all that there is was read; offsets without message may be at its end.
+  """
+
+  begin: int
+  end: int
+  is_read: bool
+
+
 class GroupConsumer:
   """Reads topics as a member of a group. Used by one thread at a time, but for `commit`
   and `lags`.
@@ -115,6 +129,7 @@ class GroupConsumer:
     self._commit_lock = threading.Lock()
     # Up to where partitions were read when nothing was left to read.
     self._read_to: dict[tuple[str, int], int] = {}
+    self._ended: dict[tuple[str, int], int] = {}  # The same, not noted yet.
     # Up to where deleted messages are counted.
     self._deleted_to: dict[tuple[str, int], int] = {}
     self.deleted_messages = 0
@@ -149,6 +164,7 @@ class GroupConsumer:
 
   def close(self) -> None:
     """Leaves the group."""
+    self._ended = {}
     if self._consumer:
       consumer, self._consumer = self._consumer, None
       consumer.close()
@@ -159,6 +175,7 @@ class GroupConsumer:
     Raises:
       StreamFailed: the brokers refuse this consumer, or have lost what it was to read.
     """
+    self._note_ends()
     messages = self._consumer.consume(_CONSUME, _CONSUME_SECS)
     if not any(map(Message.error, messages)):
       return messages
@@ -166,12 +183,18 @@ class GroupConsumer:
       error = message.error()
       code = error and error.code()
       if code == KafkaError._PARTITION_EOF:
-        self._read_to[message.topic(), message.partition()] = message.offset()
+        self._ended[message.topic(), message.partition()] = message.offset()
       elif code == KafkaError._AUTO_OFFSET_RESET and self._is_of_job:
         self._read_what_is_left(message)
       elif error:
         self._errors.note(error)
     return [message for message in messages if not message.error()]
+
+  def _note_ends(self) -> None:
+    """Notes ends that came with the messages of the call before, whose receiver knows
+    them by now."""
+    self._read_to.update(self._ended)
+    self._ended = {}
 
   def seek(self, offsets: Offsets) -> None:
     """Reads partitions from other offsets on, as far as they are this member's."""
@@ -186,6 +209,7 @@ class GroupConsumer:
     has read all messages."""
     if not self.has_joined:
       return False
+    self._note_ends()
     try:
       own = self._consumer.assignment()
       for p in own:
@@ -199,9 +223,9 @@ class GroupConsumer:
       return False
     return True
 
-  def ends(self) -> dict[Partition, tuple[int, int]]:
-    """The offsets of the first message of each of this member's partitions and behind
-    the last one, as far as the brokers have told."""
+  def ends(self) -> dict[Partition, PartitionEnds]:
+    """What there is of each of this member's partitions, as far as the brokers have
+    told."""
     consumer = self._consumer
     if consumer is None:
       return {}
@@ -209,8 +233,9 @@ class GroupConsumer:
     for p in consumer.assignment():
       begin, end = consumer.get_watermark_offsets(p, cached=True)
       if end >= 0:
+        is_read = self._read_to.get((p.topic, p.partition), -1) >= end
         key = Partition(self._group, p.topic, p.partition)
-        ends[key] = max(begin, 0), end
+        ends[key] = PartitionEnds(max(begin, 0), end, is_read)
     return ends
 
   def group_offsets(self) -> Offsets | None:

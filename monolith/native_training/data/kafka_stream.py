@@ -306,12 +306,19 @@ class KafkaStream:
     return self._consumer.deleted_messages
 
   def lags(self) -> dict[Partition, int]:
-    """How many messages of each of this worker's partitions are still to come."""
+    """How many messages of each of this worker's partitions are still to come. Where
+    not all is read, offsets without message count too, as of transactions."""
+    ends = self._consumer.ends()
+    # Asked for later than the ends: of what was read until then it misses nothing.
+    is_any_read = any(e.is_read for e in ends.values())
+    open_ = self._ledger.open_partitions() if is_any_read else set()
     trained = stream_offsets.merge([self._ledger.offsets(), self._known])
-    return {
-      partition: max(end - max(trained.get(partition, begin), begin), 0)
-      for partition, (begin, end) in self._consumer.ends().items()
-    }
+    lags = {}
+    for partition, (begin, end, is_read) in ends.items():
+      is_done = is_read and partition not in open_
+      at = end if is_done else max(trained.get(partition, begin), begin)
+      lags[partition] = max(end - at, 0)
+    return lags
 
   def commit(self, offsets: Offsets) -> None:
     """See `GroupConsumer.commit`."""

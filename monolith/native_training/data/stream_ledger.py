@@ -103,6 +103,11 @@ class StreamLedger:
     with self._lock:
       return dict(self._offsets)
 
+  def open_partitions(self) -> set[Partition]:
+    """Those that have messages that nobody has taken."""
+    with self._lock:
+      return {p for chunk in self._chunks for p in chunk.first_offsets(self._group)}
+
   def begin(self, offsets: Mapping[Partition, int]) -> None:
     """Forgets all messages, because training is at other offsets."""
     with self._lock:

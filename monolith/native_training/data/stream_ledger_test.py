@@ -64,7 +64,9 @@ class StreamLedgerTest(absltest.TestCase):
     at = _emit(self.ledger, [0, 1, 0, 1], [10, 5, 11, 6])
     _emit(self.ledger, [2, 0], [0, 12])
     self.ledger.take(at[:3])
+    self.assertEqual({p.partition for p in self.ledger.open_partitions()}, {0, 1, 2})
     self.assertEqual(_of(self.ledger.drop_open()), {1: 6, 2: 0, 0: 12})
+    self.assertEmpty(self.ledger.open_partitions())
     self.assertEqual(_of(self.ledger.offsets()), {0: 12, 1: 6})
     # A batch that was under way does not count, and what is read again does.
     self.assertIsNone(self.ledger.take(at[3:]))
