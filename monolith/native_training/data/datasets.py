@@ -22,7 +22,8 @@ def create_plain_kafka_dataset(
   Works eagerly and in graphs. Every iteration joins the consumer group, so that all who
   read share the partitions, and begins where the group has committed its offsets, or at
   the earliest message where it has not. Iterating commits nothing: what was read is
-  read again by the next iteration.
+  read again by the next iteration. There is one at a time: when another begins, an
+  older one ends with an error. Who reads in several threads makes a dataset for each.
 
   An `Estimator` that trains on it does more. How far each partition is trained on is
   part of its checkpoints, and a job begins where its checkpoint is; one without

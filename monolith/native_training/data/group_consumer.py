@@ -164,6 +164,7 @@ class GroupConsumer:
 
   def close(self) -> None:
     """Leaves the group."""
+    self.has_joined = False
     self._ended = {}
     if self._consumer:
       consumer, self._consumer = self._consumer, None

@@ -185,6 +185,27 @@ class KafkaDatasetTest(absltest.TestCase):
     for _ in range(2):
       self.assertEqual(sum(len(x.message) for x in dataset), 9)
 
+  def test_another_iteration_ends_the_older_one(self):
+    self._make_topic("twice")
+    self._send("twice", [b"x"] * 9)
+    dataset = self._dataset("twice")
+    older = iter(dataset)
+    got = len(next(older).message)
+    self.assertEqual(sum(len(x.message) for x in dataset), 9)
+    with self.assertRaisesRegex(tf.errors.OpError, "another iteration .* has begun"):
+      while True:
+        got += len(next(older).message)
+    self.assertLessEqual(got, 9)
+
+  def test_a_loop_that_was_left_does_not_disturb_another(self):
+    self._make_topic("left")
+    self._send("left", [b"x"] * 9)
+    dataset = self._dataset("left")
+    for _ in dataset:
+      break
+    gc.collect()
+    self.assertEqual(sum(len(x.message) for x in dataset), 9)
+
   def test_joining_the_group_is_no_silence(self):
     self._make_topic("brief")
     self._send("brief", [b"x"] * 3)

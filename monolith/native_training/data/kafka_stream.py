@@ -15,6 +15,7 @@ from absl import logging
 from confluent_kafka import OFFSET_BEGINNING, Message
 
 from monolith.native_training.data import stream_offsets
+from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.group_consumer import GroupConsumer, is_meant
 from monolith.native_training.data.kafka_messages import KafkaMessages
 from monolith.native_training.data.stream_ledger import StreamLedger
@@ -60,9 +61,10 @@ class KafkaStream:
   """Reads topics, from where the group has committed, or as a job says.
 
   Of itself every iteration joins the group, reads until no message has come for
-  `stream_timeout`, and leaves. A job has it stay in the group between iterations, which
-  then end as well when the worker gets nothing to train on for a second, so that it can
-  look after other things; `is_over` says why one ended.
+  `stream_timeout`, and leaves; where another one begins before, it ends with an error.
+  A job has it stay in the group between iterations, which then end as well when the
+  worker gets nothing to train on for a second, so that it can look after other things,
+  or when another one takes over; `is_over` says why one ended.
 
   Args: see `datasets.create_plain_kafka_dataset`.
 
@@ -112,12 +114,15 @@ class KafkaStream:
       configuration,
       self._begins_at,
     )
-    self._lock = threading.Lock()  # Of the consumer, and of who reads with it.
+    # Of the consumer, and of who reads with it. A thread that has it may find that an
+    # iteration is garbage, which ends that.
+    self._lock = threading.RLock()
     self._iteration = 0
     self._round: threading.Event | None = None
     self._heard: float | None = None  # When the last message came.
     self.is_over = False
-    self._has_ended = False  # The last round, because nothing came.
+    # The last one that came to an end because its streams had nothing.
+    self._ended_round: threading.Event | None = None
     streams = _collected.get()
     if streams is not None:
       streams.append(self)
@@ -127,17 +132,20 @@ class KafkaStream:
     order of each partition. `topic` has one row where it is the same for all.
 
     Raises:
-      StreamFailed: the brokers refuse this consumer.
+      StreamFailed: the brokers refuse this consumer, or another iteration has begun.
     """
     with self._lock:
       self._iteration += 1
       own = self._iteration
       round_ = self._round
       if not round_:
+        self._consumer.close()  # Of an iteration that has not ended.
         self._heard = None
         self._ledger.begin({})
+      self._ended_round = None
       self._consumer.open(is_of_job=bool(round_))
-      self._consumer.seek(self._ledger.drop_open())
+      if round_:
+        self._read_open_again()
     waited, offsets = 0.0, self._ledger.offsets()
     noticed = time.monotonic()
     try:
@@ -145,7 +153,7 @@ class KafkaStream:
         begin = time.monotonic()
         with self._lock, _no_garbage_collection():
           if own != self._iteration:
-            return  # Another has begun.
+            break
           arrays = self._next_arrays()
           if arrays and not round_:
             self._ledger.take(arrays.position)  # No one else will.
@@ -160,15 +168,28 @@ class KafkaStream:
           before, offsets = offsets, self._ledger.offsets()
           waited = 0.0 if offsets != before else waited + (now - begin)
           if waited >= _IDLE_SECS or round_.is_set():
-            self._has_ended = True
-            return
-      self._has_ended = True
+            break
+      with self._lock:
+        is_newest = own == self._iteration
+        if is_newest:
+          self._ended_round = round_
+      if not is_newest and not round_:
+        raise StreamFailed(
+          f"another iteration of the dataset of {self._consumer} has begun, which ends "
+          "this one; make a dataset for each"
+        )
     finally:
       if round_:
         round_.set()
       else:
         with self._lock:
-          self._consumer.close()
+          if own == self._iteration:
+            self._consumer.close()
+
+  def _read_open_again(self) -> None:
+    """Goes back to what a round left open: the dataset of several streams may end with
+    one of them, and an iteration may be taken over."""
+    self._consumer.seek(self._ledger.drop_open())
 
   def _is_silent(self) -> bool:
     """Whether no message has come for the timeout, and none could be read."""
@@ -270,7 +291,7 @@ class KafkaStream:
     """Has the next iteration be a job's: it sets an event when it ends, and ends when
     that of another stream of the job has."""
     self._round = ended
-    self._has_ended = self.is_over = False
+    self.is_over = False
 
   def know(self, offsets: Offsets) -> None:
     """Tells how far all workers have trained by now: partitions that come to this one
@@ -287,9 +308,10 @@ class KafkaStream:
     Returns:
       False where the dataset has ended for another reason than the stream.
     """
-    if self._has_ended:
+    has_ended = self._round is not None and self._ended_round is self._round
+    if has_ended:
       self._ledger.pass_rest()
-    return self._has_ended
+    return has_ended
 
   def trained(self) -> Offsets:
     """Up to where all that was emitted went on to be trained on, or was bad."""

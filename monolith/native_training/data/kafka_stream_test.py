@@ -6,6 +6,8 @@ from absl.testing import absltest
 from confluent_kafka import Message
 
 from monolith.native_training.data import stream_ledger
+from monolith.native_training.data.broker_errors import StreamFailed
+from monolith.native_training.data.group_consumer import PartitionEnds
 from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.data.stream_offsets import Offsets, Partition
 
@@ -23,20 +25,27 @@ class _Consumer:
 
   def __init__(self):
     self.at = 0
+    self.is_open = False
+    self.is_read = False
     self.meanwhile = lambda: None
     self.sought: list[Offsets] = []
 
   def open(self, is_of_job):
     del is_of_job
+    self.is_open = True
 
   def close(self):
-    pass
+    self.is_open = False
 
   def seek(self, offsets: Offsets):
     self.sought.append(offsets)
     self.at = next(iter(offsets.values()), self.at)
 
+  def ends(self):
+    return {Partition("g", "t", 0): PartitionEnds(0, self.at + 1, self.is_read)}
+
   def consume(self):
+    assert self.is_open
     self.meanwhile()
     self.at += 6
     return [_message(offset) for offset in range(self.at - 6, self.at)]
@@ -99,8 +108,72 @@ class KafkaStreamTest(absltest.TestCase):
     self.assertEqual(stream._ledger.drop_open(), {})
     # Another iteration begins where the group has committed.
     next(stream.batches())
-    self.assertEqual(consumer.sought[-1], {})
+    self.assertEmpty(consumer.sought)
     self.assertEqual(stream._begins_at(Partition("g", "t", 0)), 24)
+
+  def test_without_a_job_another_iteration_ends_the_older_one(self):
+    stream = KafkaStream("t", "g", "127.0.0.1:1")
+    consumer = stream._consumer = _Consumer()
+    older, newer = stream.batches(), stream.batches()
+    next(older)
+    next(newer)
+    with self.assertRaisesRegex(StreamFailed, "another iteration .* has begun"):
+      next(older)
+    next(newer)
+    del older
+    newest = stream.batches()
+    next(newest)
+    newer.close()  # As garbage is.
+    next(newest)
+    newest.close()
+    self.assertFalse(consumer.is_open)
+
+  def test_the_rest_is_passed_only_where_the_stream_ended_the_round(self):
+    ended = threading.Event()
+    self.stream.begin_round(ended)
+    batches = self.stream.batches()
+    next(batches)
+    self.assertFalse(self.stream.pass_rest())
+    self.assertEqual(self.stream.trained(), _at(100))
+    ended.set()
+    self.assertEqual(list(batches), [])
+    self.assertTrue(self.stream.pass_rest())
+    self.assertEqual(self.stream.trained(), _at(106))
+    # What a late iteration of that round does counts no more.
+    self.stream.begin_round(threading.Event())
+    self.assertFalse(self.stream.pass_rest())
+
+  def test_an_iteration_that_another_has_taken_over_from_does_not_end_the_round(self):
+    older, newer = self.stream.batches(), self.stream.batches()
+    next(older)
+    next(newer)
+    self.assertEqual(list(older), [])
+    self.assertFalse(self.stream.pass_rest())
+    self.assertEqual(self.stream.trained(), _at(100))
+
+  def test_what_was_not_taken_when_another_stream_ended_the_round_is_read_again(self):
+    ended = threading.Event()
+    self.stream.begin_round(ended)
+    batches = self.stream.batches()
+    stream_ledger.take(next(batches).position[:2])
+    ended.set()
+    batches.close()  # The dataset is at its end.
+    self.assertFalse(self.stream.pass_rest())
+    self.stream.begin_round(threading.Event())
+    again = next(self.stream.batches())
+    self.assertEqual(again.offset[0], 102)
+
+  def test_lag_is_none_where_all_is_read_and_trained_on(self):
+    batches = self.stream.batches()
+    positions = next(batches).position
+    partition = Partition("g", "t", 0)
+    self.assertEqual(self.stream.lags(), {partition: 7})
+    # The offset at the end is no message's.
+    self.consumer.is_read = True
+    stream_ledger.take(positions[:5])
+    self.assertEqual(self.stream.lags(), {partition: 2})
+    stream_ledger.take(positions[5:])
+    self.assertEqual(self.stream.lags(), {partition: 0})
 
 
 if __name__ == "__main__":
