@@ -105,6 +105,7 @@ class KafkaStream:
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000
     self._group = group_id
+    self._servers = servers
     self._ledger = StreamLedger(group_id)
     self._known: Offsets = {}
     self._consumer = GroupConsumer(
@@ -125,7 +126,17 @@ class KafkaStream:
     self._ended_round: threading.Event | None = None
     streams = _collected.get()
     if streams is not None:
+      self._check_is_another(streams)
       streams.append(self)
+
+  def _check_is_another(self, streams: list[KafkaStream]) -> None:
+    for other in streams:
+      if other._group == self._group and other._servers != self._servers:
+        raise ValueError(
+          f"group_id: {self._group!r} is the group of a stream from {other._servers} "
+          f"already, and of one from {self._servers} now; checkpoints keep offsets by "
+          "group, topic and partition: name another group, or the same servers"
+        )
 
   def batches(self) -> Iterator[KafkaMessages]:
     """Yields NumPy arrays of the messages that came together, at least one, in the

@@ -5,7 +5,7 @@ import threading
 from absl.testing import absltest
 from confluent_kafka import Message
 
-from monolith.native_training.data import stream_ledger
+from monolith.native_training.data import kafka_stream, stream_ledger
 from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.group_consumer import PartitionEnds
 from monolith.native_training.data.kafka_stream import KafkaStream
@@ -174,6 +174,16 @@ class KafkaStreamTest(absltest.TestCase):
     self.assertEqual(self.stream.lags(), {partition: 2})
     stream_ledger.take(positions[5:])
     self.assertEqual(self.stream.lags(), {partition: 0})
+
+  def test_a_group_is_of_one_cluster(self):
+    with kafka_stream.collected():
+      KafkaStream("t", "g", "127.0.0.1:1")
+      KafkaStream("s", "g", "127.0.0.1:1")
+      KafkaStream("t", "h", "127.0.0.1:2")
+      with self.assertRaisesRegex(
+        ValueError, "name another group, or the same servers"
+      ):
+        KafkaStream("t", "g", "127.0.0.1:2")
 
 
 if __name__ == "__main__":
