@@ -301,30 +301,43 @@ class GroupConsumer:
       except KafkaException as error:
         self._on_commit(error.args[0], [])
 
-  def commit_last(self, offsets: Offsets, secs: float) -> None:
+  def commit_last(self, offsets: Offsets, deadline: float) -> None:
     """Commits offsets when all members have left the group; a member that was killed
     does so after its session timeout.
 
     Args:
-      secs: how long to try.
+      deadline: until when to try, by `time.monotonic`.
 
     Raises:
-      KafkaException: it could not be done.
+      StreamFailed: it could not be done.
     """
-    own = self._own(offsets)
+    own = self._as_list(self._own(offsets))
     if not own:
       return
-    consumer = self._new()
-    deadline = time.monotonic() + secs
+    answers: list[KafkaError | None] = []
+
+    def on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+      errors = (p.error for p in partitions if p.error)
+      answers.append(error or next(errors, None))
+
+    last = "no answer of the brokers"
+    consumer = self._new({"on_commit": on_commit})
     try:
-      while True:
+      while (left := deadline - time.monotonic()) > 0:
         try:
-          consumer.commit(offsets=self._as_list(own), asynchronous=False)
-          return
-        except KafkaException:
-          if time.monotonic() > deadline:
-            raise
-        time.sleep(_TRY_AGAIN_SECS)
+          # A commit that finds no coordinator of the group holds up `close` for long.
+          consumer.committed(own, timeout=left)
+          answers.clear()
+          consumer.commit(offsets=own, asynchronous=True)
+          while not answers and time.monotonic() < deadline:
+            consumer.poll(_CONSUME_SECS)
+          if answers and answers[0] is None:
+            return
+          last = answers[0].str() if answers else last
+        except KafkaException as error:
+          last = error.args[0].str()
+        time.sleep(max(min(_TRY_AGAIN_SECS, deadline - time.monotonic()), 0))
+      raise StreamFailed(last)
     finally:
       consumer.close()
 

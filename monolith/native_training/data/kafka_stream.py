@@ -363,6 +363,6 @@ class KafkaStream:
       self._iteration += 1
       self._consumer.close()
 
-  def commit_last(self, offsets: Offsets, secs: float) -> None:
+  def commit_last(self, offsets: Offsets, deadline: float) -> None:
     """See `GroupConsumer.commit_last`."""
-    self._consumer.commit_last(offsets, secs)
+    self._consumer.commit_last(offsets, deadline)

@@ -10,6 +10,7 @@ without checkpoint, when a checkpoint that covers them is complete. A job that g
 to an earlier checkpoint reads again what was committed since.
 """
 
+import concurrent.futures
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -17,9 +18,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import tensorflow as tf
 from absl import logging
-from confluent_kafka import KafkaException
 
 from monolith.native_training.data import stream_ledger, stream_offsets
+from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets
 from monolith.native_training.training import dense_variables, progress_log
@@ -193,17 +194,23 @@ class StreamPositions:
     return self._covered == self.read(session)
 
   def commit_last(self) -> None:
-    """Makes sure that the brokers know what the last checkpoint covers. For a chief
-    that leaves."""
-    for stream in self.streams:
+    """Makes sure that the brokers know what the last checkpoint covers, or gives up
+    after 15 s, however many streams there are. For a chief that leaves."""
+    deadline = time.monotonic() + _LAST_COMMIT_SECS
+
+    def commit(stream: KafkaStream) -> None:
       try:
-        stream.commit_last(self._covered, _LAST_COMMIT_SECS)
-      except KafkaException as error:
+        stream.commit_last(self._covered, deadline)
+      except StreamFailed as error:
         logging.warning(
           "the offsets of the last checkpoint could not be committed to the brokers "
           "(%s); a job that goes on with the checkpoint does not need them",
-          error.args[0].str(),
+          error,
         )
+
+    # At once: each may have to wait for brokers of its own.
+    with concurrent.futures.ThreadPoolExecutor(len(self.streams)) as threads:
+      list(threads.map(commit, self.streams))
 
   def close(self) -> None:
     """Leaves the consumer groups."""

@@ -1,8 +1,11 @@
+import threading
+
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.data import stream_ledger, stream_offsets
+from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.stream_ledger import StreamLedger
 from monolith.native_training.data.stream_offsets import Offsets, Partition
 from monolith.native_training.training.cluster import Cluster
@@ -31,6 +34,9 @@ class _Stream:
 
   def trained(self) -> Offsets:
     return self.ledger.offsets()
+
+  def commit(self, offsets: Offsets) -> None:
+    del offsets
 
 
 class StreamPositionsTest(absltest.TestCase):
@@ -91,6 +97,29 @@ class StreamPositionsTest(absltest.TestCase):
     value = [stream_offsets.encode(_at(n)) for n in (7, 9, 3, 900)]
     fitting = self.positions._fit(np.array(value, object))
     self.assertEqual([stream_offsets.decode(v) for v in fitting], [{}, _at(9), {}])
+
+  def test_the_last_offsets_of_all_streams_are_committed_in_one_time(self):
+    told = []
+
+    def slow(offsets: Offsets, deadline: float) -> None:
+      told.append((offsets, deadline))
+      both.wait(30)
+      raise StreamFailed("the brokers are away")
+
+    both = threading.Barrier(2)
+    streams = [self.stream, _Stream()]
+    for stream in streams:
+      stream.commit_last = slow
+    self.positions.streams = streams
+    self.positions.saved(_at(5))
+    with self.assertLogs(level="WARNING") as logged:
+      self.positions.commit_last()
+    self.assertLen(logged.output, 2)
+    self.assertIn(
+      "could not be committed to the brokers (the brokers are away)", logged.output[0]
+    )
+    self.assertEqual(told[0], told[1])
+    self.assertEqual(told[0][0], _at(5))
 
   def test_an_order_that_is_not_the_streams_is_an_error(self):
     at = self.stream.emit(0, 1)
