@@ -111,13 +111,12 @@ class StreamPositions:
   def begin(self, session: tf.compat.v1.Session) -> None:
     """Has the streams begin where training is, in a new session."""
     offsets = self.read(session)
-    if offsets:
+    trained = {p: o for p, o in offsets.items() if o and p.partition != BEGUN}
+    if trained:
       progress_log.info(
-        "the streams go on where training was: %s",
+        "the streams go on at %s",
         ", ".join(
-          f"{p.topic} {p.partition}: {o:,}"
-          for p, o in sorted(offsets.items())
-          if p.partition != BEGUN
+          f"{p.topic} {p.partition}: {o:,}" for p, o in sorted(trained.items())
         ),
       )
     self._trained = []

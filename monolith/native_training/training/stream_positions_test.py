@@ -1,4 +1,5 @@
 import threading
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -7,7 +8,8 @@ from absl.testing import absltest
 from monolith.native_training.data import stream_ledger, stream_offsets
 from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.stream_ledger import StreamLedger
-from monolith.native_training.data.stream_offsets import Offsets, Partition
+from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
+from monolith.native_training.training import progress_log
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.stream_positions import StreamPositions
 from monolith.native_training.training.timeline import Timeline
@@ -120,6 +122,22 @@ class StreamPositionsTest(absltest.TestCase):
     )
     self.assertEqual(told[0], told[1])
     self.assertEqual(told[0][0], _at(5))
+
+  def test_where_streams_go_on_is_told_where_they_do(self):
+    with mock.patch.object(progress_log, "info") as info:
+      self.positions.begin(self.session)
+      self._begin_with({Partition("g", "t", BEGUN): 0, **_at(0)})
+      info.assert_not_called()
+      self._begin_with({Partition("g", "t", 1): 0, **_at(1200)})
+      self.assertEqual(
+        info.call_args.args[0] % info.call_args.args[1:],
+        "the streams go on at t 0: 1,200",
+      )
+
+  def _begin_with(self, offsets: Offsets) -> None:
+    encoded = stream_offsets.encode(offsets)
+    self.session.run(self.positions._write_base, {self.positions._new_offsets: encoded})
+    self.positions.begin(self.session)
 
   def test_an_order_that_is_not_the_streams_is_an_error(self):
     at = self.stream.emit(0, 1)
