@@ -1,0 +1,169 @@
+"""TLS and passwords, which streams have by `configuration`, against a real broker."""
+
+import os
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+
+import confluent_kafka
+import tensorflow as tf
+from absl.testing import absltest, parameterized
+from confluent_kafka import admin
+
+from monolith.native_training.data import datasets
+from monolith.native_training.data.bad_messages import BadMessage
+from monolith.native_training.data.broker_errors import StreamFailed
+from monolith.native_training.data.dead_letters import KafkaDeadLetters
+from monolith.native_training.data.kafka_stream import KafkaStream
+from monolith.native_training.data.stream_offsets import Partition
+from monolith.native_training.local_broker.local_broker import LocalBroker
+
+_JAAS = (
+  "org.apache.kafka.common.security.plain.PlainLoginModule required "
+  'username="broker" password="own" user_broker="own" user_trainer="right";'
+)
+
+
+class KafkaSecurityTest(parameterized.TestCase):
+  @classmethod
+  def setUpClass(cls):
+    super().setUpClass()
+    cls._folder = cls.enterClassContext(tempfile.TemporaryDirectory())
+    for name in ("broker", "stranger"):
+      cls._make_certificate(name)
+    with open(cls._path("store.pem"), "w") as store:
+      for name in ("broker.key", "broker.pem"):
+        with open(cls._path(name)) as part:
+          store.write(part.read())
+    cls._broker = cls.enterClassContext(
+      LocalBroker(
+        properties={
+          "listener.security.protocol.map": "CONTROLLER:PLAINTEXT,CLIENTS:SASL_SSL",
+          "ssl.keystore.type": "PEM",
+          "ssl.keystore.location": cls._path("store.pem"),
+          "ssl.truststore.type": "PEM",
+          "ssl.truststore.location": cls._path("broker.pem"),
+          "sasl.enabled.mechanisms": "PLAIN",
+          "sasl.mechanism.inter.broker.protocol": "PLAIN",
+          "listener.name.clients.plain.sasl.jaas.config": _JAAS,
+        }
+      )
+    )
+    cls._servers = cls._broker.bootstrap_servers
+    cls._settings = {
+      "security.protocol": "sasl_ssl",
+      "ssl.ca.location": cls._path("broker.pem"),
+      "sasl.mechanism": "PLAIN",
+      "sasl.username": "trainer",
+      "sasl.password": "right",
+    }
+    cls._client = {**cls._settings, "bootstrap.servers": cls._servers}
+
+  @classmethod
+  def _path(cls, name: str) -> str:
+    return os.path.join(cls._folder, name)
+
+  @classmethod
+  def _make_certificate(cls, name: str) -> None:
+    """A key and a certificate for 127.0.0.1 that is its own authority."""
+    key, certificate = cls._path(f"{name}.key"), cls._path(f"{name}.pem")
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1"]
+    command += ["-keyout", key, "-out", certificate]
+    subprocess.run(command, check=True, capture_output=True)
+
+  def setUp(self):
+    super().setUp()
+    self._topic = self.id().rpartition(".")[2].split(" ")[0]
+    client = admin.AdminClient(self._client)
+    new = admin.NewTopic(self._topic, 1, 1)
+    client.create_topics([new])[self._topic].result(30)
+    producer = confluent_kafka.Producer(self._client)
+    for _ in range(10):
+      producer.produce(self._topic, b"secret")
+    self.assertEqual(producer.flush(30), 0)
+
+  def _configuration(self, changes: Mapping[str, str | None]) -> list[str]:
+    settings = {**self._settings, **changes}
+    return [f"{key}={value}" for key, value in settings.items() if value is not None]
+
+  def _stream(self, changes: Mapping[str, str | None] = {}) -> KafkaStream:
+    stream = KafkaStream(
+      self._topic, "g", self._servers, configuration=self._configuration(changes)
+    )
+    self.addCleanup(stream.close)
+    return stream
+
+  def test_messages_are_read_and_committed(self):
+    stream = self._stream()
+    first = stream.first_offsets({}, lambda: None)
+    partition = Partition("g", self._topic, 0)
+    self.assertEqual(first[partition], 0)
+    stream.begin(first)
+    stream.begin_round(threading.Event())
+    arrays = next(stream.batches())
+    self.assertEqual(arrays.message.tolist(), [b"secret"] * 10)
+    stream.close()
+    stream.commit_last({partition: 7}, time.monotonic() + 30)
+    dataset = datasets.create_plain_kafka_dataset(
+      [self._topic], "g", self._servers, 2000, configuration=self._configuration({})
+    )
+    self.assertEqual([m for x in dataset for m in x.message.numpy()], [b"secret"] * 3)
+
+  def test_bad_messages_are_sent(self):
+    letters = KafkaDeadLetters(self._servers, self._topic, self._configuration({}))
+    letters.send([BadMessage(b"x", "garbage")])
+    letters.close(30)
+    self.assertEqual((letters.delivered, letters.failed), (1, 0))
+
+  @parameterized.named_parameters(
+    ("certificate", "ssl.ca.location", "stranger.pem", "certificate verify failed"),
+    ("password", "sasl.password", "wrong", "Authentication failed"),
+  )
+  def test_what_is_wrong_ends_it(self, key, value, message):
+    if key.endswith("location"):
+      value = self._path(value)
+    with self.assertRaisesRegex(StreamFailed, message):
+      self._stream({key: value}).first_offsets({}, lambda: None)
+    with self.assertRaisesRegex(StreamFailed, message):
+      list(self._stream({key: value}).batches())
+    dataset = datasets.create_plain_kafka_dataset(
+      [self._topic],
+      "g",
+      self._servers,
+      configuration=self._configuration({key: value}),
+    )
+    with self.assertRaisesRegex(tf.errors.OpError, message):
+      list(dataset)
+
+  @parameterized.named_parameters(
+    ("nothing", {"security.protocol": None}, "plaintext"),
+    ("no_login", {"security.protocol": "ssl"}, "ssl"),
+    ("no_encryption", {"security.protocol": "sasl_plaintext"}, "sasl_plaintext"),
+  )
+  def test_another_protocol_is_waited_for_with_a_hint(self, changes, protocol):
+    def leave() -> None:
+      if next(calls):
+        raise InterruptedError
+
+    calls = iter([False, True])
+    with self.assertLogs(level="WARNING") as logged:
+      with self.assertRaises(InterruptedError):
+        self._stream(changes).first_offsets({}, leave)
+    self.assertRegex(
+      "\n".join(logged.output), f"another security.protocol than '{protocol}'"
+    )
+    stream = self._stream(changes)
+    stream.begin({})
+    stream.begin_round(threading.Event())
+    with self.assertLogs(level="WARNING") as logged:
+      self.assertEqual(list(stream.batches()), [])
+    self.assertRegex(
+      "\n".join(logged.output), f"another security.protocol than '{protocol}'"
+    )
+
+
+if __name__ == "__main__":
+  absltest.main()
