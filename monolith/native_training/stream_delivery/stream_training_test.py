@@ -1,5 +1,7 @@
 """Training on topics of a real broker, in this process."""
 
+import threading
+
 import confluent_kafka
 import tensorflow as tf
 from absl.testing import absltest
@@ -33,11 +35,14 @@ class StreamTrainingTest(absltest.TestCase):
     new = admin.NewTopic(name, partitions, 1)
     self._admin.create_topics([new])[name].result(30)
 
-  def _send(self, count: int, message=message_counts.message) -> None:
+  def _send(
+    self, count: int, message=message_counts.message, topic: str | None = None
+  ) -> None:
     # In order, also where a message has to be sent again.
     producer = confluent_kafka.Producer({**self._client, "enable.idempotence": True})
     for number in range(self._sent, self._sent + count):
-      producer.produce(self._topic, message(number), partition=number % _PARTITIONS)
+      partition = number % _PARTITIONS
+      producer.produce(topic or self._topic, message(number), partition=partition)
     self.assertEqual(producer.flush(30), 0)
     self._sent += count
 
@@ -190,6 +195,42 @@ class StreamTrainingTest(absltest.TestCase):
     self._make_topic(f"{self._topic}-more", 1)
     self._train(batch_size=10, topics=f"{self._topic},{self._topic}-more")
     self.assertEqual(self._counts(), dict.fromkeys(range(300), 1))
+
+  def test_topics_of_a_pattern_are_trained_on_from_their_beginning(self):
+    self._send(300)
+    pattern = f"^{self._topic}.*"
+    self._train(topics=pattern)
+    # One came between two jobs, and another comes while a job trains.
+    self._make_topic(f"{self._topic}-2", _PARTITIONS)
+    self._send(300, topic=f"{self._topic}-2")
+
+    def appear() -> None:
+      self._make_topic(f"{self._topic}-3", _PARTITIONS)
+      self._send(300, topic=f"{self._topic}-3")
+
+    timer = threading.Timer(5, appear)
+    timer.start()
+    self._train(topics=f"{pattern},other", timeout=15_000)
+    timer.join()
+    self.assertEqual(self._counts(), dict.fromkeys(range(900), 1))
+    self.assertEqual(self._committed(), [100] * 3)
+
+  def test_messages_that_were_deleted_are_passed_and_told(self):
+    self._send(300)
+    self._train(batch_size=10, steps=10)
+    # Of one partition at least there are messages left.
+    numbers = [set(range(p, 300, _PARTITIONS)) for p in range(_PARTITIONS)]
+    left = [own - set(self._counts()) for own in numbers]
+    partition = max(range(_PARTITIONS), key=lambda p: len(left[p]))
+    deleted = [TopicPartition(self._topic, partition, 90)]
+    for future in self._admin.delete_records(deleted).values():
+      future.result(30)
+    lost = {n for n in left[partition] if n // _PARTITIONS < 90}
+    with self.assertLogs(level="ERROR") as logged:
+      self._train(batch_size=10)
+    self.assertEqual(self._counts(), {n: 1 for n in range(300) if n not in lost})
+    self.assertIn(f": {len(lost)} messages, offsets ", "\n".join(logged.output))
+    self.assertEqual(self._committed(), [100] * 3)
 
   def test_batches_of_a_fixed_size_are_refused(self):
     class Fixed(MessageCounts):
