@@ -9,20 +9,9 @@ import sys
 from absl import flags
 from absl.testing import absltest
 
+from monolith.native_training.local_runner.processes_naming import processes_naming
+
 _ROUNDS = flags.DEFINE_integer("rounds", 0, "Disturbed rounds.")
-
-
-def _processes_naming(text: str) -> list[str]:
-  """Command lines of this machine's processes in which a text occurs."""
-  found = []
-  for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    try:
-      command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-      continue
-    if text in command and int(path.parent.name) != os.getpid():
-      found.append(command)
-  return found
 
 
 class FaultInjectionTest(absltest.TestCase):
@@ -51,7 +40,7 @@ class FaultInjectionTest(absltest.TestCase):
     self.assertEqual([r["round"] for r in content["rounds"] if not r["struck"]], ["u1"])
     # Neither models nor processes are left.
     self.assertEqual(os.listdir(folder), ["table.json"])
-    self.assertEqual(_processes_naming(folder), [])
+    self.assertEqual(processes_naming(folder), [])
 
 
 if __name__ == "__main__":

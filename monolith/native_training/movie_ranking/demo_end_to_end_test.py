@@ -8,22 +8,11 @@ import sys
 
 from absl.testing import absltest
 
+from monolith.native_training.local_runner.processes_naming import processes_naming
+
 _RUN = (
   "from monolith.native_training.movie_ranking import demo_local_runner as d; d.run()"
 )
-
-
-def _processes_naming(text: str) -> list[str]:
-  """Command lines of this machine's processes in which a text occurs."""
-  found = []
-  for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    try:
-      command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-      continue
-    if text in command and int(path.parent.name) != os.getpid():
-      found.append(command)
-  return found
 
 
 class DemoEndToEndTest(absltest.TestCase):
@@ -71,7 +60,7 @@ class DemoEndToEndTest(absltest.TestCase):
     self.assertEqual(result["tables"]["uid"], 943)
     self.assertBetween(result["tables"]["mov"], 1_600, 1_664)
     self.assertIn("ignored, not flags of this demo: --cxxopt=-std=c++14", run.stdout)
-    self.assertEqual(_processes_naming(model_dir), [])
+    self.assertEqual(processes_naming(model_dir), [])
     self.assertTrue(any(p.name.startswith("events.") for p in _files(model_dir)))
 
 

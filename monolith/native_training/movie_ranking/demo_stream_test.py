@@ -11,6 +11,7 @@ import urllib.request
 from absl.testing import absltest
 
 from monolith.native_training.local_runner import local_cluster
+from monolith.native_training.local_runner.processes_naming import processes_naming
 
 _RUN = (
   "from monolith.native_training.movie_ranking import demo_local_runner as d; d.run()"
@@ -57,7 +58,7 @@ class DemoStreamTest(absltest.TestCase):
     self.assertBetween(result["stream"]["progressive_rmse"], 0.9, 1.12)
     self.assertRegex(text, r"event to trained \d+ m?s ")
     self.assertRegex(metrics, r'monolith_stream_lag_messages{.*topic="movie-ratings"} ')
-    self.assertEqual(_processes_naming(folder), [])
+    self.assertEqual(processes_naming(folder), [])
 
   def test_a_cluster_that_is_not_there(self):
     run = self._run("--kafka_servers=127.0.0.1:1")
@@ -74,19 +75,6 @@ def _two_free_ports() -> int:
     for port in ports:
       if port + 1 in ports:
         return port
-
-
-def _processes_naming(text: str) -> list[str]:
-  """Command lines of this machine's processes in which a text occurs."""
-  found = []
-  for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
-    try:
-      command = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-      continue
-    if text in command and int(path.parent.name) != os.getpid():
-      found.append(command)
-  return found
 
 
 if __name__ == "__main__":
