@@ -68,7 +68,8 @@ TOPIC = flags.DEFINE_string("topic", "movie-ratings", "Stream: the topic.")
 GROUP = flags.DEFINE_string(
   "group",
   "",
-  "Stream: the consumer group. Empty: one for the model, named after --model_dir.",
+  "Stream: the consumer group, which --model_dir keeps for its next run. Empty: the "
+  "one that it keeps, or a new one of its own.",
 )
 KAFKA_CONFIGURATION = flags.DEFINE_multi_string(
   "kafka_configuration",

@@ -23,7 +23,7 @@ from monolith.native_training.local_runner.training_progress import (
   JobProgress,
   ProgressFiles,
 )
-from monolith.native_training.movie_ranking import demo_flags
+from monolith.native_training.movie_ranking import demo_flags, demo_model_dir
 from monolith.native_training.movie_ranking.demo_report import (
   DemoResult,
   StreamResult,
@@ -79,7 +79,9 @@ class DemoJob:
     self._restarts = demo_flags.RESTART_FAILED.value
     self._progress = ProgressFiles(list(self._progress_files.values()))
     self._stream = None
+    self._group = ""
     if demo_flags.is_stream():
+      self._group = demo_model_dir.consumer_group(model_dir, demo_flags.GROUP.value)
       self._stream = RatingStream(
         self._path("kafka"), self._path("producer.json"), signals.check
       )
@@ -135,7 +137,9 @@ class DemoJob:
   def _begin_stream(self, processes: RestartingProcesses) -> None:
     topic = demo_flags.TOPIC.value
     if not self._stream.is_own:
-      self._console.line(f"reading topic {topic} from {self._stream.servers}")
+      self._console.line(
+        f"reading topic {topic} from {self._stream.servers} as group {self._group}"
+      )
       return
     self._console.line(
       f"a Kafka broker for this run listens at {self._stream.servers}; sending the "
@@ -166,7 +170,7 @@ class DemoJob:
           port = demo_flags.METRICS_PORT.value + task.index
           arguments.append(f"--metrics_port={port}")
       if self._stream:
-        arguments += self._stream.model_flags(self._model_dir)
+        arguments += self._stream.model_flags(self._group)
       if self._restarts or self._stream:
         arguments.append(f"--save_checkpoints_secs={_SAVE_SECONDS}")
       processes.start(

@@ -1,10 +1,11 @@
-"""The folder of the demo's model, which remembers the ratings it was trained on."""
+"""The folder of the demo's model, which remembers what the model was trained on."""
 
 from __future__ import annotations
 
 import json
 import os
 import pathlib
+import secrets
 import tempfile
 
 _RECORD = "demo.json"
@@ -33,17 +34,48 @@ def prepare(path: str, dataset: str) -> str:
       )
   folder = pathlib.Path(path or tempfile.mkdtemp(prefix="movie_ranking-"))
   (folder / "logs").mkdir(parents=True, exist_ok=True)
-  partial = folder / f"{_RECORD}.tmp"
-  partial.write_text(json.dumps({"dataset": dataset}) + "\n")
-  os.replace(partial, folder / _RECORD)
+  _write(folder, {**_read(folder), "dataset": dataset})
   return str(folder)
+
+
+def consumer_group(path: str, chosen: str = "") -> str:
+  """The consumer group by which a folder's model reads streams.
+
+  The folder keeps it, because how far a model is trained on a stream is told by group:
+  whoever goes on with the model needs the same. Another folder has another one, also
+  where it has the same name, here or elsewhere or later.
+
+  Args:
+    path: the folder, which `prepare` has made.
+    chosen: the user's choice; `""` is the one that the folder keeps, or a new one.
+
+  Raises:
+    OSError: it cannot be kept.
+  """
+  folder = pathlib.Path(path)
+  record = _read(folder)
+  group = chosen or record.get("group") or f"{folder.name}-{secrets.token_hex(4)}"
+  if group != record.get("group"):
+    _write(folder, {**record, "group": group})
+  return group
 
 
 def _trained_on(folder: pathlib.Path) -> str | None:
   """The data set of a folder's model; None where it has none, or none of the demo's."""
   if not any(folder.glob("model.ckpt-*")):
     return None
+  return _read(folder).get("dataset")
+
+
+def _read(folder: pathlib.Path) -> dict[str, str]:
   try:
-    return json.loads((folder / _RECORD).read_text())["dataset"]
+    return json.loads((folder / _RECORD).read_text())
   except FileNotFoundError:
-    return None
+    return {}
+
+
+def _write(folder: pathlib.Path, record: dict[str, str]) -> None:
+  """Writes it as a whole or not at all."""
+  partial = folder / f"{_RECORD}.tmp"
+  partial.write_text(json.dumps(record) + "\n")
+  os.replace(partial, folder / _RECORD)

@@ -1,4 +1,5 @@
 import pathlib
+import shutil
 
 from absl.testing import absltest
 
@@ -45,6 +46,29 @@ class DemoModelDirTest(absltest.TestCase):
     folders = [demo_model_dir.prepare("", "100k") for _ in range(2)]
     self.assertNotEqual(*folders)
     self.assertTrue(pathlib.Path(folders[0], "logs").is_dir())
+
+  def _group(self, folder: pathlib.Path, chosen: str = "") -> str:
+    demo_model_dir.prepare(str(folder), "100k")
+    return demo_model_dir.consumer_group(str(folder), chosen)
+
+  def test_a_folder_keeps_its_group(self):
+    group = self._group(self._folder)
+    self.assertRegex(group, "^mine-[0-9a-f]{8}$")
+    self.assertEqual(self._group(self._folder), group)
+
+  def test_folders_of_one_name_have_groups_of_their_own(self):
+    other = self._folder.parent.parent / "others" / "mine"
+    self.assertNotEqual(self._group(self._folder), self._group(other))
+
+  def test_a_folder_made_again_has_another_group(self):
+    group = self._group(self._folder)
+    shutil.rmtree(self._folder)
+    self.assertNotEqual(self._group(self._folder), group)
+
+  def test_a_group_that_is_chosen_is_kept(self):
+    self._group(self._folder)
+    self.assertEqual(self._group(self._folder, "chosen"), "chosen")
+    self.assertEqual(self._group(self._folder), "chosen")
 
 
 if __name__ == "__main__":

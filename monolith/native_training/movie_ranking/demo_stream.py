@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -126,14 +125,12 @@ class RatingStream(contextlib.AbstractContextManager):
     except FileNotFoundError:
       return 0
 
-  def model_flags(self, model_dir: str) -> Sequence[str]:
-    """For the processes that train."""
-    name = os.path.basename(os.path.normpath(model_dir))
+  def model_flags(self, group: str) -> Sequence[str]:
+    """For the processes that train, in this consumer group."""
     return [
       f"--kafka_servers={self.servers}",
       f"--topic={demo_flags.TOPIC.value}",
-      # Whoever trains another model reads the topic from its beginning.
-      f"--group={demo_flags.GROUP.value or f'movie-ranking-{name}'}",
+      f"--group={group}",
       f"--stream_timeout={demo_flags.STREAM_TIMEOUT.value}",
       *(f"--kafka_configuration={s}" for s in demo_flags.KAFKA_CONFIGURATION.value),
     ]

@@ -10,6 +10,7 @@ import urllib.request
 
 from absl.testing import absltest
 
+from monolith.native_training.local_broker.local_broker import LocalBroker
 from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.local_runner.processes_naming import processes_naming
 
@@ -18,15 +19,44 @@ _RUN = (
 )
 
 
+_PRODUCER = "monolith.native_training.movie_ranking.kafka_producer"
+
+
 class DemoStreamTest(absltest.TestCase):
   def _run(self, *flags: str) -> subprocess.Popen:
+    return self._start("-c", _RUN, "--training_type=stream", *flags)
+
+  def _start(self, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
-      [sys.executable, "-c", _RUN, "--training_type=stream", *flags],
+      [sys.executable, *arguments],
       env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
       text=True,
     )
+
+  def _send(self, servers: str, count: int) -> None:
+    run = self._start(
+      "-m", _PRODUCER, f"--servers={servers}", f"--max_messages={count}"
+    )
+    output, _ = run.communicate(timeout=120)
+    self.assertEqual(run.returncode, 0, output)
+
+  def _train(self, servers: str, model_dir: str, *flags: str) -> int:
+    """Trains a model further, and returns on how many examples."""
+    result_json = os.path.join(self.create_tempdir().full_path, "result.json")
+    run = self._run(
+      f"--kafka_servers={servers}",
+      f"--model_dir={model_dir}",
+      f"--result_json={result_json}",
+      "--stream_timeout=5000",
+      "--num_ps=0",
+      "--num_workers=1",
+      *flags,
+    )
+    output, _ = run.communicate(timeout=240)
+    self.assertEqual(run.returncode, 0, output[-5000:])
+    return json.loads(pathlib.Path(result_json).read_text())["examples"]
 
   def test_trains_on_the_stream(self):
     folder = self.create_tempdir().full_path
@@ -59,6 +89,19 @@ class DemoStreamTest(absltest.TestCase):
     self.assertRegex(text, r"event to trained \d+ m?s ")
     self.assertRegex(metrics, r'monolith_stream_lag_messages{.*topic="movie-ratings"} ')
     self.assertEqual(processes_naming(folder), [])
+
+  def test_every_folder_of_a_cluster_trains_on_all(self):
+    folder = self.create_tempdir().full_path
+    first, other = (os.path.join(folder, name, "movies") for name in ("a", "b"))
+    with LocalBroker() as broker:
+      servers = broker.bootstrap_servers
+      self._send(servers, 2000)
+      self.assertEqual(self._train(servers, first), 2000)
+      self.assertEqual(self._train(servers, other), 2000)
+      self._send(servers, 700)
+      self.assertEqual(self._train(servers, first), 700)
+      # What is known of a topic is known of a group.
+      self.assertEqual(self._train(servers, first, "--group=another"), 2700)
 
   def test_a_cluster_that_is_not_there(self):
     run = self._run("--kafka_servers=127.0.0.1:1")
