@@ -75,7 +75,7 @@ KAFKA_CONFIGURATION = flags.DEFINE_multi_string(
   "kafka_configuration",
   [],
   'Stream: a setting of librdkafka, "key=value", such as TLS and SASL need; may be '
-  "repeated.",
+  "repeated. Passwords are better off in a file: --flagfile.",
 )
 STREAM_TIMEOUT = flags.DEFINE_integer(
   "stream_timeout",

@@ -82,9 +82,7 @@ class DemoJob:
     self._group = ""
     if demo_flags.is_stream():
       self._group = demo_model_dir.consumer_group(model_dir, demo_flags.GROUP.value)
-      self._stream = RatingStream(
-        self._path("kafka"), self._path("producer.json"), signals.check
-      )
+      self._stream = RatingStream(run_dir, signals.check)
     self._begin = time.monotonic()
     self._next_memory_look = 0.0
 
@@ -162,15 +160,14 @@ class DemoJob:
 
   def _start(self, processes: RestartingProcesses) -> None:
     environment = python_environment()
+    stream_flags = self._stream.model_flags(self._group) if self._stream else []
     for task in self._tasks:
-      arguments = ["train", *self.model_flags()]
+      arguments = ["train", *self.model_flags(), *stream_flags]
       if task.name in self._progress_files:
         arguments.append(f"--progress_file={self._progress_files[task.name]}")
         if demo_flags.METRICS_PORT.value:
           port = demo_flags.METRICS_PORT.value + task.index
           arguments.append(f"--metrics_port={port}")
-      if self._stream:
-        arguments += self._stream.model_flags(self._group)
       if self._restarts or self._stream:
         arguments.append(f"--save_checkpoints_secs={_SAVE_SECONDS}")
       processes.start(

@@ -16,6 +16,7 @@ from monolith.native_training.movie_ranking import (
   demo_flags,
   demo_job,
   demo_local_runner,
+  demo_stream,
 )
 
 # Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
@@ -44,6 +45,10 @@ if behaviour == "fail_once":
       report(state="training", batches=30, position=30, examples=300)
       time.sleep(0.5)
     os.kill(os.getpid(), 9)
+if behaviour == "tell_flags":
+  path = arguments["flagfile"]
+  print(f"the command line is {' '.join(sys.argv)}")
+  print(f"the file is {os.stat(path).st_mode & 0o777:o} and has {open(path).read()}")
 if behaviour == "fail":
   print("a line")
   sys.exit("something is wrong")
@@ -75,7 +80,7 @@ else:
 """
 
 
-class DemoLocalRunnerTest(absltest.TestCase):
+class DemoTestCase(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.folder = self.create_tempdir().full_path
@@ -98,6 +103,8 @@ class DemoLocalRunnerTest(absltest.TestCase):
     ):
       return demo_local_runner.main(["demo"]), output.getvalue()
 
+
+class DemoLocalRunnerTest(DemoTestCase):
   def test_result(self):
     path = os.path.join(self.folder, "result.json")
     with flagsaver.flagsaver(result_json=path):
@@ -246,6 +253,10 @@ class DemoLocalRunnerTest(absltest.TestCase):
         "--dataset=synthetic cannot be streamed",
       ),
       ({"kafka_servers": "a:1"}, "--kafka_servers=a:1 is for --training_type=stream"),
+      (
+        {"training_type": "stream", "kafka_configuration": ["ssl.ca.pem=a\nb"]},
+        "--kafka_configuration=ssl.ca.pem=... has several lines",
+      ),
       ({"num_ps": 0}, "2 workers need at least one parameter server"),
       ({"model_dir": "/proc/x"}, "/proc/x"),
     ):
@@ -254,6 +265,29 @@ class DemoLocalRunnerTest(absltest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn(message, output)
         self.assertLen(output.splitlines(), 1)
+
+
+class ClusterTest(DemoTestCase):
+  """On a stream of somebody else's."""
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(absltest.mock.patch.object(demo_stream, "check_cluster"))
+    self.enter_context(
+      flagsaver.flagsaver(training_type="stream", kafka_servers="there:9092")
+    )
+
+  def test_settings_are_in_no_command_line(self):
+    settings = ["sasl.username=me", 'sasl.password= #1 = it\'s "mine"']
+    with flagsaver.flagsaver(kafka_configuration=settings):
+      code, output = self._run(worker_1="tell_flags")
+    self.assertEqual(code, 0, output)
+    self.assertRegex(output, "the command line is .*--kafka_servers=there:9092")
+    self.assertNotRegex(output, "the command line is .*sasl")
+    self.assertIn(
+      "the file is 600 and has --kafka_configuration=sasl.username=me\n", output
+    )
+    self.assertIn(f"--kafka_configuration={settings[1]}\n", output)
 
 
 class ProgramTest(absltest.TestCase):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +20,21 @@ from monolith.native_training.movie_ranking import demo_flags
 PRODUCER = "producer"
 _ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
+
+
+def check_configuration() -> None:
+  """Checks that the settings of librdkafka can be handed on.
+
+  Raises:
+    ValueError: one cannot.
+  """
+  for setting in demo_flags.KAFKA_CONFIGURATION.value:
+    if len(setting.strip().splitlines()) > 1:
+      raise ValueError(
+        f"--kafka_configuration={setting.split()[0].partition('=')[0]}=... has several "
+        "lines; where librdkafka allows that, another setting names a file instead, "
+        "such as ssl.ca.location"
+      )
 
 
 def check_cluster() -> None:
@@ -53,8 +69,8 @@ class RatingStream(contextlib.AbstractContextManager):
   and `start_producer` what sends the ratings to it.
 
   Args:
-    data_dir: folder for the broker's data.
-    producer_file: where the producer says how far it is.
+    run_dir: folder for what there is as long as the run lasts: the broker's data, how
+      far the producer is, and settings.
     check: called again and again while the broker starts; ends that by what it raises.
 
   Attributes:
@@ -65,11 +81,13 @@ class RatingStream(contextlib.AbstractContextManager):
     BrokerFailed: on entering, the broker cannot run.
   """
 
-  def __init__(self, data_dir: str, producer_file: str, check: Callable[[], object]):
+  def __init__(self, run_dir: str, check: Callable[[], object]):
     self.servers = demo_flags.KAFKA_SERVERS.value
     self.is_own = not self.servers
+    data_dir = os.path.join(run_dir, "kafka")
     self._broker = LocalBroker(data_dir=data_dir, check=check) if self.is_own else None
-    self._producer_file = producer_file
+    self._producer_file = os.path.join(run_dir, "producer.json")
+    self._settings_file = os.path.join(run_dir, "kafka.flags")
 
   def __enter__(self) -> RatingStream:
     if not self._broker:
@@ -126,11 +144,23 @@ class RatingStream(contextlib.AbstractContextManager):
       return 0
 
   def model_flags(self, group: str) -> Sequence[str]:
-    """For the processes that train, in this consumer group."""
+    """For the processes that train, in this consumer group.
+
+    Settings may be passwords, which everybody sees in a command line: they go into a
+    file.
+    """
+    settings = demo_flags.KAFKA_CONFIGURATION.value
+    with open(self._settings_file, "w", opener=_open_private) as file:
+      file.writelines(f"--kafka_configuration={s.strip()}\n" for s in settings)
     return [
       f"--kafka_servers={self.servers}",
       f"--topic={demo_flags.TOPIC.value}",
       f"--group={group}",
       f"--stream_timeout={demo_flags.STREAM_TIMEOUT.value}",
-      *(f"--kafka_configuration={s}" for s in demo_flags.KAFKA_CONFIGURATION.value),
+      f"--flagfile={self._settings_file}",
     ]
+
+
+def _open_private(path: str, mode: int) -> int:
+  """Opens a file that only this user may read."""
+  return os.open(path, mode, 0o600)

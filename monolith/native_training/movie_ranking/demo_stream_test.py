@@ -103,6 +103,19 @@ class DemoStreamTest(absltest.TestCase):
       # What is known of a topic is known of a group.
       self.assertEqual(self._train(servers, first, "--group=another"), 2700)
 
+  def test_settings_come_to_the_workers(self):
+    with LocalBroker() as broker:
+      run = self._run(
+        f"--kafka_servers={broker.bootstrap_servers}",
+        "--kafka_configuration=enable.auto.commit=true",
+        "--num_ps=0",
+        "--num_workers=1",
+      )
+      output, _ = run.communicate(timeout=60)
+    self.assertEqual(run.returncode, 1, output)
+    # Only workers know that.
+    self.assertRegex(output, r"\[worker 0\] .*'enable.auto.commit' cannot be set")
+
   def test_a_cluster_that_is_not_there(self):
     run = self._run("--kafka_servers=127.0.0.1:1")
     output, _ = run.communicate(timeout=60)
