@@ -27,7 +27,8 @@ NUM_RATINGS = flags.DEFINE_integer(
 EPOCHS = flags.DEFINE_integer(
   "epochs",
   None,
-  "Passes over the ratings; if not given, 7 over files and 1 over a stream.",
+  "Passes over the ratings; if not given, 7 over files and 1 over a stream, of the "
+  "demo's own broker.",
   lower_bound=1,
 )
 BATCH_SIZE = flags.DEFINE_integer(
@@ -194,6 +195,13 @@ def _check_stream() -> None:
       "--dataset=synthetic cannot be streamed, because its ratings have no times; use "
       "100k, 1m or 25m"
     )
+  if KAFKA_SERVERS.value:
+    for flag in (EPOCHS, RATE, PARTITIONS, SEED, NUM_RATINGS):
+      if flag.present:
+        raise ValueError(
+          f"--{flag.name} has no effect with --kafka_servers: what others send to the "
+          "topic is trained on (kafka_producer has --passes, --rate and --partitions)"
+        )
 
 
 def refusal(message: str) -> int:

@@ -95,10 +95,13 @@ class DemoJob:
       BrokerFailed: the demo's own broker cannot run.
       Stopped: by a signal.
     """
+    trained_on = ratings_name(demo_flags.DATASET.value)
+    if self._stream and not self._stream.is_own:
+      trained_on = f"topic {demo_flags.TOPIC.value}"
     self._console.line(
       f"{demo_flags.NUM_PS.value} parameter servers, "
       f"{demo_flags.NUM_WORKERS.value} workers, "
-      f"{ratings_name(demo_flags.DATASET.value)}; model in {self._model_dir}"
+      f"{trained_on}; model in {self._model_dir}"
     )
     logs = os.path.join(self._model_dir, "logs")
     with (
@@ -277,7 +280,9 @@ class DemoJob:
       return {}
 
   def _expected_examples(self) -> int:
-    """About how many examples training will see; 0 while that is not known."""
+    """About how many examples training will see; 0 where that is not known."""
+    if self._stream and not self._stream.is_own:
+      return 0  # Whatever others send.
     if demo_flags.DATASET.value == "synthetic":
       return demo_flags.expected_examples()
     return self._ratings_info().get("train", 0) * demo_flags.epochs()
@@ -309,6 +314,7 @@ class DemoJob:
     if not self._stream:
       return None
     return StreamResult(
+      topic="" if self._stream.is_own else demo_flags.TOPIC.value,
       progressive_rmse=math.sqrt(training.mean_loss),
       lag=training.lag,
       bad_messages=training.bad_messages,

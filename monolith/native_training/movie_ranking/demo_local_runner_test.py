@@ -12,6 +12,7 @@ from absl import flags
 from absl.testing import absltest, flagsaver
 
 from monolith.native_training import demo
+from monolith.native_training.local_runner import console
 from monolith.native_training.movie_ranking import (
   demo_flags,
   demo_job,
@@ -289,6 +290,23 @@ class ClusterTest(DemoTestCase):
     )
     self.assertIn(f"--kafka_configuration={settings[1]}\n", output)
 
+  def test_how_many_ratings_there_will_be_is_not_known(self):
+    prepared = json.dumps({"size": "100k", "train": 89_809})
+    pathlib.Path(self.folder, "ratings.json").write_text(prepared)
+    with (
+      flagsaver.flagsaver(ratings_dir=self.folder),
+      absltest.mock.patch.object(console, "_SECONDS_BETWEEN_PLAIN_STATUSES", 0),
+    ):
+      code, output = self._run(worker_0="slow")
+      self.assertEqual(code, 0, output)
+      self.assertIn("2 workers, topic movie-ratings; model in", output)
+      self.assertRegex(output, r"training, \d+ s, [\d,]+ examples, ")
+      self.assertNotIn("examples of", output)
+      self.assertRegex(output, "ratings +topic movie-ratings; evaluated on MovieLens")
+      with flagsaver.flagsaver(training_type="batch", kafka_servers="", epochs=2):
+        _, output = self._run(worker_0="slow")
+      self.assertRegex(output, r"training, \d+ s, [\d,]+ examples of 179,618 ")
+
 
 class ProgramTest(absltest.TestCase):
   def _run(self, *arguments: str) -> subprocess.CompletedProcess:
@@ -314,6 +332,13 @@ class ProgramTest(absltest.TestCase):
       ignored, "ignored, not flags of this demo: --cxxopt=-std=c++14 --spam eggs"
     )
     self.assertIn("--kafka_servers=a:1", refusal)
+
+  def test_what_only_the_sender_decides_is_refused(self):
+    for flag in ("--epochs=2", "--rate=0", "--partitions=8", "--seed=1"):
+      run = self._run("--training_type=stream", "--kafka_servers=127.0.0.1:1", flag)
+      self.assertEqual(run.returncode, 2)
+      name = flag.partition("=")[0]
+      self.assertIn(f"demo: {name} has no effect with --kafka_servers: ", run.stderr)
 
   def test_a_wrong_value_is_an_error(self):
     run = self._run("--dataset=2m")

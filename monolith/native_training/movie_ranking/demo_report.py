@@ -13,12 +13,15 @@ class StreamResult:
   """What there is to say of a stream.
 
   Attributes:
+    topic: of somebody else, that was trained on; `""` where the demo itself has sent
+      the ratings of its data set.
     progressive_rmse: root mean squared error, in stars, of the predictions for all
       ratings, each made before the rating was trained on.
     lag: messages that were not trained on in the end.
     bad_messages: messages that could not be parsed.
   """
 
+  topic: str
   progressive_rmse: float
   lag: int
   bad_messages: int
@@ -30,7 +33,8 @@ class DemoResult:
 
   Attributes:
     training_type: `batch` or `stream`.
-    dataset: what was really trained on: `100k`, `1m`, `25m` or `synthetic`.
+    dataset: what was really trained on: `100k`, `1m`, `25m` or `synthetic`; beside
+      somebody else's topic, what was only evaluated on.
     requested_dataset: what was asked for.
     examples: trained on, all epochs and workers together; none counts twice because
       a process was started again.
@@ -114,6 +118,8 @@ class DemoResult:
     text = ratings_name(self.dataset)
     if self.dataset != self.requested_dataset:
       text += f" ({self.requested_dataset} was asked for, but cannot be downloaded)"
+    if self.stream and self.stream.topic:
+      text = f"topic {self.stream.topic}; evaluated on {text}"
     return text
 
   def _tables(self) -> str:
