@@ -27,7 +27,7 @@ from absl import app, flags
 from monolith.native_training.benchmarks import windowed_errors
 from monolith.native_training.benchmarks.seeded_model import SeededMovieRanking
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
-from monolith.native_training.movie_ranking import kafka_producer
+from monolith.native_training.movie_ranking import timed_ratings
 from monolith.native_training.movie_ranking.ratings import to_ragged
 
 _DATASET = flags.DEFINE_enum("ratings", "100k", ["100k", "1m", "25m"], "MovieLens.")
@@ -122,7 +122,7 @@ class _Copies(tf.compat.v1.train.SessionRunHook):
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
-  ratings = kafka_producer.ratings_by_time(_DATASET.value, held_out=True)
+  ratings = timed_ratings.ratings_by_time(_DATASET.value, held_out=True)
   del ratings["timestamp"]
   count, size = len(ratings["label"]), _BATCH_SIZE.value
   frozen_at = round(_FROZEN_AFTER.value * count / size)

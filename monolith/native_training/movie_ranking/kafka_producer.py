@@ -1,23 +1,29 @@
-"""Sends MovieLens ratings to a Kafka topic, in the order in which they were given."""
+"""Sends MovieLens ratings to a Kafka topic, in the order in which they were given.
 
-import collections
+The exit code is 0 where all are delivered, 1 where some are not, and 128 + the signal's
+number where a signal ended it: Ctrl-C, for example, ends --loop. What is under way then
+is still delivered; a second one ends that, too.
+"""
+
+from __future__ import annotations
+
 import json
 import os
 import signal
 import sys
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
 
-import confluent_kafka
-import numpy as np
-import tensorflow as tf
 import tqdm
 from absl import app, flags
 
 from monolith.native_training.data import kafka_settings, kafka_topics
-from monolith.native_training.data.example_values import serialize_one
-from monolith.native_training.movie_ranking import rating_split, ratings
+from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
+from monolith.native_training.movie_ranking.delivery_errors import DeliveryErrors
+
+if TYPE_CHECKING:  # It imports TensorFlow.
+  from monolith.native_training.movie_ranking.rating_producer import RatingProducer
 
 _SERVERS = flags.DEFINE_string(
   "servers", "127.0.0.1:9092", 'Brokers, "host:port", several with commas between.'
@@ -26,7 +32,9 @@ _TOPIC = flags.DEFINE_string("topic", "movie-ratings", "Where to send them.")
 _PARTITIONS = flags.DEFINE_integer(
   "partitions", 8, "Of the topic, which is made if it is not there.", 1
 )
-_DATASET = flags.DEFINE_enum("dataset", "100k", ratings.SIZES, "MovieLens data set.")
+_DATASET = flags.DEFINE_enum(
+  "dataset", "100k", ["100k", "1m", "25m"], "MovieLens data set."
+)
 _RATE = flags.DEFINE_float(
   "rate", 0, "Messages a second, as live traffic has; 0: as fast as can be.", 0
 )
@@ -45,105 +53,24 @@ _CONFIGURATION = flags.DEFINE_multi_string(
   "configuration", [], 'A setting of librdkafka, "key=value"; may be repeated.'
 )
 
-_DEFAULTS = {
-  "acks": "all",
-  "compression.type": "lz4",
-  "enable.idempotence": "true",
-  "linger.ms": "20",
-}
-_FULL_QUEUE_SECS = 0.1
-_LAST_SECS = 30.0
 _WRITE_SECS = 1.0
+_SLEEP_SECS = 0.002  # The shortest.
 
 
-def ratings_by_time(size: str, held_out: bool) -> dict[str, np.ndarray]:
-  """Ratings in the order of their timestamps.
-
-  Args:
-    size: `100k`, `1m` or `25m`.
-    held_out: whether those that evaluation keeps for itself are among them.
-
-  Returns:
-    `mov`, `uid`: int64 `[n]`; `label`: float32 `[n]`; `timestamp`: int64 `[n]`, seconds
-    since the epoch, rising.
-  """
-  columns = collections.defaultdict(list)
-  for batch in ratings.load_rating_batches(size).batches:
-    row = {**ratings.hash_ids(batch), "timestamp": batch["timestamp"]}
-    for name, values in row.items():
-      columns[name].append(tf.reshape(values, [-1]).numpy())
-  table = {name: np.concatenate(parts) for name, parts in columns.items()}
-  if not held_out:
-    kept = ~rating_split.is_held_out(table["uid"], table["mov"])
-    table = {name: column[kept] for name, column in table.items()}
-  order = np.argsort(table["timestamp"], kind="stable")
-  return {name: column[order] for name, column in table.items()}
+def _say(line: str) -> None:
+  """Writes a line above the progress bar."""
+  tqdm.tqdm.write(f"kafka_producer: {line}", file=sys.stderr)
 
 
-class RatingProducer:
-  """Sends ratings as serialized `tf.train.Example`s, keyed by user.
-
-  Args:
-    servers: brokers, "host:port".
-    topic: where to send them.
-    configuration: settings of librdkafka, "key=value".
-
-  Attributes:
-    delivered: how many a broker has acknowledged.
-    errors: how many could not be delivered, by reason.
-
-  Raises:
-    ValueError: a setting that librdkafka does not know.
-  """
-
-  def __init__(self, servers: str, topic: str, configuration=()):
-    fixed = {"bootstrap.servers": "it is --servers"}
-    settings = {**_DEFAULTS, **kafka_settings.parse(configuration, fixed)}
-    try:
-      self._producer = confluent_kafka.Producer(
-        {**settings, "bootstrap.servers": servers}, logger=kafka_settings.Silent()
-      )
-    except confluent_kafka.KafkaException as error:
-      raise ValueError(f"configuration: {error.args[0].str()}") from None
-    self._topic = topic
-    self.delivered = 0
-    self.errors: collections.Counter[str] = collections.Counter()
-
-  def send(self, user: int, movie: int, stars: float) -> None:
-    """Sends one rating; waits only while too many are under way."""
-    value = serialize_one({"mov": [movie], "uid": [user], "label": [stars]})
-    while True:
-      try:
-        self._producer.produce(
-          self._topic, value, key=str(user), on_delivery=self._on_delivery
-        )
-        break
-      except BufferError:
-        self._producer.poll(_FULL_QUEUE_SECS)
-    self._producer.poll(0)
-
-  def finish(self, secs: float = _LAST_SECS) -> None:
-    """Waits for what is under way; what is not delivered by then counts as an error."""
-    left = self._producer.flush(secs)
-    if left:
-      self.errors[f"not acknowledged within {secs:.0f} s"] += left
-
-  def _on_delivery(self, error: Any, unused_message: Any) -> None:
-    if error is None:
-      self.delivered += 1
-    else:
-      self.errors[error.str()] += 1
-
-
-def _paced(count: int | None, rate: float) -> Iterator[int]:
+def _paced(producer: RatingProducer, count: int | None, rate: float) -> Iterator[int]:
   """Numbers from 0 on, up to `count`, so many a second."""
   begin = time.monotonic()
   number = 0
   while count is None or number < count:
     if rate:
       early = number / rate - (time.monotonic() - begin)
-      if early > 0.002:
-        time.sleep(early)
+      if early > _SLEEP_SECS:
+        producer.wait(early)
     yield number
     number += 1
 
@@ -157,42 +84,53 @@ def _write_progress(sent: int) -> None:
   os.replace(f"{path}.tmp", path)
 
 
-def main(_):
-  # Ends the loop below in order; SIGINT does so by itself.
-  signal.signal(signal.SIGTERM, signal.default_int_handler)
-  try:
-    producer = RatingProducer(_SERVERS.value, _TOPIC.value, _CONFIGURATION.value)
-    settings = kafka_settings.parse(_CONFIGURATION.value)
-    kafka_topics.ensure(_SERVERS.value, _TOPIC.value, _PARTITIONS.value, settings)
-  except (ValueError, RuntimeError) as error:
-    sys.exit(f"kafka_producer: {error}")
-  table = ratings_by_time(_DATASET.value, _HELD_OUT.value)
+def _send(table, producer: RatingProducer) -> None:
+  """Sends what the flags say."""
   available = len(table["label"])
   count = None if _LOOP.value else available * _PASSES.value
   if _MAX_MESSAGES.value:
     count = min(_MAX_MESSAGES.value, count or _MAX_MESSAGES.value)
-  stopped = False
+  with tqdm.tqdm(total=count, unit=" messages", disable=None) as bar:
+    write_at = 0.0
+    for i in _paced(producer, count, _RATE.value):
+      row = i % available
+      producer.send(table["uid"][row], table["mov"][row], table["label"][row])
+      bar.update()
+      if time.monotonic() >= write_at:
+        write_at = time.monotonic() + _WRITE_SECS
+        _write_progress(i + 1)
+
+
+def main(_):
+  # Until ratings are sent there is nothing to bring to an end.
+  signal.signal(signal.SIGINT, signal.SIG_DFL)
+  # Here, because TensorFlow takes long to import.
+  from monolith.native_training.movie_ranking import rating_producer, timed_ratings
+
+  signals = StopSignals()
+  errors = DeliveryErrors(_say)
   try:
-    with tqdm.tqdm(total=count, unit=" messages", disable=None) as bar:
-      write_at = 0.0
-      for i in _paced(count, _RATE.value):
-        row = i % available
-        producer.send(table["uid"][row], table["mov"][row], table["label"][row])
-        bar.update()
-        if time.monotonic() >= write_at:
-          write_at = time.monotonic() + _WRITE_SECS
-          _write_progress(i + 1)
-  except KeyboardInterrupt:
-    stopped = True
-  producer.finish()
+    producer = rating_producer.RatingProducer(
+      _SERVERS.value, _TOPIC.value, _CONFIGURATION.value, errors, signals.check
+    )
+    settings = kafka_settings.parse(_CONFIGURATION.value)
+    kafka_topics.ensure(_SERVERS.value, _TOPIC.value, _PARTITIONS.value, settings)
+  except (ValueError, RuntimeError) as error:
+    sys.exit(f"kafka_producer: {error}")
+  table = timed_ratings.ratings_by_time(_DATASET.value, _HELD_OUT.value)
+  code = 0
+  with signals:
+    try:
+      _send(table, producer)
+      producer.finish()
+    except Stopped as stop:
+      code = 128 + stop.signum
+      producer.finish(is_urgent=stop.is_urgent)
   _write_progress(producer.delivered)
   print(f"{producer.delivered:,} ratings are in {_TOPIC.value}", flush=True)
-  for reason, number in producer.errors.most_common():
+  for reason, number in errors.counts.most_common():
     print(f"{number:,} were not delivered: {reason}", file=sys.stderr)
-  if producer.errors:
-    sys.exit(1)
-  if stopped:
-    sys.exit(130)
+  sys.exit(1 if errors.counts else code)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 import os
+import pathlib
+import signal
 import subprocess
 import sys
+import textwrap
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -10,13 +14,15 @@ from confluent_kafka import admin
 from monolith.native_training.data import datasets
 from monolith.native_training.data.example_parsing import decode_example
 from monolith.native_training.local_broker.local_broker import LocalBroker
-from monolith.native_training.movie_ranking import kafka_producer
+from monolith.native_training.movie_ranking import timed_ratings
 
 _FEATURES = {
   "mov": tf.io.RaggedFeature(tf.int64),
   "uid": tf.io.RaggedFeature(tf.int64),
   "label": tf.io.FixedLenFeature([1], tf.float32),
 }
+_MODULE = "monolith.native_training.movie_ranking.kafka_producer"
+_LIMIT_SECS = 120
 
 
 class KafkaProducerTest(absltest.TestCase):
@@ -28,9 +34,8 @@ class KafkaProducerTest(absltest.TestCase):
     cls._client = admin.AdminClient({"bootstrap.servers": servers})
 
   def _run(self, *flags: str) -> subprocess.CompletedProcess:
-    module = "monolith.native_training.movie_ranking.kafka_producer"
     return subprocess.run(
-      [sys.executable, "-m", module, *flags],
+      [sys.executable, "-m", _MODULE, *flags],
       env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
       capture_output=True,
       text=True,
@@ -49,7 +54,7 @@ class KafkaProducerTest(absltest.TestCase):
       ["stars"], "test", servers, stream_timeout=3000
     )
     got = [decode_example(x, _FEATURES) for x in dataset]
-    table = kafka_producer.ratings_by_time("100k", held_out=False)
+    table = timed_ratings.ratings_by_time("100k", held_out=False)
     self.assertTrue(np.all(np.diff(table["timestamp"]) >= 0))
     for name in ("mov", "uid", "label"):
       values = [f[name].flat_values if name != "label" else f[name] for f in got]
@@ -69,6 +74,72 @@ class KafkaProducerTest(absltest.TestCase):
     )
     self.assertEqual(done.returncode, 1)
     self.assertRegex(done.stderr, r"20 were not delivered: ")
+
+  def _start(self, *arguments: str) -> tuple[subprocess.Popen, pathlib.Path]:
+    """A process, and the file of what it says."""
+    log = pathlib.Path(self.create_tempfile().full_path)
+    with log.open("w") as file:
+      process = subprocess.Popen(
+        [sys.executable, *arguments, f"--servers={self._broker.bootstrap_servers}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=file,
+        stderr=subprocess.STDOUT,
+      )
+    self.addCleanup(process.wait)
+    self.addCleanup(process.kill)
+    return process, log
+
+  def _wait_until(self, words: str, log: pathlib.Path) -> None:
+    give_up = time.monotonic() + _LIMIT_SECS
+    while words not in log.read_text():
+      self.assertLess(time.monotonic(), give_up, log.read_text())
+      time.sleep(0.05)
+
+  def test_what_is_not_delivered_is_told_at_once(self):
+    new = admin.NewTopic("tiny", 1, 1, config={"max.message.bytes": "20"})
+    self._client.create_topics([new])["tiny"].result(30)
+    process, log = self._start("-m", _MODULE, "--topic=tiny", "--loop", "--rate=20")
+    self._wait_until("kafka_producer: ", log)
+    self.assertRegex(log.read_text(), r"\d+ not delivered, \d+ in all: .*large")
+    self.assertIsNone(process.poll())
+    process.send_signal(signal.SIGINT)
+    self.assertEqual(process.wait(_LIMIT_SECS), 1)
+    self.assertNotIn("Traceback", log.read_text())
+
+  def test_a_signal_ends_a_loop(self):
+    for signum in (signal.SIGINT, signal.SIGTERM):
+      progress = pathlib.Path(self.create_tempfile().full_path)
+      process, log = self._start(
+        "-m", _MODULE, "--topic=loop", "--loop", f"--progress_file={progress}"
+      )
+      self._wait_until("sent", progress)
+      process.send_signal(signum)
+      self.assertEqual(process.wait(_LIMIT_SECS), 128 + signum)
+      text = log.read_text()
+      self.assertRegex(text, r"[\d,]+ ratings are in loop\n")
+      self.assertNotIn("Traceback", text)
+
+  def test_a_signal_ends_it_while_ratings_are_read(self):
+    program = """
+    import time
+    from unittest import mock
+    from absl import app
+    from monolith.native_training.movie_ranking import kafka_producer, timed_ratings
+
+    def ratings_by_time(*arguments):
+      print("reading", flush=True)
+      time.sleep(600)
+
+    with mock.patch.object(timed_ratings, "ratings_by_time", ratings_by_time):
+      app.run(kafka_producer.main)
+    """
+    for signum in (signal.SIGINT, signal.SIGTERM):
+      process, log = self._start("-c", textwrap.dedent(program))
+      self._wait_until("reading", log)
+      process.send_signal(signum)
+      # A shell's 128 + signum.
+      self.assertEqual(process.wait(_LIMIT_SECS), -signum)
+      self.assertTrue(log.read_text().endswith("reading\n"), log.read_text())
 
   def test_brokers_that_are_not_there_are_named(self):
     done = self._run("--servers=127.0.0.1:1")
