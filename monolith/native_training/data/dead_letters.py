@@ -28,7 +28,9 @@ class KafkaDeadLetters:
 
   Training does not wait for the topic: messages are sent in the background, and what
   cannot be delivered is logged, once a minute at most, and counted in `failed`.
-  `close` waits for what is under way; it runs at the end of the process by itself.
+  `close` waits for what is under way; it runs at the end of the process by itself. What
+  is not acknowledged when a process is killed is lost without being counted, unless no
+  checkpoint covers it yet, so that it is read again.
 
   Thread-safe. The connection is made by the first message, in the process that sends
   it, so that an object may be made before processes fork.
