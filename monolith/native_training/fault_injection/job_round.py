@@ -6,7 +6,6 @@ import dataclasses
 import json
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable
 
@@ -16,23 +15,11 @@ from monolith.native_training.fault_injection import (
   save_phases,
   strike,
 )
-from monolith.native_training.local_runner.local_cluster import (
-  Task,
-  local_cluster,
-  python_environment,
-)
-from monolith.native_training.local_runner.local_processes import ProcessFailed
-from monolith.native_training.local_runner.restarts import (
-  RestartingProcesses,
-  RestartPolicy,
-)
+from monolith.native_training.fault_rounds.round_job import CHIEF, RoundJob
+from monolith.native_training.local_runner.restarts import RestartingProcesses
 from monolith.native_training.local_runner.training_progress import ProgressFiles
 
 _JOB = "monolith.native_training.fault_injection.job"
-_POLICY = RestartPolicy(first_pause_seconds=0.5, longest_pause_seconds=4.0)
-_POLL_SECONDS = 0.02
-# Longer than a restart takes, and short enough for a job that cannot go on to end.
-_SILENCE_SECONDS = 60
 # When the chief has ended the job well; who comes back later has no job to join.
 _LEAVE_SECONDS = 15.0
 
@@ -92,100 +79,68 @@ class JobRound:
     check: Callable[[], None] = lambda: None,
   ):
     self._outcome = Outcome(fault, folder)
-    self._limit_seconds = limit_seconds
-    self._check = check
-    self._tasks = local_cluster(asked.SERVERS, asked.WORKERS)
-    self._progress_files = [
-      self._progress_file(task) for task in self._tasks if task.role == "worker"
-    ]
+    self._job = RoundJob(
+      _JOB, folder, asked.SERVERS, asked.WORKERS, limit_seconds, check
+    )
+    self._progress = ProgressFiles(self._job.progress_files)
     self._stop = save_phases.Stop(folder)
+    self._strike: strike.Strike | None = None
+    self._leave_at: float | None = None
 
   def run(self) -> Outcome:
     """Runs it to its end, or until it is given up."""
-    logs = os.path.join(self._outcome.folder, "logs")
-    for folder in (logs, self._outcome.model_dir):
-      os.makedirs(folder)
-    begin = time.monotonic()
-    ignore = lambda name, line: None  # noqa: E731  # Logs have it.
-    with RestartingProcesses(ignore, logs, self._tell, _POLICY) as processes:
-      environment = python_environment()
-      for task in self._tasks:
-        processes.start(
-          task.name, self._command(task), {**environment, "TF_CONFIG": task.tf_config}
-        )
-      try:
-        self._watch(processes, begin + self._limit_seconds)
-      except ProcessFailed as failure:
-        self._outcome.failure = str(failure)
-      self._outcome.exit_codes = processes.exit_codes()
-      self._outcome.restarts = processes.restarts
-      if self._outcome.exit_codes["worker 0"] == 0:
-        # The job was over before they could have been started again.
-        self._outcome.too_late += [
-          name
-          for name in self._outcome.struck
-          if self._outcome.exit_codes[name] == -signal.SIGKILL
-          and not processes.restarts[name]
-        ]
-    self._outcome.seconds = time.monotonic() - begin
-    self._outcome.positions = [_position(path) for path in self._progress_files]
-    return self._outcome
-
-  def _watch(self, processes: RestartingProcesses, give_up: float) -> None:
     outcome = self._outcome
-    progress_files = ProgressFiles(self._progress_files)
-    hit = strike.Strike(outcome.fault, processes, outcome.model_dir, self._stop)
-    is_quiet = outcome.fault.when == fault_plan.NOTHING
-    leave_at = None
-    while processes.running():
-      self._check()
-      progress = progress_files.read()
-      outcome.examples_trained_again = progress.examples_trained_again
-      if not is_quiet:
-        hit.poll(progress.step)
-        outcome.struck, outcome.was_caught = hit.struck, hit.was_caught
-      processes.check()
-      if processes.exit_codes()["worker 0"] == 0:
-        processes.end_restarts()  # The job is over; nobody is needed any more.
-        leave_at = leave_at or time.monotonic() + _LEAVE_SECONDS
-        if time.monotonic() > leave_at:
-          restarts = processes.restarts
-          staying = [name for name in processes.running() if restarts[name]]
-          if staying:
-            outcome.too_late += staying
-            processes.stop(staying)
-      if time.monotonic() > give_up:
-        staying = ", ".join(processes.running())
-        outcome.failure = f"not over after {self._limit_seconds:.0f} s: {staying}"
-        return
-      time.sleep(_POLL_SECONDS)
-    outcome.examples_trained_again = progress_files.read().examples_trained_again
+    end = self._job.run(self._flags(), self._watch)
+    outcome.failure = end.failure
+    outcome.exit_codes, outcome.restarts = end.exit_codes, end.restarts
+    outcome.seconds = end.seconds
+    if end.exit_codes[CHIEF] == 0:
+      # The job was over before they could have been started again.
+      outcome.too_late += [
+        name
+        for name in outcome.struck
+        if end.exit_codes[name] == -signal.SIGKILL and not end.restarts[name]
+      ]
+    outcome.examples_trained_again = self._progress.read().examples_trained_again
+    outcome.positions = [_position(path) for path in self._job.progress_files]
+    return outcome
 
-  def _tell(self, sentence: str) -> None:
-    with open(os.path.join(self._outcome.folder, "restarts.log"), "a") as file:
-      file.write(f"{time.strftime('%H:%M:%S')} {sentence}\n")
+  def _watch(self, processes: RestartingProcesses) -> None:
+    outcome = self._outcome
+    progress = self._progress.read()
+    if outcome.fault.when != fault_plan.NOTHING:
+      self._strike = self._strike or strike.Strike(
+        outcome.fault, processes, outcome.model_dir, self._stop
+      )
+      self._strike.poll(progress.step)
+      outcome.struck = self._strike.struck
+      outcome.was_caught = self._strike.was_caught
+    if processes.exit_codes()[CHIEF] == 0:
+      self._end_late_ones(processes)
 
-  def _progress_file(self, task: Task) -> str:
-    return os.path.join(self._outcome.folder, f"{task.role}-{task.index}.json")
+  def _end_late_ones(self, processes: RestartingProcesses) -> None:
+    """Ends who was started again and has no job to join, after a while."""
+    self._leave_at = self._leave_at or time.monotonic() + _LEAVE_SECONDS
+    if time.monotonic() <= self._leave_at:
+      return
+    restarts = processes.restarts
+    staying = [name for name in processes.running() if restarts[name]]
+    if staying:
+      self._outcome.too_late += staying
+      processes.stop(staying)
 
-  def _command(self, task: Task) -> list[str]:
-    command = [
-      sys.executable,
-      "-m",
-      _JOB,
-      f"--model_dir={self._outcome.model_dir}",
+  def _flags(self) -> list[str]:
+    flags = [
       f"--save_checkpoints_steps={asked.SAVE_STEPS}",
       f"--checkpoints_max_to_keep={asked.CHECKPOINTS_KEPT}",
       f"--checkpoint_increments={asked.INCREMENTS}",
-      f"--worker_timeout_secs={_SILENCE_SECONDS}",
-      f"--progress_file={self._progress_file(task)}",
     ]
     fault = self._outcome.fault
     if fault.when in save_phases.PHASES:
-      command.append(f"--stop_at={fault.when}")
-      command.append(f"--stop_time={fault.save}")
-      command.append(f"--stop_folder={self._outcome.folder}")
-    return command
+      flags.append(f"--stop_at={fault.when}")
+      flags.append(f"--stop_time={fault.save}")
+      flags.append(f"--stop_folder={self._outcome.folder}")
+    return flags
 
 
 def _position(path: str) -> int | None:

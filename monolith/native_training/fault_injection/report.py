@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from monolith.native_training.fault_injection import asked
 from monolith.native_training.fault_injection.job_round import Outcome
+from monolith.native_training.fault_rounds import round_table
 
 if TYPE_CHECKING:  # It imports TensorFlow.
   from monolith.native_training.fault_injection.verdict import Verdict
 
-_COLUMNS = (
-  ("round", 5),
-  ("fault", -24),
-  ("victim", -7),
-  ("restarts", 8),
-  ("asked", 7),
-  ("trained", 7),
-  ("again", 6),
-  ("missing", 7),
-  ("twice", 5),
-  ("loss", 7),
-  ("seconds", 7),
-  ("verdict", -7),
+_TABLE = round_table.RoundTable(
+  (
+    ("round", 5),
+    ("fault", -24),
+    ("victim", -7),
+    ("restarts", 8),
+    ("asked", 7),
+    ("trained", 7),
+    ("again", 6),
+    ("missing", 7),
+    ("twice", 5),
+    ("loss", 7),
+    ("seconds", 7),
+    ("verdict", -7),
+  )
 )
 
 
@@ -60,8 +61,8 @@ class Round:
 
 
 def heading() -> str:
-  """The table's first line."""
-  return _line([name for name, _ in _COLUMNS])
+  """The table's first two lines."""
+  return _TABLE.heading()
 
 
 def row(round_: Round) -> str:
@@ -70,24 +71,23 @@ def row(round_: Round) -> str:
   fault = outcome.fault.when
   if outcome.struck and not outcome.was_caught:
     fault += " (late)"
-  loss = "-" if verdict.loss is None else f"{verdict.loss:.4f}"
-  line = _line(
+  return _TABLE.row(
     [
       round_.name,
       fault,
       outcome.fault.victim,
       sum(outcome.restarts.values()),
       asked.EXAMPLES,
-      _or_dash(verdict.examples),
+      verdict.examples,
       outcome.examples_trained_again,
-      _or_dash(verdict.batches_lost),
-      _or_dash(verdict.batches_twice),
-      loss,
+      verdict.batches_lost,
+      verdict.batches_twice,
+      None if verdict.loss is None else f"{verdict.loss:.4f}",
       f"{outcome.seconds:.1f}",
       "LOST" if round_.is_lost else "again" if round_.is_late else "ok",
-    ]
+    ],
+    verdict.problems,
   )
-  return "\n".join([line, *(f"      {problem}" for problem in verdict.problems)])
 
 
 def summary(rounds: Sequence[Round]) -> str:
@@ -96,7 +96,7 @@ def summary(rounds: Sequence[Round]) -> str:
   killed = sum(len(round_.outcome.struck) for round_ in rounds)
   restarts = sum(sum(round_.outcome.restarts.values()) for round_ in rounds)
   text = f"{len(rounds)} rounds, {killed} processes killed, {restarts} restarts: "
-  return text + (f"{len(lost)} lost ({', '.join(lost)})" if lost else "none lost")
+  return text + round_table.lost(lost)
 
 
 def write_json(
@@ -109,19 +109,4 @@ def write_json(
     "rounds_lost": sum(round_.is_lost for round_ in rounds),
     "rounds": [round_.as_dict() for round_ in rounds],
   }
-  with open(f"{path}.tmp", "w") as file:
-    json.dump(content, file, indent=2)
-    file.write("\n")
-  os.replace(f"{path}.tmp", path)
-
-
-def _line(cells: Sequence[object]) -> str:
-  fitted = [
-    f"{cell:<{-width}}" if width < 0 else f"{cell:>{width}}"
-    for cell, (_, width) in zip(map(str, cells), _COLUMNS, strict=True)
-  ]
-  return "  ".join(fitted).rstrip()
-
-
-def _or_dash(value: int | None) -> str:
-  return "-" if value is None else str(value)
+  round_table.write_json(path, content)

@@ -5,33 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import sys
 import time
 from collections.abc import Callable
 
 import confluent_kafka
 from confluent_kafka import TopicPartition, admin
 
+from monolith.native_training.fault_rounds.round_job import CHIEF, RoundJob
 from monolith.native_training.local_broker.local_broker import LocalBroker
-from monolith.native_training.local_runner.local_cluster import (
-  Task,
-  local_cluster,
-  python_environment,
-)
-from monolith.native_training.local_runner.local_processes import ProcessFailed
-from monolith.native_training.local_runner.restarts import (
-  RestartingProcesses,
-  RestartPolicy,
-)
+from monolith.native_training.local_runner.restarts import RestartingProcesses
 from monolith.native_training.stream_delivery import asked, kill_plan
 from monolith.native_training.stream_delivery.sender import Sender
 from monolith.native_training.stream_delivery.trained_examples import TrainedExamples
 
 _JOB = "monolith.native_training.stream_delivery.job"
-_POLICY = RestartPolicy(first_pause_seconds=0.5, longest_pause_seconds=4.0)
-_POLL_SECONDS = 0.05
-# Longer than a restart takes, and short enough for a job that cannot go on to end.
-_SILENCE_SECONDS = 60
 _ASK_SECONDS = 30
 _SAVED = re.compile(r"\bsaved \S+ in (\d+\.\d+) s")
 
@@ -100,95 +87,66 @@ class KillRound:
   ):
     self._outcome = Outcome(kill, folder, os.path.basename(folder))
     self._broker = broker
-    self._message = message
-    self._limit_seconds = limit_seconds
-    self._check = check
-    self._tasks = local_cluster(asked.SERVERS, asked.WORKERS)
-    self._trained = [
-      TrainedExamples(self._progress_file(task))
-      for task in self._tasks
-      if task.role == "worker"
-    ]
+    self._job = RoundJob(
+      _JOB, folder, asked.SERVERS, asked.WORKERS, limit_seconds, check
+    )
+    self._trained = [TrainedExamples(path) for path in self._job.progress_files]
     self._client = {"bootstrap.servers": broker.bootstrap_servers}
-    self._logs = os.path.join(folder, "logs")
-
-  def run(self) -> Outcome:
-    """Runs it to its end, or until it is given up."""
-    outcome = self._outcome
-    for folder in (self._logs, outcome.model_dir):
-      os.makedirs(folder)
-    topic = admin.NewTopic(outcome.topic, asked.PARTITIONS, 1)
-    client = admin.AdminClient(self._client)
-    client.create_topics([topic])[outcome.topic].result(_ASK_SECONDS)
-    begin = time.monotonic()
-    ignore = lambda name, line: None  # noqa: E731  # Logs have it.
-    sender = Sender(
-      self._broker.bootstrap_servers,
-      outcome.topic,
+    self._sender = Sender(
+      broker.bootstrap_servers,
+      self._outcome.topic,
       asked.PARTITIONS,
-      self._message,
+      message,
       asked.MESSAGES,
       asked.RATE,
     )
-    with RestartingProcesses(ignore, self._logs, self._tell, _POLICY) as processes:
-      environment = python_environment()
-      for task in self._tasks:
-        processes.start(
-          task.name, self._command(task), {**environment, "TF_CONFIG": task.tf_config}
-        )
-      try:
-        self._watch(processes, sender, begin + self._limit_seconds)
-      except ProcessFailed as failure:
-        outcome.failure = str(failure)
-      finally:
-        if sender.began_at is not None:
-          sender.stop() if outcome.failure else sender.join()
-      outcome.exit_codes = processes.exit_codes()
-      outcome.restarts += sum(processes.restarts.values())
-    outcome.seconds = time.monotonic() - begin
+
+  def run(self) -> Outcome:
+    """Runs it to its end, or until it is given up."""
+    outcome, sender = self._outcome, self._sender
+    topic = admin.NewTopic(outcome.topic, asked.PARTITIONS, 1)
+    client = admin.AdminClient(self._client)
+    client.create_topics([topic])[outcome.topic].result(_ASK_SECONDS)
+    end = None
+    try:
+      end = self._job.run(self._flags(), self._watch)
+    finally:
+      if sender.ident is not None:
+        sender.join() if end and not end.failure else sender.stop()
+    self._read_progress()
+    outcome.failure = end.failure or sender.problem
+    outcome.exit_codes = end.exit_codes
+    outcome.restarts += sum(end.restarts.values())
+    outcome.seconds = end.seconds
     outcome.acknowledged = sender.acknowledged
-    outcome.failure = outcome.failure or sender.problem
     self._read_logs()
     self._read_offsets()
     return outcome
 
-  def _watch(
-    self, processes: RestartingProcesses, sender: Sender, give_up: float
-  ) -> None:
-    outcome = self._outcome
-    while processes.running():
-      self._check()
-      self._read_progress()
-      if sender.began_at is None:
-        if all(trained.has_begun for trained in self._trained):
-          sender.start()
-      elif not outcome.struck:
-        if time.monotonic() - sender.began_at >= outcome.kill.after_secs:
-          self._strike(processes)
-      processes.check()
-      if processes.exit_codes()["worker 0"] == 0:
-        processes.end_restarts()  # The job is over; nobody is needed any more.
-      if time.monotonic() > give_up:
-        staying = ", ".join(processes.running())
-        outcome.failure = f"not over after {self._limit_seconds:.0f} s: {staying}"
-        return
-      time.sleep(_POLL_SECONDS)
+  def _watch(self, processes: RestartingProcesses) -> None:
     self._read_progress()
+    sender = self._sender
+    if sender.ident is None:
+      if all(trained.has_begun for trained in self._trained):
+        sender.start()
+    elif sender.began_at is not None and not self._outcome.struck:
+      if time.monotonic() - sender.began_at >= self._outcome.kill.after_secs:
+        self._strike(processes)
 
   def _strike(self, processes: RestartingProcesses) -> None:
     outcome, kill = self._outcome, self._outcome.kill
     if kill.victim == kill_plan.BROKER:
       outcome.struck = "broker"
-      self._tell(f"killing the broker for {kill.outage_secs:.1f} s and its start")
+      self._job.tell(f"killing the broker for {kill.outage_secs:.1f} s and its start")
       self._broker.kill()
       time.sleep(kill.outage_secs)
       self._broker.restart()
-      self._tell("the broker is back")
+      self._job.tell("the broker is back")
       outcome.restarts += 1
       return
     name = {
       kill_plan.WORKER: f"worker {asked.WORKERS - 1}",
-      kill_plan.CHIEF: "worker 0",
+      kill_plan.CHIEF: CHIEF,
       kill_plan.SERVER: f"ps {kill.server}",
     }[kill.victim]
     if processes.kill(name):
@@ -200,8 +158,8 @@ class KillRound:
     self._outcome.trained = sum(trained.total for trained in self._trained)
 
   def _read_logs(self) -> None:
-    for name in sorted(os.listdir(self._logs)):
-      with open(os.path.join(self._logs, name), errors="replace") as file:
+    for name in sorted(os.listdir(self._job.logs)):
+      with open(os.path.join(self._job.logs, name), errors="replace") as file:
         text = file.read()
       if "Traceback (most recent call last)" in text:
         self._outcome.tracebacks.append(name)
@@ -220,23 +178,10 @@ class KillRound:
     finally:
       consumer.close()
 
-  def _tell(self, sentence: str) -> None:
-    with open(os.path.join(self._outcome.folder, "restarts.log"), "a") as file:
-      file.write(f"{time.strftime('%H:%M:%S')} {sentence}\n")
-
-  def _progress_file(self, task: Task) -> str:
-    return os.path.join(self._outcome.folder, f"{task.role}-{task.index}.json")
-
-  def _command(self, task: Task) -> list[str]:
+  def _flags(self) -> list[str]:
     return [
-      sys.executable,
-      "-m",
-      _JOB,
-      f"--model_dir={self._outcome.model_dir}",
       f"--servers={self._broker.bootstrap_servers}",
       f"--topic={self._outcome.topic}",
       f"--timeout={round(asked.STREAM_TIMEOUT_SECS * 1000)}",
       f"--save_checkpoints_secs={asked.SAVE_SECS}",
-      f"--worker_timeout_secs={_SILENCE_SECONDS}",
-      f"--progress_file={self._progress_file(task)}",
     ]

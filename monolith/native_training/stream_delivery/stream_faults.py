@@ -20,17 +20,14 @@ signal's number where a signal ended it.
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-import sys
-import tempfile
 from collections.abc import Sequence
 
-from absl import app, flags, logging
+from absl import app, flags
 
+from monolith.native_training.fault_rounds import rounds_program
+from monolith.native_training.fault_rounds.rounds_program import RoundFolders
 from monolith.native_training.local_broker.local_broker import LocalBroker
-from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
+from monolith.native_training.local_runner.stop_signals import StopSignals
 from monolith.native_training.stream_delivery import (
   delivery_report,
   delivery_verdict,
@@ -38,18 +35,13 @@ from monolith.native_training.stream_delivery import (
 )
 from monolith.native_training.stream_delivery.kill_round import KillRound, Outcome
 
+flags.adopt_module_key_flags(rounds_program)
+
 _ROUNDS = flags.DEFINE_integer("rounds", 20, "How many rounds.", lower_bound=1)
 _VICTIMS = flags.DEFINE_multi_enum(
   "victim", kill_plan.VICTIMS, kill_plan.VICTIMS, "Whom to kill, in turn."
 )
 _SEED = flags.DEFINE_integer("seed", 1, "Decides when what is killed.")
-_LIMIT_SECONDS = flags.DEFINE_float(
-  "limit_seconds", 180, "A round that takes longer is ended, and lost.", lower_bound=1
-)
-_JSON = flags.DEFINE_string("json", "", "Also write the table to this file, as JSON.")
-_KEEP = flags.DEFINE_string(
-  "keep", "", "Folder for models and logs of lost rounds. Empty: a temporary one."
-)
 
 
 def _judge(outcome: Outcome) -> delivery_verdict.Verdict:
@@ -63,56 +55,33 @@ def _judge(outcome: Outcome) -> delivery_verdict.Verdict:
   return delivery_verdict.judge(outcome, counts, checkpoint.is_final(path))
 
 
-def _play(folder: str, signals: StopSignals) -> list[delivery_report.Round]:
-  """Plays all rounds, telling of each."""
+def _play(folders: RoundFolders, signals: StopSignals) -> bool:
+  """Plays all rounds, telling of each; returns whether one was lost."""
   # Here, because TensorFlow takes long to import, which --help need not.
   from monolith.native_training.stream_delivery.message_counts import message
 
+  limit_seconds, json = rounds_program.LIMIT_SECONDS.value, rounds_program.JSON.value
   rounds = []
   print(delivery_report.heading(), flush=True)
   with LocalBroker() as broker:
     kills = kill_plan.kills(_ROUNDS.value, _SEED.value, _VICTIMS.value)
     for number, kill in enumerate(kills, 1):
-      own = os.path.join(folder, f"round-{number}")
-      limit_seconds = _LIMIT_SECONDS.value
+      folder = folders.begin(str(number))
       outcome = KillRound(
-        kill, broker, message, own, limit_seconds, signals.check
+        kill, broker, message, folder, limit_seconds, signals.check
       ).run()
       played = delivery_report.Round(number, outcome, _judge(outcome))
       rounds.append(played)
-      print(delivery_report.row(played), flush=True)
-      if played.is_lost:
-        print(f"      kept in {own}", flush=True)
-      else:
-        shutil.rmtree(own)
-      if _JSON.value:  # After every round: a run takes long.
-        delivery_report.write_json(_JSON.value, _SEED.value, rounds)
+      folders.end(delivery_report.row(played), played.is_lost)
+      if json:  # After every round: a run takes long.
+        delivery_report.write_json(json, _SEED.value, rounds)
   print(delivery_report.summary(rounds), flush=True)
-  return rounds
+  return any(played.is_lost for played in rounds)
 
 
 def main(argv: Sequence[str]) -> int:
   """Runs it; returns the exit code."""
-  if len(argv) > 1:
-    raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
-  logging.set_verbosity(logging.ERROR)
-  os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-  # Relative paths are relative to where `bazel run` was called.
-  os.chdir(os.environ.get("BUILD_WORKING_DIRECTORY", "."))
-  if _KEEP.value:
-    os.makedirs(_KEEP.value, exist_ok=True)
-  folder = tempfile.mkdtemp(prefix="stream-faults-", dir=_KEEP.value or None)
-  try:
-    with StopSignals() as signals:
-      rounds = _play(folder, signals)
-  except Stopped as stop:
-    print(stop, file=sys.stderr)
-    shutil.rmtree(folder, ignore_errors=True)
-    return 128 + stop.signum
-  finally:
-    with contextlib.suppress(OSError):  # Not empty: lost rounds are kept.
-      os.rmdir(folder)
-  return 1 if any(played.is_lost for played in rounds) else 0
+  return rounds_program.run(argv, "stream-faults", _play)
 
 
 if __name__ == "__main__":
