@@ -1,9 +1,10 @@
 """Training from a topic beside training from batches, on the same examples.
 
 --mode=throughput: the movie-ranking model trains from ratings in memory, as the demo
-does it, and from a topic that is full of the same ratings, in turns; a ratio is that of
-two turns of one round. --mode=latency: a producer sends ratings at a steady rate, and
-for each of them it is measured how long after that it is trained on.
+does it, from a file of serialized Examples, and from a topic that is full of the same
+ones, in turns; a ratio is that of two turns of one round. --mode=latency: a producer
+sends ratings at a steady rate, and for each of them it is measured how long after that
+it is trained on.
 
 Everything runs on this machine, the broker too. Prints medians and ranges; --json=FILE
 writes them.
@@ -20,6 +21,7 @@ import uuid
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
 
 from monolith.native_training.benchmarks import filled_topic, rounds
@@ -92,9 +94,16 @@ def _throughput(servers: str, folder: str, signals: StopSignals) -> dict:
   ratings_dir = os.path.join(folder, "ratings")
   values = _messages(rating_table.load_rating_table("100k", ratings_dir).train)
   filled_topic.fill(servers, _TOPIC, _PARTITIONS.value, values, _MESSAGES.value)
+  examples = os.path.join(folder, "ratings.tfrecord")
+  with tf.io.TFRecordWriter(examples) as writer:
+    for value in values:
+      writer.write(value)
   canary = Canary()
   legs = {
     "batch": functools.partial(_train, lambda: [], ratings_dir, signals),
+    "file": functools.partial(
+      _train, lambda: [f"--examples={examples}"], ratings_dir, signals
+    ),
     "stream": functools.partial(
       _train, lambda: _stream_flags(servers), ratings_dir, signals
     ),

@@ -1,4 +1,4 @@
-"""Trains the movie-ranking model for a limited time, from files or from a topic.
+"""Trains the movie-ranking model for a limited time, from arrays, files or a topic.
 
 What `movie_ranking:train` does, with a log of its steps for `stream_benchmark`: batches
 of a stream are of different sizes, which are counted. Runs the role that TF_CONFIG
@@ -18,13 +18,19 @@ from monolith.native_training.benchmarks import role_log
 from monolith.native_training.data.kafka_messages import EVENT_TIME_MS
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
 from monolith.native_training.movie_ranking import model_flags
-from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
+from monolith.native_training.movie_ranking.movie_ranking_model import (
+  MESSAGE,
+  MovieRankingModel,
+)
 
 _LATENCIES = flags.DEFINE_string(
   "latencies",
   "",
   "Write a row (moment, seconds from the message to its step) for each example of a "
   "stream to this file, as .npy.",
+)
+_EXAMPLES = flags.DEFINE_string(
+  "examples", "", "A file of serialized Examples, as TFRecords, to train on for ever."
 )
 _SENT = "sent_ms"
 
@@ -41,6 +47,8 @@ class MeasuredMovieRanking(MovieRankingModel):
   sent_ms: tf.Tensor | None = None
 
   def input_fn(self, mode: str) -> tf.data.Dataset:
+    if _EXAMPLES.value:
+      return _batches_of_file(_EXAMPLES.value, self.p.train.per_replica_batch_size)
     dataset = super().input_fn(mode)
     if _LATENCIES.value:
       dataset = dataset.map(lambda batch: {**batch, _SENT: batch[EVENT_TIME_MS]})
@@ -51,6 +59,13 @@ class MeasuredMovieRanking(MovieRankingModel):
     if _LATENCIES.value:
       self.sent_ms = features[_SENT]
     return super().model_fn(features, mode)
+
+
+def _batches_of_file(path: str, size: int) -> tf.data.Dataset:
+  """Batches as one would read them from files; workers need not share them out here."""
+  batches = tf.data.TFRecordDataset(path).repeat().batch(size, drop_remainder=True)
+  parsed = batches.map(lambda batch: tf.io.parse_example(batch, MESSAGE))
+  return parsed.prefetch(tf.data.AUTOTUNE)
 
 
 class _Latencies(tf.compat.v1.train.SessionRunHook):

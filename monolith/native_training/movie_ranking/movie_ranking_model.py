@@ -18,8 +18,8 @@ from monolith.native_training.movie_ranking.synthetic_ratings import SyntheticRa
 from monolith.native_training.native_model import MonolithModel
 
 SYNTHETIC = "synthetic"
-# What `kafka_producer` sends.
-_MESSAGE = {
+# Features of the `tf.train.Example`s that `kafka_producer` sends.
+MESSAGE = {
   "mov": tf.io.RaggedFeature(tf.int64),
   "uid": tf.io.RaggedFeature(tf.int64),
   "label": tf.io.FixedLenFeature([1], tf.float32),
@@ -108,7 +108,7 @@ class MovieRankingModel(MonolithModel):
     return {
       "serving_default": receiver(features, ids),
       "examples": receiver(
-        tf.io.parse_example(examples, {name: _MESSAGE[name] for name in ids}),
+        tf.io.parse_example(examples, {name: MESSAGE[name] for name in ids}),
         {"examples": examples},
       ),
     }
@@ -137,7 +137,7 @@ class MovieRankingModel(MonolithModel):
       stream_timeout=self.p.stream_timeout,
       poll_batch_size=self.p.train.per_replica_batch_size,
       configuration=self.p.kafka_configuration,
-    ).map(lambda messages: decode_example(messages, _MESSAGE))
+    ).map(lambda messages: decode_example(messages, MESSAGE))
 
   def _held_out_batches(self) -> tf.data.Dataset:
     batch_size = self.p.eval.per_replica_batch_size
