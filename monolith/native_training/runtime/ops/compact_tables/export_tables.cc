@@ -15,7 +15,7 @@
 #include "monolith/native_training/runtime/ops/table_files/destination.h"
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
-#include "monolith/native_training/runtime/ops/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "tensorflow/core/lib/core/refcount.h"
 #include "tensorflow/core/platform/statusor.h"
 

@@ -12,7 +12,7 @@
 #include "monolith/native_training/runtime/ops/table_files/row_conversion.h"
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
-#include "monolith/native_training/runtime/ops/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_set.h"
 
 namespace monolith {
 

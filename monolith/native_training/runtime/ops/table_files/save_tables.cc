@@ -22,7 +22,7 @@
 #include "monolith/native_training/runtime/ops/low_priority.h"
 #include "monolith/native_training/runtime/ops/table_files/initial_state.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
-#include "monolith/native_training/runtime/ops/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "tensorflow/core/lib/io/path.h"
 #include "tensorflow/core/lib/io/record_writer.h"
 #include "tensorflow/core/lib/random/random.h"

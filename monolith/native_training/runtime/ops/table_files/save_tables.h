@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
-#include "monolith/native_training/runtime/ops/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "tensorflow/core/platform/env.h"
 
 namespace monolith {

@@ -2,8 +2,8 @@
 //
 // Thread safety: thread-safe, but that nobody else should save what is
 // restored.
-#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_H_
-#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_H_
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_H_
 
 #include <cstdint>
 #include <memory>
@@ -57,4 +57,4 @@ class TableSet : public tensorflow::ResourceBase {
 
 }  // namespace monolith
 
-#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_H_
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_H_

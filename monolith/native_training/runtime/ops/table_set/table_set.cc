@@ -1,4 +1,4 @@
-#include "monolith/native_training/runtime/ops/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_set.h"
 
 #include <cstdint>
 #include <memory>

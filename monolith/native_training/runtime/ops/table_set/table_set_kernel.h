@@ -1,9 +1,9 @@
 // Base of the kernels that have the handle of a table set as input `handle`.
-#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_KERNEL_H_
-#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_KERNEL_H_
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_KERNEL_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_KERNEL_H_
 
 #include "absl/status/status.h"
-#include "monolith/native_training/runtime/ops/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_handle.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -59,4 +59,4 @@ class SlowTableSetKernel : public tensorflow::AsyncOpKernel {
 
 }  // namespace monolith
 
-#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_KERNEL_H_
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_KERNEL_H_

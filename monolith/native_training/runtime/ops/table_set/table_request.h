@@ -1,6 +1,6 @@
 // A worker's request (batch/request_format.h) matched with a server's tables.
-#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_REQUEST_H_
-#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_REQUEST_H_
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_REQUEST_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_REQUEST_H_
 
 #include <cstdint>
 
@@ -11,7 +11,7 @@
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/concurrency/executor.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
-#include "monolith/native_training/runtime/ops/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "tensorflow/core/framework/tensor.h"
 
 namespace monolith {
@@ -44,4 +44,4 @@ absl::Status ForEachPart(
 
 }  // namespace monolith
 
-#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_REQUEST_H_
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_REQUEST_H_

@@ -1,4 +1,4 @@
-#include "monolith/native_training/runtime/ops/table_request.h"
+#include "monolith/native_training/runtime/ops/table_set/table_request.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -10,7 +10,7 @@
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/batch/request_format.h"
 #include "monolith/native_training/runtime/ops/input_checks.h"
-#include "monolith/native_training/runtime/ops/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "tensorflow/core/framework/tensor.h"
 
 namespace monolith {

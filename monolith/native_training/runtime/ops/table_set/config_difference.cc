@@ -1,4 +1,4 @@
-#include "monolith/native_training/runtime/ops/config_difference.h"
+#include "monolith/native_training/runtime/ops/table_set/config_difference.h"
 
 #include <cstddef>
 #include <string>
