@@ -215,7 +215,7 @@ class HashTable:
       How many rows were read: int64 scalar.
     """
     return self._ops.monolith_restore_tables(
-      self._handle(), [basename], shard_index=0, num_shards=1
+      self._handle(), [basename], shard_index=0, num_shards=1, log_warnings=True
     ).rows
 
   def _make_handle(self) -> tf.Tensor:

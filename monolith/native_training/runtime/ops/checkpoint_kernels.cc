@@ -17,6 +17,7 @@
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/statusor.h"
 #include "tensorflow/core/platform/tstring.h"
 
@@ -103,8 +104,9 @@ class SaveTablesOp : public SlowTableSetKernel {
     }
     TF_ASSIGN_OR_RETURN(request.shard,
                         ShardInput(context, kShardIndex, kNumShards));
-    TF_ASSIGN_OR_RETURN(const TableCounts counts,
-                        SaveTables(tables, request, context->env()));
+    TF_ASSIGN_OR_RETURN(
+        const TableCounts counts,
+        SaveTables(tables, request, StepIsCancelled(context), context->env()));
     TF_RETURN_IF_ERROR(OutputNumber(context, 0, counts.rows));
     return OutputNumber(context, 1, counts.erased);
   }
@@ -121,6 +123,7 @@ class RestoreTablesOp : public SlowTableSetKernel {
                    context->GetAttr("with_trials", &options_.with_trials));
     OP_REQUIRES_OK(context,
                    context->GetAttr("only_matching", &options_.only_matching));
+    OP_REQUIRES_OK(context, context->GetAttr("log_warnings", &log_warnings_));
   }
 
  protected:
@@ -136,7 +139,14 @@ class RestoreTablesOp : public SlowTableSetKernel {
                         ShardInput(context, kShardIndex, kNumShards));
     TF_ASSIGN_OR_RETURN(
         const Restored restored,
-        RestoreTables(tables, files, shard, options_, context->env()));
+        RestoreTables(tables, files, shard, options_, StepIsCancelled(context),
+                      context->env()));
+    if (log_warnings_) {
+      // Below ERROR nothing is shown by default (monolith/__init__.py).
+      for (const std::string& warning : restored.warnings) {
+        LOG(ERROR) << warning;
+      }
+    }
     TF_RETURN_IF_ERROR(OutputNumber(context, 0, restored.rows));
     Tensor* warnings = nullptr;
     const auto num_warnings = static_cast<int64_t>(restored.warnings.size());
@@ -149,6 +159,7 @@ class RestoreTablesOp : public SlowTableSetKernel {
 
  private:
   RestoreOptions options_;
+  bool log_warnings_ = false;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithSaveTables").Device(DEVICE_CPU),

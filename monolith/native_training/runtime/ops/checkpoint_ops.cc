@@ -35,8 +35,11 @@ weights, optimizer state and time of a row are from one moment.
 
 With a `base_save_id` only the rows that have changed since that save are
 written, and which ids have lost their rows. It must be the last save of these
-tables that has succeeded: FailedPrecondition, otherwise and if they were
-restored since. An error means that the next save must be of everything.
+tables that has succeeded: FailedPrecondition, otherwise, if they were restored
+since, and if they have lost so many rows that they do not know which. An error
+means that the next save must be of everything. Aborted: the tables are being
+restored or cleared. An error of storage is never Aborted, Cancelled or
+Unavailable, but Unknown then.
 
 handle: scalar. From MonolithTableSet.
 file: scalar. Its folder is made if needed. With several files each has
@@ -58,6 +61,7 @@ REGISTER_OP("MonolithRestoreTables")
     .Input("num_shards: int64")
     .Attr("with_trials: bool = true")
     .Attr("only_matching: bool = false")
+    .Attr("log_warnings: bool = false")
     .Output("rows: int64")
     .Output("warnings: string")
     .SetIsStateful()
@@ -83,6 +87,10 @@ has gets initial values. If a segment's optimizer is of another type now, its
 state starts anew. Damaged or unfinished files are refused, naming the file and
 the reason; rows that were there before are then there as they were.
 
+Of the same tables one is restored at a time. Restoring or clearing them ends
+what began before, saves too, with Aborted, and waits for that. An error of
+storage is never Aborted, Cancelled or Unavailable, but Unknown then.
+
 handle: scalar. From MonolithTableSet.
 files: [num_files]. From MonolithSaveTables: those of all servers.
 shard_index: scalar. Which server this is, from 0.
@@ -92,6 +100,7 @@ with_trials: Whether ids that have no row yet count on where they were. Those of
   latest before others. With another admission capacity they begin at 0 again.
 only_matching: Whether segments of another dim, and files of other tables only,
   leave rows with initial values instead of being refused.
+log_warnings: Whether to log them as well.
 rows: scalar. How many rows were read.
 warnings: [num_warnings]. What did not fit and began anew, a sentence each.
 )doc");

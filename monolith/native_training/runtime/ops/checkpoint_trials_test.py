@@ -147,7 +147,7 @@ class CheckpointTrialsTest(tf.test.TestCase, parameterized.TestCase):
       _occur(before, ids)
     after = self.servers(1, admission_capacity=2 * _CAPACITY)
     with _captured_log() as log:
-      self.restore(after, self.save(before))
+      self.restore(after, self.save(before), log_warnings=True)
     self.assertIn(
       "table mov was saved with an admission capacity of 10000, now it is 20000: its "
       "ids without a row are counted from 0 again",
@@ -166,7 +166,7 @@ class CheckpointTrialsTest(tf.test.TestCase, parameterized.TestCase):
     after = self.servers(1, **settings)
     empty = ops.monolith_table_stats(after[0])[1].numpy()
     with _captured_log() as log:
-      self.restore(after, files, **attributes)
+      self.restore(after, files, log_warnings=True, **attributes)
     self.assertNotIn("admission", log.getvalue())
     self.assertAllEqual(ops.monolith_table_stats(after[0])[1], empty)
 

@@ -1,4 +1,5 @@
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -14,6 +15,7 @@
 #include "tensorflow/core/framework/resource_op_kernel.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
 namespace {
@@ -74,14 +76,18 @@ class TableStatsOp : public TableSetKernel {
   }
 };
 
-class TableClearOp : public TableSetKernel {
+class TableClearOp : public SlowTableSetKernel {
  public:
-  using TableSetKernel::TableSetKernel;
+  using SlowTableSetKernel::SlowTableSetKernel;
 
  protected:
-  absl::Status Run(OpKernelContext*, TableSet& tables) override {
-    tables.ForgetLastSave();
-    for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
+  absl::Status Run(OpKernelContext* context, TableSet& tables) override {
+    TableTurns& turns = tables.turns();
+    TF_ASSIGN_OR_RETURN(
+        const std::unique_ptr<TableTurns::Turn> turn,
+        turns.BeginReplacing(turns.TakeNumber(), StepIsCancelled(context)));
+    turn->ForgetLastSave();
+    tables.Clear();
     return absl::OkStatus();
   }
 };

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "monolith/native_training/runtime/ops/compact_tables/file_adapters.h"
+#include "monolith/native_training/runtime/ops/table_files/storage.h"
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
@@ -13,13 +14,14 @@ namespace {
 
 absl::StatusOr<std::unique_ptr<CompactTable>> LoadFile(const std::string& file,
                                                        tensorflow::Env* env) {
-  TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileSource> source,
-                      FileSource::Open(env, file));
+  absl::StatusOr<std::unique_ptr<FileSource>> source =
+      FileSource::Open(env, file);
+  if (!source.ok()) return StorageError(source.status());
   absl::StatusOr<std::unique_ptr<CompactTable>> table =
-      CompactTable::Load(*source);
+      CompactTable::Load(**source);
   if (table.ok()) return table;
   return absl::Status(
-      table.status().code(),
+      StorageError(table.status()).code(),
       absl::StrCat("the exported table ", file,
                    " cannot be loaded: ", table.status().message()));
 }

@@ -14,9 +14,11 @@
 #include "monolith/native_training/runtime/ops/low_priority.h"
 #include "monolith/native_training/runtime/ops/table_files/destination.h"
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
+#include "monolith/native_training/runtime/ops/table_files/storage.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
 #include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "tensorflow/core/lib/core/refcount.h"
+#include "tensorflow/core/lib/io/path.h"
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
@@ -69,7 +71,9 @@ class Outputs {
       TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileSink> sink,
                           FileSink::Create(env, output.name));
       TF_ASSIGN_OR_RETURN(const int64_t written, output.writer->Finish(*sink));
-      TF_RETURN_IF_ERROR(sink->Close());
+      TF_RETURN_IF_ERROR(sink->CloseAndFlush());
+      TF_RETURN_IF_ERROR(
+          FlushFolder(std::string(tensorflow::io::Dirname(output.name))));
       rows.push_back(written);
       output.writer.reset();
       output.rest.reset();
@@ -194,6 +198,7 @@ absl::StatusOr<ExportedTables> ExportTables(
         result = Export(configs, files, num_shards, outputs, memory_bytes, env);
       }));
   thread.reset();  // Waits for it.
+  if (!result.ok()) return StorageError(result.status());
   return result;
 }
 

@@ -1,9 +1,9 @@
 #include "monolith/native_training/runtime/ops/compact_tables/file_adapters.h"
 
 #include <cstring>
-#include <utility>
 
 #include "absl/strings/string_view.h"
+#include "monolith/native_training/runtime/ops/table_files/storage.h"
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
@@ -40,7 +40,7 @@ absl::Status FileSource::Read(uint64_t offset,
 
 absl::StatusOr<std::unique_ptr<FileSink>> FileSink::Create(
     tensorflow::Env* env, const std::string& file) {
-  std::unique_ptr<FileSink> sink(new FileSink());
+  std::unique_ptr<FileSink> sink(new FileSink(file));
   TF_RETURN_IF_ERROR(env->NewWritableFile(file, &sink->file_));
   return sink;
 }
@@ -49,9 +49,12 @@ absl::Status FileSink::Append(absl::Span<const uint8_t> bytes) {
   return file_->Append(AsText(bytes));
 }
 
-absl::Status FileSink::Close() {
+absl::Status FileSink::Close() { return file_->Close(); }
+
+absl::Status FileSink::CloseAndFlush() {
   TF_RETURN_IF_ERROR(file_->Sync());
-  return file_->Close();
+  TF_RETURN_IF_ERROR(file_->Close());
+  return FlushFile(name_);
 }
 
 TemporaryFile::~TemporaryFile() {

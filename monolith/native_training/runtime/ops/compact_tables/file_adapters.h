@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -37,12 +38,14 @@ class FileSink : public ByteSink {
 
   absl::Status Append(absl::Span<const uint8_t> bytes) override;
 
-  // The file is in storage after that.
   absl::Status Close();
+  // Close, and the file outlives a loss of power after that.
+  absl::Status CloseAndFlush();
 
  private:
-  FileSink() = default;
+  explicit FileSink(std::string name) : name_(std::move(name)) {}
 
+  const std::string name_;
   std::unique_ptr<tensorflow::WritableFile> file_;
 };
 

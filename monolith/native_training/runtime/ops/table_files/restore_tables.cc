@@ -20,13 +20,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
-#include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/ops/table_files/destination.h"
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
+#include "monolith/native_training/runtime/ops/table_files/shard_rows.h"
+#include "monolith/native_training/runtime/ops/table_files/storage.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
+#include "monolith/native_training/runtime/ops/table_set/table_turns.h"
 #include "tensorflow/core/platform/env.h"
-#include "tensorflow/core/platform/logging.h"
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
@@ -40,13 +41,15 @@ constexpr size_t kMaxThreads = 4;
 
 // Reads all of a file; how many rows it has.
 absl::StatusOr<int64_t> CheckFile(const TableSet& tables, tensorflow::Env* env,
-                                  const SavedFile& file, bool only_matching) {
+                                  const SavedFile& file, bool only_matching,
+                                  const TableTurns::Turn& turn) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                       TableFileReader::Open(env, file.name));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
                       FindDestinations(tables, file, only_matching));
   int64_t num_rows = 0;
   for (;;) {
+    TF_RETURN_IF_ERROR(turn.Check());
     TF_ASSIGN_OR_RETURN(const auto block, reader->Next());
     if (!block.has_value()) return num_rows;
     absl::Status valid;
@@ -60,27 +63,6 @@ absl::StatusOr<int64_t> CheckFile(const TableSet& tables, tensorflow::Env* env,
   }
 }
 
-// Keeps the rows of one shard, in place.
-void KeepShard(TableShard shard, int dim, int state_dim, RowBatch* rows) {
-  size_t kept = 0;
-  for (size_t row = 0; row < rows->ids.size(); ++row) {
-    if (ShardOfId(rows->ids[row], shard.count) != shard.index) continue;
-    if (kept != row) {
-      rows->ids[kept] = rows->ids[row];
-      std::copy_n(&rows->embeddings[row * dim], dim,
-                  &rows->embeddings[kept * dim]);
-      std::copy_n(rows->states.begin() + row * state_dim, state_dim,
-                  rows->states.begin() + kept * state_dim);
-      rows->update_times[kept] = rows->update_times[row];
-    }
-    ++kept;
-  }
-  rows->ids.resize(kept);
-  rows->embeddings.resize(kept * dim);
-  rows->states.resize(kept * state_dim);
-  rows->update_times.resize(kept);
-}
-
 absl::Status ImportRows(const Destination& destination, const RowBatch& rows) {
   if (destination.conversion.is_identity()) {
     return destination.table->ImportRows(rows.ids, rows.embeddings, rows.states,
@@ -90,15 +72,6 @@ absl::Status ImportRows(const Destination& destination, const RowBatch& rows) {
                       Convert(destination, rows));
   return destination.table->ImportRows(rows.ids, converted.embeddings,
                                        converted.states, rows.update_times);
-}
-
-absl::Status EraseRows(const Destination& destination, TableShard shard,
-                       std::vector<int64_t> ids) {
-  const auto is_elsewhere = [shard](int64_t id) {
-    return ShardOfId(id, shard.count) != shard.index;
-  };
-  ids.erase(std::remove_if(ids.begin(), ids.end(), is_elsewhere), ids.end());
-  return destination.table->Erase(ids).status();
 }
 
 // False if they were counted in a filter of another size.
@@ -118,11 +91,6 @@ std::string LostTrials(const TableConfig& there, const TableConfig& wanted) {
 
 bool TakesTrials(TableShard shard, TableShard of_file) {
   return of_file.count != shard.count || of_file.index == shard.index;
-}
-
-// Below ERROR nothing is shown by default (monolith/__init__.py).
-void Warn(const std::set<std::string>& warnings) {
-  for (const std::string& warning : warnings) LOG(ERROR) << warning;
 }
 
 // Calls body(file) for each, several beside each other; the first error ends
@@ -183,13 +151,13 @@ class Restorer {
   }
 
   // Reads all files to their end; how many rows they have.
-  absl::StatusOr<int64_t> CheckContents() const {
+  absl::StatusOr<int64_t> CheckContents(const TableTurns::Turn& turn) const {
     std::atomic<int64_t> num_rows{0};
     for (const SavedFiles& save : saves_) {
       TF_RETURN_IF_ERROR(
           ForEachFile(env_, FilesOfShard(save), [&](const SavedFile& file) {
             absl::StatusOr<int64_t> rows =
-                CheckFile(tables_, env_, file, options_.only_matching);
+                CheckFile(tables_, env_, file, options_.only_matching, turn);
             if (rows.ok()) num_rows += *rows;
             return rows.status();
           }));
@@ -226,12 +194,12 @@ class Restorer {
   }
 
   // Adds the rows to empty tables; how many were read.
-  absl::StatusOr<int64_t> Restore() {
+  absl::StatusOr<int64_t> Restore(const TableTurns::Turn& turn) {
     for (const SavedFiles& save : saves_) {
       const bool is_last = &save == &saves_.back();
       TF_RETURN_IF_ERROR(
           ForEachFile(env_, FilesOfShard(save), [&](const SavedFile& file) {
-            return RestoreFile(file, options_.with_trials && is_last);
+            return RestoreFile(file, options_.with_trials && is_last, turn);
           }));
     }
     return num_rows_.load();
@@ -255,7 +223,8 @@ class Restorer {
     return files;
   }
 
-  absl::Status RestoreFile(const SavedFile& file, bool with_trials) {
+  absl::Status RestoreFile(const SavedFile& file, bool with_trials,
+                           const TableTurns::Turn& turn) {
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                         TableFileReader::Open(env_, file.name));
     TF_ASSIGN_OR_RETURN(
@@ -264,19 +233,21 @@ class Restorer {
     const bool takes_trials =
         with_trials && TakesTrials(shard_, file.header.shard);
     for (;;) {
+      TF_RETURN_IF_ERROR(turn.Check());
       TF_ASSIGN_OR_RETURN(auto block, reader->Next());
       if (!block.has_value()) return absl::OkStatus();
       absl::Status done;
       if (auto* rows = std::get_if<RowBlock>(&*block)) {
         const auto& destination = destinations[rows->table];
         if (!destination.has_value()) continue;
-        KeepShard(shard_, rows->dim, rows->state_dim, &rows->rows);
+        KeepShard(shard_, rows);
         done = ImportRows(*destination, rows->rows);
         num_rows_ += rows->rows.ids.size();
       } else if (auto* erased = std::get_if<ErasedBlock>(&*block)) {
         const auto& destination = destinations[erased->table];
         if (!destination.has_value()) continue;
-        done = EraseRows(*destination, shard_, std::move(erased->ids));
+        KeepShard(shard_, &erased->ids);
+        done = destination->table->Erase(erased->ids).status();
       } else {
         const auto& trials = std::get<TrialBlock>(*block);
         const auto& destination = destinations[trials.table];
@@ -312,45 +283,60 @@ class Restorer {
   std::set<std::string> warnings_;  // guarded by mutex_ where files are read
 };
 
-}  // namespace
-
-absl::StatusOr<Restored> RestoreTables(TableSet& tables,
-                                       absl::Span<const std::string> files,
-                                       TableShard shard,
-                                       const RestoreOptions& options,
-                                       tensorflow::Env* env) {
-  TF_ASSIGN_OR_RETURN(std::vector<SavedFiles> saves, FindSaves(env, files));
-  Restorer restorer(tables, saves, shard, options, env);
-  bool has_destination = false;
-  TF_RETURN_IF_ERROR(restorer.CheckHeaders(&has_destination));
+absl::StatusOr<Restored> RestoreInTurn(TableSet& tables, Restorer& restorer,
+                                       const std::vector<SavedFiles>& saves,
+                                       bool may_fit_nothing,
+                                       bool has_destination,
+                                       TableTurns::Turn& turn) {
   Restored result;
   int64_t rows_there = 0;
   for (int t = 0; t < tables.num_tables(); ++t) {
     rows_there += tables.table(t).size();
   }
   if (rows_there > 0 || !has_destination) {
-    TF_ASSIGN_OR_RETURN(result.rows, restorer.CheckContents());
+    TF_ASSIGN_OR_RETURN(result.rows, restorer.CheckContents(turn));
     // Rows of tables that the model no longer has are passed over.
-    if (result.rows > 0 && !has_destination && !options.only_matching) {
+    if (result.rows > 0 && !has_destination && !may_fit_nothing) {
       return AnotherModel(tables, saves);
     }
   }
-  tables.ForgetLastSave();
-  const auto clear = [&] {
-    for (int t = 0; t < tables.num_tables(); ++t) tables.table(t).Clear();
-  };
-  clear();
+  turn.ForgetLastSave();
+  tables.Clear();
   restorer.Reserve();
-  absl::StatusOr<int64_t> restored = restorer.Restore();
+  absl::StatusOr<int64_t> restored = restorer.Restore(turn);
   if (!restored.ok()) {
-    clear();
+    tables.Clear();
     return restored.status();
   }
-  Warn(restorer.warnings());
   result.rows = *restored;
   result.warnings.assign(restorer.warnings().begin(),
                          restorer.warnings().end());
   return result;
+}
+
+}  // namespace
+
+absl::StatusOr<Restored> RestoreTables(TableSet& tables,
+                                       absl::Span<const std::string> files,
+                                       TableShard shard,
+                                       const RestoreOptions& options,
+                                       TableTurns::IsCancelled is_cancelled,
+                                       tensorflow::Env* env) {
+  const int64_t number = tables.turns().TakeNumber();
+  const absl::StatusOr<std::vector<SavedFiles>> saves = FindSaves(env, files);
+  if (!saves.ok()) return StorageError(saves.status());
+  Restorer restorer(tables, *saves, shard, options, env);
+  bool has_destination = false;
+  TF_RETURN_IF_ERROR(restorer.CheckHeaders(&has_destination));
+  TF_ASSIGN_OR_RETURN(
+      const std::unique_ptr<TableTurns::Turn> turn,
+      tables.turns().BeginReplacing(number, std::move(is_cancelled)));
+  absl::StatusOr<Restored> restored = RestoreInTurn(
+      tables, restorer, *saves, options.only_matching, has_destination, *turn);
+  if (restored.ok()) return restored;
+  // Whatever else failed, that is why it ends.
+  TF_RETURN_IF_ERROR(turn->Check());
+  return StorageError(restored.status());
 }
 
 }  // namespace monolith

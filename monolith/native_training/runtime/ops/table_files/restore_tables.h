@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_turns.h"
 #include "tensorflow/core/platform/env.h"
 
 namespace monolith {
@@ -24,7 +25,7 @@ struct RestoreOptions {
 
 struct Restored {
   int64_t rows = 0;
-  // What did not fit and began anew, a sentence each. The log has them as well.
+  // What did not fit and began anew, a sentence each.
   std::vector<std::string> warnings;
 };
 
@@ -37,8 +38,8 @@ struct Restored {
 // before.
 //
 // With `with_trials`, ids on trial count on, as far as the tables have an
-// occurrence_threshold: where the files of the last save are of as many shards,
-// those of the same shard. Of other files a server takes all that it has room
+// occurrence_threshold: where the files are of as many shards, those of the
+// same shard. Of other files a server takes all that it has room
 // for, the latest before others: whose they are cannot be told, and those of
 // ids that it does not get fade in time. If the admission_capacity has changed
 // they begin at 0 again, with a warning.
@@ -50,12 +51,16 @@ struct Restored {
 // DataLoss (a damaged or unfinished file, or one with a row that cannot be, see
 // EmbeddingHashTable::ValidateRows) and InvalidArgument (a segment of another
 // dim) leave the tables as they were: if they have rows, all files are read to
-// their end before the first row changes. Nobody else should use the tables
-// meanwhile. REQUIRES: 0 <= shard.index < shard.count.
+// their end before the first row changes. Other errors leave them empty. Nobody
+// else should use the tables meanwhile, but others may restore and save them:
+// see TableTurns, whose errors are Aborted and Cancelled. No error of storage
+// is one of these, or Unavailable: see StorageError. REQUIRES: 0 <= shard.index
+// < shard.count.
 absl::StatusOr<Restored> RestoreTables(TableSet& tables,
                                        absl::Span<const std::string> files,
                                        TableShard shard,
                                        const RestoreOptions& options,
+                                       TableTurns::IsCancelled is_cancelled,
                                        tensorflow::Env* env);
 
 }  // namespace monolith

@@ -1,13 +1,10 @@
 #include "monolith/native_training/runtime/ops/table_files/save_tables.h"
 
-#include <fcntl.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,14 +12,15 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
 #include "monolith/native_training/runtime/ops/low_priority.h"
 #include "monolith/native_training/runtime/ops/table_files/initial_state.h"
+#include "monolith/native_training/runtime/ops/table_files/storage.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_turns.h"
 #include "tensorflow/core/lib/io/path.h"
 #include "tensorflow/core/lib/io/record_writer.h"
 #include "tensorflow/core/lib/random/random.h"
@@ -34,6 +32,9 @@ namespace monolith {
 namespace {
 
 using SaveMode = EmbeddingHashTable::SaveMode;
+
+// Whether to go on. Any thread may ask.
+using Check = std::function<absl::Status()>;
 
 // Of one record.
 constexpr size_t kMaxBlockBytes = 64 << 20;
@@ -73,8 +74,8 @@ StripeRange StripesOfFile(int num_stripes, int file_index, int num_files) {
 class RecordsWriter : public EmbeddingHashTable::StripeWriter {
  public:
   RecordsWriter(const EmbeddingHashTable& table, uint32_t number,
-                tensorflow::io::RecordWriter& records)
-      : table_(table), number_(number), records_(records) {
+                const Check& check, tensorflow::io::RecordWriter& records)
+      : table_(table), number_(number), check_(check), records_(records) {
     const size_t row_bytes =
         sizeof(float) * (size_t{1} + table.dim() + table.state_dim());
     block_rows_ = std::max(kMaxBlockBytes / row_bytes, size_t{1});
@@ -110,6 +111,7 @@ class RecordsWriter : public EmbeddingHashTable::StripeWriter {
   template <typename Encode>
   absl::Status InParts(size_t n, size_t most, Encode encode) {
     for (size_t begin = 0; begin < n; begin += most) {
+      TF_RETURN_IF_ERROR(check_());
       TF_RETURN_IF_ERROR(
           records_.WriteRecord(encode(begin, std::min(n, begin + most))));
     }
@@ -118,6 +120,7 @@ class RecordsWriter : public EmbeddingHashTable::StripeWriter {
 
   const EmbeddingHashTable& table_;
   const uint32_t number_;
+  const Check& check_;
   tensorflow::io::RecordWriter& records_;
   size_t block_rows_;
   uint32_t stripe_ = 0;
@@ -133,13 +136,14 @@ SaveMode ModeOf(const SaveRequest& request) {
 absl::StatusOr<TableFileFooter> WriteFile(TableSet& tables,
                                           const SaveRequest& request,
                                           const TableFileHeader& header,
+                                          const Check& check,
                                           tensorflow::WritableFile* file) {
   tensorflow::io::RecordWriter records(file);
   TF_RETURN_IF_ERROR(records.WriteRecord(EncodeHeader(header)));
   TableFileFooter footer;
   for (int t = 0; t < tables.num_tables(); ++t) {
     EmbeddingHashTable& table = tables.table(t);
-    RecordsWriter writer(table, static_cast<uint32_t>(t), records);
+    RecordsWriter writer(table, static_cast<uint32_t>(t), check, records);
     const StripeRange stripes = StripesOfFile(
         table.num_stripes(), header.save.file_index, request.num_files);
     for (int stripe = stripes.begin; stripe < stripes.end; ++stripe) {
@@ -155,20 +159,6 @@ absl::StatusOr<TableFileFooter> WriteFile(TableSet& tables,
   return footer;
 }
 
-// Lets a file of this machine outlive a loss of power. TensorFlow's Sync only
-// hands it to the kernel; other filesystems' files are their storage's matter.
-absl::Status FlushToStorage(const std::string& name) {
-  absl::string_view scheme, host, path;
-  tensorflow::io::ParseURI(name, &scheme, &host, &path);
-  if (!scheme.empty() && scheme != "file") return absl::OkStatus();
-  const int file = open(std::string(path).c_str(), O_RDONLY | O_CLOEXEC);
-  if (file < 0) return absl::ErrnoToStatus(errno, "cannot open it to flush it");
-  absl::Status status;
-  if (fsync(file) != 0) status = absl::ErrnoToStatus(errno, "cannot flush it");
-  close(file);
-  return status;
-}
-
 std::string NameOfFile(const SaveRequest& request, int index) {
   if (request.num_files == 1) return request.file;
   return absl::StrCat(request.file, "-", index, "-of-", request.num_files);
@@ -178,6 +168,7 @@ std::string NameOfFile(const SaveRequest& request, int index) {
 absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
                                            const SaveRequest& request,
                                            TableFileHeader header, int index,
+                                           const Check& check,
                                            tensorflow::Env* env) {
   header.save.file_index = index;
   for (size_t t = 0; t < header.tables.size(); ++t) {
@@ -192,9 +183,10 @@ absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
   const auto write = [&]() -> absl::StatusOr<TableFileFooter> {
     std::unique_ptr<tensorflow::WritableFile> output;
     TF_RETURN_IF_ERROR(env->NewWritableFile(temporary, &output));
-    TF_ASSIGN_OR_RETURN(TableFileFooter footer,
-                        WriteFile(tables, request, header, output.get()));
-    TF_RETURN_IF_ERROR(FlushToStorage(temporary));
+    TF_ASSIGN_OR_RETURN(
+        TableFileFooter footer,
+        WriteFile(tables, request, header, check, output.get()));
+    TF_RETURN_IF_ERROR(FlushFile(temporary));
     TF_RETURN_IF_ERROR(env->RenameFile(temporary, name));
     return footer;
   };
@@ -215,12 +207,23 @@ absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
   return all;
 }
 
+// Lets the names of files outlive a loss of power: those in a folder, and its
+// own.
+absl::Status FlushFolders(const std::string& folder) {
+  TF_RETURN_IF_ERROR(FlushFolder(folder));
+  if (folder.empty()) return absl::OkStatus();
+  absl::Status status =
+      FlushFolder(std::string(tensorflow::io::Dirname(folder)));
+  // It need not be ours.
+  return absl::IsPermissionDenied(status) ? absl::OkStatus() : status;
+}
+
 // Writes all files beside each other.
 absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
                                        const SaveRequest& request,
+                                       const TableFileHeader& header,
+                                       const Check& check,
                                        tensorflow::Env* env) {
-  TF_ASSIGN_OR_RETURN(const TableFileHeader header,
-                      MakeHeader(tables, request));
   const std::string folder(tensorflow::io::Dirname(request.file));
   if (!folder.empty()) TF_RETURN_IF_ERROR(env->RecursivelyCreateDir(folder));
   std::vector<absl::StatusOr<TableCounts>> written(request.num_files);
@@ -228,7 +231,7 @@ absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
   for (int i = 0; i < request.num_files; ++i) {
     threads.emplace_back(env->StartThread({}, "monolith_save", [&, i] {
       LowerPriority();
-      written[i] = WriteAndRename(tables, request, header, i, env);
+      written[i] = WriteAndRename(tables, request, header, i, check, env);
     }));
   }
   threads.clear();  // Waits for them.
@@ -241,6 +244,7 @@ absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
     all.trials += counts->trials;
     all.erased += counts->erased;
   }
+  if (status.ok()) status = FlushFolders(folder);
   if (status.ok()) return all;
   for (int i = 0; i < request.num_files; ++i) {
     if (written[i].ok()) env->DeleteFile(NameOfFile(request, i)).IgnoreError();
@@ -252,12 +256,28 @@ absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
 
 absl::StatusOr<TableCounts> SaveTables(TableSet& tables,
                                        const SaveRequest& request,
+                                       TableTurns::IsCancelled is_cancelled,
                                        tensorflow::Env* env) {
-  if (request.save_id.empty()) return WriteFiles(tables, request, env);
-  std::unique_lock<std::mutex> lock;
-  TF_ASSIGN_OR_RETURN(lock, tables.BeginSave(request.base_save_id));
-  absl::StatusOr<TableCounts> counts = WriteFiles(tables, request, env);
-  if (counts.ok()) tables.SetLastSave(request.save_id);
+  TF_ASSIGN_OR_RETURN(const TableFileHeader header,
+                      MakeHeader(tables, request));
+  std::unique_ptr<TableTurns::Turn> turn;  // none for a copy on the side
+  Check check = [&is_cancelled]() -> absl::Status {
+    if (!is_cancelled()) return absl::OkStatus();
+    return absl::CancelledError("it was given up by who asked for it");
+  };
+  if (!request.save_id.empty()) {
+    TF_ASSIGN_OR_RETURN(
+        turn, tables.turns().BeginSave(request.base_save_id, is_cancelled));
+    check = [&turn] { return turn->Check(); };
+  }
+  absl::StatusOr<TableCounts> counts =
+      WriteFiles(tables, request, header, check, env);
+  if (!counts.ok()) {
+    // Whatever else failed, that is why it ends.
+    TF_RETURN_IF_ERROR(check());
+    return StorageError(counts.status());
+  }
+  if (turn != nullptr) turn->SetLastSave(request.save_id);
   return counts;
 }
 

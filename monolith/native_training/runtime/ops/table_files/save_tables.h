@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_turns.h"
 #include "tensorflow/core/platform/env.h"
 
 namespace monolith {
@@ -30,12 +31,16 @@ constexpr int kMaxFiles = 64;
 // needed. Tables may be used and trained meanwhile: see
 // EmbeddingHashTable::SaveStripe for what is from one moment.
 //
-// FailedPrecondition, and nothing is written, if the tables do not know what
-// has changed since `base_save_id`, because that was not their last save, or
-// has failed, or they were restored since. An error leaves no file behind, if
-// that can be helped, and the next save must be of everything.
+// InvalidArgument if a save_id is not UTF-8. FailedPrecondition if the tables
+// do not know what has changed since `base_save_id`, because that was not their
+// last save, or has failed, or they were restored since, or have lost too many
+// rows. Cancelled or Aborted: see TableTurns; copies on the side do not wait
+// for a turn. No error of storage is one of these, or Unavailable: see
+// StorageError. An error leaves no file behind, if that can be helped, and the
+// next save must be of everything.
 absl::StatusOr<TableCounts> SaveTables(TableSet& tables,
                                        const SaveRequest& request,
+                                       TableTurns::IsCancelled is_cancelled,
                                        tensorflow::Env* env);
 
 }  // namespace monolith

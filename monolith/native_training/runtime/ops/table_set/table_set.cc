@@ -33,22 +33,8 @@ std::vector<TableConfig> TableSet::configs() const {
   return configs;
 }
 
-absl::StatusOr<std::unique_lock<std::mutex>> TableSet::BeginSave(
-    const std::string& base) {
-  std::unique_lock<std::mutex> lock(save_mutex_);
-  if (!base.empty() && base != last_save_) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the changes since save ", base, " are not known: the last save is ",
-        last_save_.empty() ? "none" : last_save_,
-        "; a save of everything has to come first"));
-  }
-  last_save_.clear();
-  return lock;
-}
-
-void TableSet::ForgetLastSave() {
-  std::lock_guard<std::mutex> lock(save_mutex_);
-  last_save_.clear();
+void TableSet::Clear() {
+  for (const auto& table : tables_) table->Clear();
 }
 
 std::string TableSet::DebugString() const {

@@ -2,8 +2,12 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_KERNEL_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_KERNEL_H_
 
+#include <utility>
+
 #include "absl/status/status.h"
 #include "monolith/native_training/runtime/ops/table_set/table_set.h"
+#include "monolith/native_training/runtime/ops/table_set/table_turns.h"
+#include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_handle.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -29,6 +33,15 @@ class TableSetKernel : public tensorflow::OpKernel {
   virtual absl::Status Run(tensorflow::OpKernelContext* context,
                            TableSet& tables) = 0;
 };
+
+// Whether the step that an op is a part of is cancelled, as when its session is
+// closed or has lost another server. May be asked until the op is done.
+inline TableTurns::IsCancelled StepIsCancelled(
+    tensorflow::OpKernelContext* context) {
+  return [manager = context->cancellation_manager()] {
+    return manager != nullptr && manager->IsCancelled();
+  };
+}
 
 // For what may take long and waits for storage: it has a thread of its own, so
 // that steps and questions to the server never wait for one that it holds.
