@@ -51,6 +51,10 @@ class CompactTable {
                       Executor& executor = InlineExecutor::Get()) const;
 
  private:
+  // Load, but that it throws std::bad_alloc where there is no memory.
+  static absl::StatusOr<std::unique_ptr<CompactTable>> LoadOrThrow(
+      const ByteSource& source, Executor& executor);
+
   CompactTable(TableConfig config, RowCodec codec, const CompactFooter& footer)
       : config_(std::move(config)),
         codec_(std::move(codec)),

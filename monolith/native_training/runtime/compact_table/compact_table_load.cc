@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <string>
 #include <utility>
 
@@ -73,6 +74,17 @@ bool Rise(const std::vector<uint32_t>& numbers, uint64_t last) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<CompactTable>> CompactTable::Load(
+    const ByteSource& source, Executor& executor) {
+  // Its index is as large as the file says, and its caller has no handler.
+  try {
+    return LoadOrThrow(source, executor);
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "there is no memory for its index; it has ", source.size(), " bytes"));
+  }
+}
+
+absl::StatusOr<std::unique_ptr<CompactTable>> CompactTable::LoadOrThrow(
     const ByteSource& source, Executor& executor) {
   absl::StatusOr<CompactFooter> footer = ReadFooter(source);
   if (!footer.ok()) return footer.status();

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <new>
 #include <random>
 #include <string>
 #include <vector>
@@ -134,6 +135,22 @@ TEST(DamagedCompactTableTest, AFooterThatPromisesTooMuchIsRefused) {
     other.schema_bytes = number;
     EXPECT_TRUE(refuses(other));
   }
+}
+
+// Reads, but not into memory as large as an index.
+class SourceWithoutMemory : public MemorySource {
+ public:
+  using MemorySource::MemorySource;
+
+  absl::Status Read(uint64_t offset, absl::Span<uint8_t> bytes) const override {
+    if (offset > 0 && offset + bytes.size() < size()) throw std::bad_alloc();
+    return MemorySource::Read(offset, bytes);
+  }
+};
+
+TEST(DamagedCompactTableTest, NoMemoryIsAnError) {
+  EXPECT_TRUE(absl::IsResourceExhausted(
+      CompactTable::Load(SourceWithoutMemory(SmallFile())).status()));
 }
 
 }  // namespace
