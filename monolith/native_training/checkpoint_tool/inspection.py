@@ -152,7 +152,7 @@ def _table_lines(table: dict[str, Any]) -> list[str]:
   if table["occurrence_threshold"]:
     lines.append(
       f"    an id gets a row at its occurrence {table['occurrence_threshold']:,}; "
-      f"{table['on_trial']:,} are on trial"
+      f"at most {table['on_trial']:,} are on trial"
     )
   lines += [
     f"    slice {s['name']}: {s['dim']} floats + {s['state_dim']} of optimizer state; "

@@ -65,7 +65,7 @@ class InspectTest(ToolTestCase):
       "then model.ckpt-200: 11 changed rows and 32 erased ids",
       "dense/bias: float32 [2], 8 bytes",
       "slice vec: 3 floats + 3 of optimizer state; adagrad(",
-      "an id gets a row at its occurrence 3; 2 are on trial",
+      "an id gets a row at its occurrence 3; at most 2 are on trial",
       "updated 1970-01-01 00:16:42 UTC to 1970-01-01 00:50:00 UTC",
     ):
       self.assertIn(text, out)

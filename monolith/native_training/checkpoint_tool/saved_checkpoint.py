@@ -192,14 +192,25 @@ class SavedCheckpoint:
       ]
 
   def trials(self) -> list[int]:
-    """How many ids of each table are on trial; those of the newest save count."""
+    """How many ids of each table are on trial, at most: one that has got a row or was
+    forgotten after the last save of everything counts as well."""
     counts = [0 for _ in self.tables]
     if not any(table.occurrence_threshold for table in self.tables):
       return counts
-    for file in self.links[-1].files:
-      for block in file.blocks():
-        if isinstance(block, Trials):
-          counts[block.table] += block.count
+    files = []
+    for link in self.links:
+      if all(file.header.has_all_trials for file in link.files):
+        files = []
+      files += link.files
+    # A server at a time: its trials have to be in memory.
+    for shard in sorted({file.header.shard for file in files}):
+      names = {}
+      for file in files:
+        for block in file.blocks() if file.header.shard == shard else ():
+          if isinstance(block, Trials):
+            names.setdefault((block.table, block.stripe), []).append(block.names)
+      for (table, _), of_stripe in names.items():
+        counts[table] += len(np.unique(np.concatenate(of_stripe)))
     return counts
 
 

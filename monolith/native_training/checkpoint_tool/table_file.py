@@ -16,9 +16,12 @@ import tensorflow as tf
 
 from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
 
-_NEWEST_VERSION = 3
+_NEWEST_VERSION = 4
+_FIRST_WITH_CHANGED_TRIALS = 4
 _FRAMING_BYTES = 16  # Of a record: its length and two checksums.
-_ROWS, _ERASED, _TRIALS, _FOOTER = b"MTB1", b"MTE1", b"MTT1", b"MTF1"
+_ROWS, _ERASED, _TRIALS, _AGED = b"MTB1", b"MTE1", b"MTT1", b"MTA1"
+_FOOTER = b"MTF1"
+_AGED_BYTES = 4 + 4 * 4  # tag, table, stripe, buckets, generations
 _TRIAL_BYTES = 4 + 4 + 2 + 1  # bucket, fingerprint, occurrences, age
 _FINGERPRINT_BITS, _MAX_AGE = 20, 14
 
@@ -82,6 +85,12 @@ class Header:
   base: str
   file: tuple[int, int]
   tables: tuple[Table, ...]
+  version: int = _NEWEST_VERSION
+
+  @property
+  def has_all_trials(self) -> bool:
+    """Not only those that have changed since the base."""
+    return not self.base or self.version < _FIRST_WITH_CHANGED_TRIALS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,10 +127,18 @@ class Erased:
 
 @dataclasses.dataclass(frozen=True)
 class Trials:
-  """`count` ids without a row whose occurrences are counted."""
+  """Ids without a row whose occurrences are counted; none where a record only tells how
+  others have aged.
+
+  Attributes:
+    table: its position in the header.
+    stripe: the part of the table.
+    names: uint64 `[n]`, what is known of each, which no other of the stripe has.
+  """
 
   table: int
-  count: int
+  stripe: int
+  names: np.ndarray
 
 
 @dataclasses.dataclass
@@ -183,7 +200,7 @@ class TableFile:
       elif isinstance(block, Erased):
         count.erased += len(block.ids)
       else:
-        count.trials += block.count
+        count.trials += len(block.names)
       yield block
     else:
       is_cut = end < self.size
@@ -217,14 +234,15 @@ class TableFile:
     def refuse(reason: str):
       raise DamagedFile(self.path, reason, offset)
 
-    columns = {_ROWS: 3, _ERASED: 1, _TRIALS: 3}.get(record[:4])
+    columns = {_ROWS: 3, _ERASED: 1, _TRIALS: 3, _AGED: 4}.get(record[:4])
     if columns is None:
       refuse("a record is of no known kind")
-    head = 4 + 4 * columns + 8
+    is_aged = record[:4] == _AGED
+    head = 4 + 4 * columns + (0 if is_aged else 8)
     if len(record) < head:
       refuse("a record is too short")
     table, *widths = (int(n) for n in np.frombuffer(record, "<u4", columns, 4))
-    n = int(np.frombuffer(record, "<u8", 1, head - 8)[0])
+    n = 0 if is_aged else int(np.frombuffer(record, "<u8", 1, head - 8)[0])
     if table >= len(self.header.tables):
       refuse(f"a block is of table {table}, its header has {len(self.header.tables)}")
     shape = self.header.tables[table]
@@ -234,15 +252,20 @@ class TableFile:
         f"a block of table {shape.name} has rows of {widths[0]} + {widths[1]} floats, "
         f"its header says {shape.dim} + {shape.state_dim}"
       )
+    if kind == _AGED:
+      if len(record) != _AGED_BYTES or not 1 <= widths[2] <= _MAX_AGE:
+        refuse("how ids on trial have aged is out of range")
+      return Trials(table, widths[0], np.zeros(0, np.uint64))
     width = {_ROWS: shape.row_bytes, _ERASED: 8, _TRIALS: _TRIAL_BYTES}[kind]
     if len(record) - head != n * width:
       refuse(f"a block has {len(record) - head} bytes, wanted {n} times {width}")
     if kind == _ERASED:
       return Erased(table, np.frombuffer(record, "<i8", n, head))
     if kind == _TRIALS:
-      if not _are_trials(record, n, head, num_buckets=widths[1]):
+      names = _trials(record, n, head, num_buckets=widths[1])
+      if names is None:
         refuse("an id on trial is out of range")
-      return Trials(table, n)
+      return Trials(table, widths[0], names)
     rows = _rows(record, n, head, table, shape)
     for what, values in (("embedding", rows.embeddings), ("state", rows.states)):
       bad = ~np.isfinite(values).all(axis=1)
@@ -291,15 +314,18 @@ def _rows(record: bytes, n: int, at: int, table: int, shape: Table) -> Rows:
   return Rows(table, *columns)
 
 
-def _are_trials(record: bytes, n: int, at: int, num_buckets: int) -> bool:
+def _trials(record: bytes, n: int, at: int, num_buckets: int) -> np.ndarray | None:
+  """Their names; None if they cannot be."""
   buckets = np.frombuffer(record, "<u4", n, at)
   fingerprints = np.frombuffer(record, "<u4", n, at + 4 * n)
   ages = np.frombuffer(record, "u1", n, at + (_TRIAL_BYTES - 1) * n)
-  return bool(
+  if not (
     (buckets < num_buckets).all()
     and (fingerprints >> _FINGERPRINT_BITS == 0).all()
     and (ages <= _MAX_AGE).all()
-  )
+  ):
+    return None
+  return buckets.astype(np.uint64) << np.uint64(_FINGERPRINT_BITS) | fingerprints
 
 
 def _header(path: str, offset: int, record: bytes) -> Header:
@@ -321,6 +347,7 @@ def _header(path: str, offset: int, record: bytes) -> Header:
       base=str(content.get("base", "")),
       file=_index_and_count(content.get("file", [0, 1])),
       tables=tuple(_table(table) for table in content["tables"]),
+      version=version,
     )
   except DamagedFile:
     raise

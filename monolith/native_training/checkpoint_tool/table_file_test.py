@@ -34,7 +34,7 @@ def _header(**changes) -> bytes:
     "segments": [segment],
   }
   header = {
-    "version": 3,
+    "version": 4,
     "written_by": "test",
     "shard": [0, 1],
     "save": "s",
@@ -61,8 +61,12 @@ def _erased(ids) -> bytes:
 
 
 def _trial(bucket=3, fingerprint=5, age=1) -> bytes:
-  head = struct.pack("<4sIIIQ", b"MTT1", 0, 0, 4, 1)
+  head = struct.pack("<4sIIIQ", b"MTT1", 0, 6, 4, 1)
   return head + struct.pack("<IIHB", bucket, fingerprint, 1, age)
+
+
+def _aged(generations=14, table=0) -> bytes:
+  return struct.pack("<4sIIII", b"MTA1", table, 6, 4, generations)
 
 
 def _footer(rows=0, trials=0, erased=0) -> bytes:
@@ -88,12 +92,15 @@ class TableFileTest(parameterized.TestCase):
     self.assertEqual(raised.exception.byte, offset)
 
   def test_blocks_in_their_order(self):
-    erased, trials, rows = self._blocks(
-      _header(), _erased([7]), _trial(), _rows([7, -8]), _footer(2, 1, 1)
+    erased, aged, trials, rows = self._blocks(
+      _header(), _erased([7]), _aged(), _trial(), _rows([7, -8]), _footer(2, 1, 1)
     )
     self.assertIsInstance(erased, Erased)
     self.assertEqual(erased.ids.tolist(), [7])
-    self.assertEqual(trials, Trials(0, 1))
+    for block, names in ((aged, []), (trials, [3 << 20 | 5])):
+      self.assertIsInstance(block, Trials)
+      self.assertEqual((block.table, block.stripe), (0, 6))
+      self.assertEqual(block.names.tolist(), names)
     self.assertIsInstance(rows, Rows)
     self.assertEqual(rows.ids.tolist(), [7, -8])
     self.assertEqual(rows.embeddings.shape, (2, 2))
@@ -114,7 +121,7 @@ class TableFileTest(parameterized.TestCase):
     (b"MTH1[]", "header is not readable"),
     (b"MTH1" + b"[" * 100_000, "header is not readable"),
     (b"MTH1\xff\xff", "header is not readable"),
-    (_header(version=4), "its format version is 4, this program reads 1 to 3"),
+    (_header(version=5), "its format version is 5, this program reads 1 to 4"),
     (_header(version="3"), "its format version is 3"),
     (_header(tables=None), "header is not readable"),
     (_header(tables=[{}]), "header is not readable"),
@@ -141,6 +148,11 @@ class TableFileTest(parameterized.TestCase):
     (_trial(bucket=4), "an id on trial is out of range"),
     (_trial(fingerprint=1 << 20), "an id on trial is out of range"),
     (_trial(age=15), "an id on trial is out of range"),
+    (_aged(0), "how ids on trial have aged is out of range"),
+    (_aged(15), "how ids on trial have aged is out of range"),
+    (_aged() + b"\0", "how ids on trial have aged is out of range"),
+    (_aged()[:-1], "too short"),
+    (_aged(table=1), "is of table 1, its header has 1"),
     (b"MTF1{", "footer is not readable"),
     (_json(b"MTF1", []), "footer is not readable"),
     (_json(b"MTF1", {"rows": [0, 0]}), "footer is not readable"),

@@ -14,7 +14,7 @@ from monolith.native_training.training.small_tables import SmallTables
 _TESTDATA = os.path.join(
   os.path.dirname(__file__), "..", "runtime", "ops", "table_files", "testdata"
 )
-_VERSIONS = (3,)
+_VERSIONS = (3, 4)
 
 
 class GoldenCheckpointTest(parameterized.TestCase):

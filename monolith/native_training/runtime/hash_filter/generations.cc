@@ -1,6 +1,7 @@
 #include "monolith/native_training/runtime/hash_filter/generations.h"
 
 #include <algorithm>
+#include <numeric>
 
 namespace monolith {
 
@@ -26,8 +27,30 @@ std::optional<Generations::Merger> Generations::BeginNext() {
   }
   newest_ = UnusedLabel();
   labels_[num_++] = newest_;
+  ++num_begun_;
   UpdateRanks();
   return merger;
+}
+
+std::array<uint8_t, Generations::kMax + 1> Generations::BeginEmpty(
+    int generations) {
+  const int begun = std::min(generations, kMax - 1);
+  std::array<uint8_t, kMax + 1> label_of;
+  std::iota(label_of.begin(), label_of.end(), uint8_t{0});
+  while (num_ > kMax - begun) {
+    const uint8_t from = labels_[1], into = labels_[0];
+    label_of[from] = into;
+    sizes_[into] += sizes_[from];
+    sizes_[from] = 0;
+    Drop(1);
+  }
+  for (int i = 0; i < begun; ++i) {
+    newest_ = UnusedLabel();
+    labels_[num_++] = newest_;
+  }
+  num_begun_ += static_cast<uint64_t>(begun);
+  UpdateRanks();
+  return label_of;
 }
 
 uint8_t Generations::LabelOfAge(int age) {

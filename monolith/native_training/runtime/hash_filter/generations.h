@@ -1,6 +1,7 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_FILTER_GENERATIONS_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_HASH_FILTER_GENERATIONS_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 
@@ -54,6 +55,14 @@ class Generations {
   // that is made now, older than all.
   uint8_t LabelOfAge(int age);
 
+  // How many have begun since the first.
+  uint64_t num_begun() const { return num_begun_; }
+
+  // Makes every trial older, as if so many generations had begun; those that
+  // would be older than can be told become one. The caller gives each trial the
+  // label that the result has for its label.
+  std::array<uint8_t, kMax + 1> BeginEmpty(int generations);
+
  private:
   std::optional<Merger> BeginNext();
   // Makes the generation at a rank one that does not exist.
@@ -62,6 +71,7 @@ class Generations {
   void UpdateRanks();
 
   uint32_t full_;
+  uint64_t num_begun_ = 0;
   uint8_t newest_ = 1;
   int num_ = 1;
   uint8_t labels_[kMax] = {1};     // the first num_, by rank: oldest first

@@ -112,5 +112,30 @@ TEST(GenerationsTest, LabelsOfAges) {
   EXPECT_FALSE(generations.BeginNextIfFull().has_value());
 }
 
+TEST(GenerationsTest, BeginEmptyMakesAllOlder) {
+  Generations generations(1);
+  std::vector<uint8_t> labels;  // from the oldest on
+  for (int i = 0; i < 6; ++i) {
+    labels.push_back(generations.newest());
+    generations.Add(generations.newest());
+    EXPECT_FALSE(generations.BeginNextIfFull().has_value());
+  }
+  const uint64_t begun = generations.num_begun();
+  const auto label_of = generations.BeginEmpty(12);
+  EXPECT_EQ(generations.num_begun(), begun + 12);
+  // Of seven generations, the empty newest one among them, three can stay
+  // apart.
+  const int ages[] = {14, 14, 14, 14, 14, 13};
+  for (int i = 0; i < 6; ++i) {
+    EXPECT_EQ(generations.Age(label_of[labels[i]]), ages[i]) << i;
+  }
+  EXPECT_EQ(generations.Age(generations.newest()), 0);
+  EXPECT_EQ(label_of[Generations::kNone], Generations::kNone);
+  // All ages are there to be joined.
+  for (int age = 0; age < Generations::kMax; ++age) {
+    EXPECT_EQ(generations.Age(generations.LabelOfAge(age)), age);
+  }
+}
+
 }  // namespace
 }  // namespace monolith

@@ -121,6 +121,7 @@ absl::StatusOr<bool> OccurrenceFilter::Admit(uint64_t hash,
       return true;
     }
     count = static_cast<uint16_t>(count + occurrences);
+    MarkChanged(slot);
     JoinNewest(slot);
     return false;
   }
@@ -178,6 +179,21 @@ void OccurrenceFilter::Begin(Slot slot, uint32_t fingerprint) {
   slot.bucket->occurrences[slot.index] = 0;
   slot.bucket->marks[slot.index] =
       static_cast<uint8_t>(fingerprint >> 16 << kHighBits);
+  MarkChanged(slot);
+}
+
+void OccurrenceFilter::MarkChanged(Slot slot) {
+  slot.bucket->changed =
+      static_cast<uint16_t>(slot.bucket->changed | 1u << slot.index);
+}
+
+void OccurrenceFilter::Forget(uint64_t hash) {
+  Bucket* const all = buckets_.load(std::memory_order_relaxed);
+  Slot slot;
+  if (all && Find(all + FirstBucket(hash), all + SecondBucket(hash),
+                  Fingerprint(hash), &slot)) {
+    End(slot);
+  }
 }
 
 void OccurrenceFilter::End(Slot slot) {
@@ -233,19 +249,82 @@ void OccurrenceFilter::Clear() {
   memory_bytes_.store(0, std::memory_order_relaxed);
   memory_ = ZeroedMemory();
   generations_ = Generations(GenerationSize(num_buckets_));
+  num_begun_when_taken_ = 0;
+}
+
+OccurrenceFilter::Walk OccurrenceFilter::BeginWalk() const {
+  // Without memory there is nothing to walk over.
+  const bool is_empty = !buckets_.load(std::memory_order_relaxed);
+  return {is_empty ? num_buckets_ : 0, num_buckets_, generations_.num_begun()};
+}
+
+template <typename SlotsOf>
+void OccurrenceFilter::Append(Walk* walk, uint32_t max_buckets,
+                              SlotsOf slots_of,
+                              std::vector<Trial>* trials) const {
+  Bucket* const all = buckets_.load(std::memory_order_relaxed);
+  const uint32_t end =
+      all ? walk->bucket + std::min(max_buckets, walk->end - walk->bucket)
+          : walk->end;
+  const uint64_t begun = generations_.num_begun();
+  const int younger =  // than at the beginning, but for a Clear since
+      begun > walk->num_begun ? static_cast<int>(begun - walk->num_begun) : 0;
+  for (uint32_t b = walk->bucket; all && b < end; ++b) {
+    for (uint32_t left = slots_of(all[b]); left != 0; left &= left - 1) {
+      const int i = __builtin_ctz(left);
+      const uint8_t mark = all[b].marks[i];
+      const uint32_t high = mark >> kHighBits;
+      const int age = generations_.Age(mark & kGenerationMask) - younger;
+      trials->push_back({b, high << 16 | all[b].fingerprints[i],
+                         all[b].occurrences[i],
+                         static_cast<uint8_t>(std::max(age, 0))});
+    }
+  }
+  walk->bucket = end;
 }
 
 void OccurrenceFilter::ExportTrials(std::vector<Trial>* trials) const {
-  const Bucket* const all = buckets_.load(std::memory_order_relaxed);
-  for (uint32_t b = 0; all && b < num_buckets_; ++b) {
-    for (int i = 0; i < kSlots; ++i) {
-      const uint8_t mark = all[b].marks[i];
-      const uint8_t generation = mark & kGenerationMask;
-      if (generation == Generations::kNone) continue;
-      const uint32_t high = mark >> kHighBits;
-      trials->push_back({b, high << 16 | all[b].fingerprints[i],
-                         all[b].occurrences[i],
-                         static_cast<uint8_t>(generations_.Age(generation))});
+  Walk walk = BeginWalk();
+  ExportNext(&walk, num_buckets_, trials);
+}
+
+void OccurrenceFilter::ExportNext(Walk* walk, uint32_t max_buckets,
+                                  std::vector<Trial>* trials) const {
+  Append(
+      walk, max_buckets,
+      [](const Bucket& bucket) { return kAllSlots & ~bucket.FreeSlots(); },
+      trials);
+}
+
+OccurrenceFilter::Walk OccurrenceFilter::BeginTaking(uint32_t* aged) {
+  const Walk walk = BeginWalk();
+  *aged = static_cast<uint32_t>(std::min<uint64_t>(
+      walk.num_begun - num_begun_when_taken_, Trial::kMaxAge));
+  num_begun_when_taken_ = walk.num_begun;
+  return walk;
+}
+
+void OccurrenceFilter::TakeNext(Walk* walk, uint32_t max_buckets,
+                                bool only_changed, std::vector<Trial>* trials) {
+  Append(
+      walk, max_buckets,
+      [only_changed](Bucket& bucket) {
+        const uint32_t changed = std::exchange(bucket.changed, uint16_t{0});
+        return kAllSlots & ~bucket.FreeSlots() &
+               (only_changed ? changed : kAllSlots);
+      },
+      trials);
+}
+
+void OccurrenceFilter::Age(uint32_t generations) {
+  Bucket* const all = buckets_.load(std::memory_order_relaxed);
+  if (!all || generations == 0) return;
+  const auto label_of = generations_.BeginEmpty(
+      static_cast<int>(std::min<uint32_t>(generations, Trial::kMaxAge)));
+  for (uint32_t b = 0; b < num_buckets_; ++b) {
+    for (uint8_t& mark : all[b].marks) {
+      mark = static_cast<uint8_t>((mark & ~kGenerationMask) |
+                                  label_of[mark & kGenerationMask]);
     }
   }
 }
@@ -291,6 +370,7 @@ void OccurrenceFilter::Import(const Trial& trial) {
   }
   uint16_t& occurrences = bucket->occurrences[slot.index];
   occurrences = std::max(occurrences, trial.occurrences);
+  MarkChanged(slot);
   const uint8_t before = bucket->marks[slot.index] & kGenerationMask;
   if (before == Generations::kNone || trial.age < generations_.Age(before)) {
     Join(slot, generations_.LabelOfAge(trial.age));

@@ -43,9 +43,8 @@ namespace monolith {
 //            admits the first of them.
 // occurrence_filter_benchmark prints the rates.
 //
-// Thread safety: guard Admit, Clear, ImportTrials and ExportTrials like the
-// stripe whose ids these are. Prefetch and memory_bytes may be called at any
-// time.
+// Thread safety: guard it like the stripe whose ids these are, but for Prefetch
+// and memory_bytes, which may be called at any time.
 //
 // Example:
 //   OccurrenceFilter filter(capacity, kNumStripes);
@@ -67,6 +66,9 @@ class OccurrenceFilter {
   absl::StatusOr<bool> Admit(uint64_t hash,  // HashId(id)
                              uint32_t occurrences, uint32_t threshold);
 
+  // Ends the trial of an id, if it is on trial.
+  void Forget(uint64_t hash);
+
   // Brings the buckets of a hash into the cache.
   void Prefetch(uint64_t hash) const;
 
@@ -78,6 +80,32 @@ class OccurrenceFilter {
 
   // Appends all trials, bucket by bucket.
   void ExportTrials(std::vector<Trial>* trials) const;
+
+  // A walk over all trials in parts, between which others may change the
+  // filter. A trial that goes on all the time is in exactly one of them, and
+  // its age is that at the beginning.
+  struct Walk {
+    bool is_over() const { return bucket == end; }
+
+    uint32_t bucket;
+    uint32_t end;
+    uint64_t num_begun;  // generations, at the beginning
+  };
+  Walk BeginWalk() const;
+  // Appends the trials of the next `max_buckets` buckets.
+  void ExportNext(Walk* walk, uint32_t max_buckets,
+                  std::vector<Trial>* trials) const;
+
+  // BeginWalk and ExportNext, for saves that add up. What TakeNext appends
+  // counts as unchanged from then on: with `only_changed`, trials that have
+  // begun or occurred since alone, whose generations began after those of
+  // others: `aged` is how many have begun since the last BeginTaking.
+  Walk BeginTaking(uint32_t* aged);
+  void TakeNext(Walk* walk, uint32_t max_buckets, bool only_changed,
+                std::vector<Trial>* trials);
+
+  // Makes all trials older by so many generations.
+  void Age(uint32_t generations);
 
   // Adds trials that a filter with as many buckets has exported, from the same
   // part of the ids, several times if there were several such filters. Of a
@@ -92,6 +120,7 @@ class OccurrenceFilter {
 
  private:
   static constexpr int kSlots = 12;
+  static constexpr uint32_t kAllSlots = (1u << kSlots) - 1;
   static constexpr uint8_t kGenerationMask = 15;
 
   struct alignas(64) Bucket {
@@ -104,6 +133,8 @@ class OccurrenceFilter {
     // High 4 bits: of the fingerprint. Low 4: label of the generation, kNone
     // where the slot is free.
     uint8_t marks[kSlots];
+    // A bit for each slot that nobody has taken since it occurred.
+    uint16_t changed;
   };
   static_assert(sizeof(Bucket) == 64, "a bucket is one cache line");
 
@@ -124,11 +155,17 @@ class OccurrenceFilter {
   // Begins a trial in a free slot, without an occurrence yet.
   static void Begin(Slot slot, uint32_t fingerprint);
   void End(Slot slot);
+  static void MarkChanged(Slot slot);
   // Makes the trial of a slot one of a generation.
   void Join(Slot slot, uint8_t generation);
   // Its id has occurred.
   void JoinNewest(Slot slot);
   void Import(const Trial& trial);
+  // Appends the trials of the next buckets of a walk, of each bucket those in
+  // the slots that slots_of(bucket) names.
+  template <typename SlotsOf>
+  void Append(Walk* walk, uint32_t max_buckets, SlotsOf slots_of,
+              std::vector<Trial>* trials) const;
   void Merge(Generations::Merger merger);
   absl::Status Allocate();
   // How many trials fill one.
@@ -136,6 +173,7 @@ class OccurrenceFilter {
 
   const uint32_t num_buckets_;
   Generations generations_;
+  uint64_t num_begun_when_taken_ = 0;
   ZeroedMemory memory_;
   std::atomic<Bucket*> buckets_{nullptr};
   std::atomic<int64_t> memory_bytes_{0};

@@ -1,8 +1,10 @@
 #include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 
 #include <cstdint>
+#include <map>
 #include <random>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -283,6 +285,106 @@ TEST(OccurrenceFilterTest, RefusesTrialsThatDoNotFit) {
   EXPECT_FALSE(filter.ImportTrials({{0, 1u << 20, 1, 0}}).ok());
   EXPECT_FALSE(filter.ImportTrials({{0, 0, 1, 15}}).ok());
   EXPECT_EQ(filter.memory_bytes(), 0);
+}
+
+std::vector<Trial> TakeAll(OccurrenceFilter& filter, bool only_changed,
+                           uint32_t* aged) {
+  std::vector<Trial> trials;
+  auto walk = filter.BeginTaking(aged);
+  while (!walk.is_over()) filter.TakeNext(&walk, 7, only_changed, &trials);
+  return trials;
+}
+
+TEST(OccurrenceFilterTest, OnlyWhatHasOccurredSinceIsTaken) {
+  OccurrenceFilter filter(1000, 1);
+  uint32_t aged = 0;
+  EXPECT_TRUE(TakeAll(filter, false, &aged).empty());
+  for (int64_t id = 0; id < 500; ++id) Occur(filter, id, 2);
+  EXPECT_EQ(TakeAll(filter, false, &aged), TrialsOf(filter));
+  EXPECT_TRUE(TakeAll(filter, true, &aged).empty());
+  EXPECT_EQ(aged, 0u);
+
+  for (int64_t id = 490; id < 510; ++id) Occur(filter, id, 1);  // 10 are new
+  EXPECT_TRUE(*filter.Admit(HashId(509), 1, 2));
+  const auto changed = TakeAll(filter, true, &aged);
+  EXPECT_EQ(changed.size(), 19u);
+  int64_t count = 0;
+  for (const Trial& trial : changed) count += trial.occurrences;
+  EXPECT_EQ(count, 10 * 3 + 9 * 1);
+  EXPECT_TRUE(TakeAll(filter, true, &aged).empty());
+  // All are still there to be exported.
+  EXPECT_EQ(TrialsOf(filter).size(), 509u);
+}
+
+TEST(OccurrenceFilterTest, WhatWasTakenInPartsAddsUp) {
+  constexpr int64_t kIds = 10000;
+  OccurrenceFilter source(kIds, 1), target(kIds, 1);
+  std::mt19937 random(7);
+  for (int save = 0; save < 8; ++save) {
+    // Some of all, and some that are new: in the end twice as many as there is
+    // room for.
+    for (int i = 0; i < 4000; ++i) {
+      const int64_t newest = 3500 * (save + 1);
+      Occur(source, i % 4 == 0 ? newest - random() % kIds : newest - i, 1);
+    }
+    uint32_t aged = 0;
+    const auto trials = TakeAll(source, save > 0, &aged);
+    if (save > 0) {
+      EXPECT_LT(trials.size(), 4001u);
+      EXPECT_GT(aged, 0u);
+      target.Age(aged);
+    }
+    ASSERT_TRUE(target.ImportTrials(trials).ok());
+  }
+  // Of the oldest the target may have forgotten others than the source, which
+  // saw them come in another order.
+  std::map<std::pair<uint32_t, uint32_t>, Trial> got;
+  for (const Trial& trial : TrialsOf(target)) {
+    got[{trial.bucket, trial.fingerprint}] = trial;
+  }
+  const auto wanted = TrialsOf(source);
+  size_t as_they_were = 0, recent = 0, recent_there = 0;
+  for (const Trial& trial : wanted) {
+    const auto found = got.find({trial.bucket, trial.fingerprint});
+    const bool is_there =
+        found != got.end() && found->second.occurrences == trial.occurrences;
+    as_they_were += is_there;
+    recent += trial.age < 8;
+    recent_there += is_there && trial.age < 8;
+  }
+  EXPECT_GT(as_they_were, wanted.size() * 85 / 100);
+  EXPECT_GT(recent_there, recent * 999 / 1000);
+}
+
+TEST(OccurrenceFilterTest, ATrialThatIsForgottenBeginsAnew) {
+  OccurrenceFilter filter(1000, 1);
+  filter.Forget(HashId(1));
+  Occur(filter, 1, 8);
+  Occur(filter, 2, 8);
+  filter.Forget(HashId(1));
+  EXPECT_FALSE(*filter.Admit(HashId(1), 1, 9));
+  EXPECT_TRUE(*filter.Admit(HashId(2), 1, 9));
+}
+
+TEST(OccurrenceFilterTest, TrialsMadeOlderAreTheFirstToGo) {
+  for (const bool aged : {false, true}) {
+    OccurrenceFilter filter(1, 1);
+    ASSERT_EQ(filter.num_buckets(), 1u);  // of 12 slots
+    std::vector<Trial> first, second;
+    for (uint32_t i = 0; i < 6; ++i) {
+      first.push_back({0, i, 100, 0});
+      second.push_back({0, 10 + i, 1, 2});
+    }
+    ASSERT_TRUE(filter.ImportTrials(first).ok());
+    if (aged) filter.Age(3);
+    ASSERT_TRUE(filter.ImportTrials(second).ok());
+    Occur(filter, 12345, 1);
+    int64_t left_of_first = 0;
+    for (const Trial& trial : TrialsOf(filter)) {
+      left_of_first += trial.occurrences == 100;
+    }
+    EXPECT_EQ(left_of_first, aged ? 5 : 6);
+  }
 }
 
 }  // namespace

@@ -29,6 +29,9 @@ struct Trial {
 struct TrialBatch {
   uint32_t num_buckets = 0;
   std::vector<Trial> trials;
+  // How many generations older the others have become, of which this does not
+  // tell; 0 .. Trial::kMaxAge.
+  uint32_t aged = 0;
 };
 
 }  // namespace monolith

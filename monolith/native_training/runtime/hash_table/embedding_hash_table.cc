@@ -181,4 +181,11 @@ int64_t EmbeddingHashTable::memory_bytes() const {
 
 int EmbeddingHashTable::num_stripes() const { return kNumStripes; }
 
+bool EmbeddingHashTable::KnowsChanges() const {
+  for (int i = 0; i < kNumStripes; ++i) {
+    if (!stripes_[i].knows_erased()) return false;
+  }
+  return true;
+}
+
 }  // namespace monolith

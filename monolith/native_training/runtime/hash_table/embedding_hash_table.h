@@ -210,6 +210,10 @@ class EmbeddingHashTable {
     // Ids that may have a row in the save before, and have been erased. Some
     // may have got a row again since the save began.
     virtual absl::Status WriteErased(absl::Span<const int64_t> ids) = 0;
+    // Trials with their age when the save of the stripe began. In changes they
+    // are those that have begun or occurred since, and `aged` tells by how much
+    // those of the save before have become older; the trial of an id that is
+    // erased or has a row in the changes is over.
     virtual absl::Status WriteTrials(const TrialBatch& trials) = 0;
     virtual absl::Status WriteRows(const RowBatch& rows) = 0;
   };
@@ -217,12 +221,18 @@ class EmbeddingHashTable {
   // Gives all there is to save of one stripe to `writer`, while others train:
   // they never wait for more than some thousand rows. Each row is as it was at
   // one moment. The order is that in which a reader has to apply them: erased
-  // ids, ids on trial, rows, in several batches. An id that is admitted
+  // ids, ids on trial, rows, each in several batches. An id that is admitted
   // meanwhile is in one of the last two at least. After an error the next save
   // must be kAll, because changes have been forgotten.
   //
+  // FailedPrecondition for kChanges if the table does not know them.
+  //
   // Not for two saves of a stripe at a time, other than of kCopy.
   absl::Status SaveStripe(int stripe, SaveMode mode, StripeWriter& writer);
+
+  // False from when so many ids of a stripe were erased that nobody keeps them,
+  // about half of all, until it is saved as kAll.
+  bool KnowsChanges() const;
 
   // Makes room for so many rows in all, as far as there is memory: before
   // ImportRows of rows that ExportStripe and SaveStripe gave, in parts, which
@@ -237,12 +247,17 @@ class EmbeddingHashTable {
                           absl::Span<const uint32_t> update_times,  // (n)
                           Executor& executor = InlineExecutor::Get());
 
-  // Adds trials that ExportStripe gave for this stripe, here or in tables that
+  // Makes the trials there are older as `aged` says, and adds trials that
+  // ExportStripe and SaveStripe gave for this stripe, here or in tables that
   // the ids are spread over, as many as there is room for: see
   // OccurrenceFilter. False if the trials are of another number of buckets, as
-  // those of another admission_capacity are; nothing is added then.
+  // those of another admission_capacity are; nothing is done then.
   // InvalidArgument if one cannot be.
   absl::StatusOr<bool> ImportTrials(int stripe, const TrialBatch& trials);
+
+  // Ends the trials of ids.
+  absl::Status EndTrials(absl::Span<const int64_t> ids,
+                         Executor& executor = InlineExecutor::Get());
 
   // Whether ImportRows would accept these: sizes, that every embedding is
   // finite, and that every state is one that its optimizer can have. The error
@@ -259,6 +274,11 @@ class EmbeddingHashTable {
 
   // InvalidArgument unless there is such a stripe.
   absl::Status CheckStripe(int stripe) const;
+
+  // The parts of SaveStripe.
+  absl::Status SaveErased(int stripe, SaveMode mode, StripeWriter& writer);
+  absl::Status SaveTrials(int stripe, SaveMode mode, StripeWriter& writer);
+  absl::Status SaveRows(int stripe, SaveMode mode, StripeWriter& writer);
 
   // Appends these rows of the arena.
   void CopyRows(absl::Span<const std::pair<int64_t, uint32_t>> entries,

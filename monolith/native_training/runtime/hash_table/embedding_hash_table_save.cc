@@ -1,5 +1,6 @@
 // Copying rows out of a table: ExportStripe and SaveStripe.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -8,8 +9,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/hash_table/prefetch.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
@@ -20,9 +23,12 @@ namespace {
 
 using Entries = std::vector<std::pair<int64_t, uint32_t>>;
 
-// What a save copies in one go: some thousand rows, for which others wait for a
-// fraction of a millisecond.
-constexpr uint64_t kSaveBuckets = 512;
+// What a save copies in one go, of an index or a filter: some thousand rows or
+// trials, for which others wait for a fraction of a millisecond.
+constexpr uint32_t kSaveBuckets = 512;
+
+// What it looks up in one go, of the ids that were erased.
+constexpr size_t kSaveErased = 4096;
 
 // Rows are as likely near each other as not: they are asked for in advance.
 constexpr size_t kPrefetchRows = 16;
@@ -83,22 +89,85 @@ absl::Status EmbeddingHashTable::SaveStripe(int stripe, SaveMode mode,
                                             StripeWriter& writer) {
   absl::Status status = CheckStripe(stripe);
   if (!status.ok()) return status;
+  if (mode != SaveMode::kCopy) status = SaveErased(stripe, mode, writer);
+  if (status.ok() && !filters_.empty()) {
+    status = SaveTrials(stripe, mode, writer);
+  }
+  if (status.ok()) status = SaveRows(stripe, mode, writer);
+  return status;
+}
+
+absl::Status EmbeddingHashTable::SaveErased(int stripe, SaveMode mode,
+                                            StripeWriter& writer) {
   Stripe& source = stripes_[stripe];
-  const bool takes = mode != SaveMode::kCopy;
-  const bool only_changed = mode == SaveMode::kChanges;
   std::vector<int64_t> erased;
-  TrialBatch trials;
   {
     std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
     const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
-    if (takes) erased = source.TakeErased();
-    if (!filters_.empty()) {
-      trials.num_buckets = filters_[stripe]->num_buckets();
-      filters_[stripe]->ExportTrials(&trials.trials);
+    if (mode == SaveMode::kChanges && !source.knows_erased()) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "table '", config_.name, "' has lost so many rows since it was last ",
+          "saved that it does not know which; a save of everything has to ",
+          "come first"));
     }
+    erased = source.TakeErased();
   }
-  if (only_changed) status = writer.WriteErased(erased);
-  if (status.ok()) status = writer.WriteTrials(trials);
+  if (mode != SaveMode::kChanges) return absl::OkStatus();
+  std::vector<int64_t> part;
+  for (size_t begin = 0; begin < erased.size(); begin += kSaveErased) {
+    const size_t end = std::min(begin + kSaveErased, erased.size());
+    part.clear();
+    {
+      std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+      std::shared_lock<std::shared_mutex> lock(source.mutex());
+      for (size_t i = begin; i < end; ++i) {
+        // One with a row again is among the rows.
+        if (source.Find(erased[i], HashId(erased[i])) == RowArena::kNoRow) {
+          part.push_back(erased[i]);
+        }
+      }
+    }
+    absl::Status status = writer.WriteErased(part);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EmbeddingHashTable::SaveTrials(int stripe, SaveMode mode,
+                                            StripeWriter& writer) {
+  OccurrenceFilter& filter = *filters_[stripe];
+  const bool takes = mode != SaveMode::kCopy;
+  const bool only_changed = mode == SaveMode::kChanges;
+  TrialBatch trials;
+  trials.num_buckets = filter.num_buckets();
+  std::optional<OccurrenceFilter::Walk> walk;
+  while (!walk.has_value() || !walk->is_over()) {
+    trials.aged = 0;
+    trials.trials.clear();
+    {
+      std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+      const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
+      if (!walk.has_value()) {
+        walk = takes ? filter.BeginTaking(&trials.aged) : filter.BeginWalk();
+        if (!only_changed) trials.aged = 0;
+      }
+      if (takes) {
+        filter.TakeNext(&*walk, kSaveBuckets, only_changed, &trials.trials);
+      } else {
+        filter.ExportNext(&*walk, kSaveBuckets, &trials.trials);
+      }
+    }
+    if (trials.trials.empty() && trials.aged == 0) continue;
+    absl::Status status = writer.WriteTrials(trials);
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EmbeddingHashTable::SaveRows(int stripe, SaveMode mode,
+                                          StripeWriter& writer) {
+  Stripe& source = stripes_[stripe];
+  absl::Status status;
   Entries entries;
   RowBatch rows;
   uint64_t place = Stripe::kFirstPlace;
@@ -114,9 +183,10 @@ absl::Status EmbeddingHashTable::SaveStripe(int stripe, SaveMode mode,
     {
       std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
       const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
-      place = takes ? source.TakeChangesFrom(place, kSaveBuckets, only_changed,
-                                             keep)
-                    : source.ForEachFrom(place, kSaveBuckets, keep);
+      place = mode == SaveMode::kCopy
+                  ? source.ForEachFrom(place, kSaveBuckets, keep)
+                  : source.TakeChangesFrom(place, kSaveBuckets,
+                                           mode == SaveMode::kChanges, keep);
       CopyRows(entries, &rows);
     }
     if (!entries.empty()) status = writer.WriteRows(rows);

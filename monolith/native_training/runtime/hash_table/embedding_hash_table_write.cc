@@ -1,4 +1,5 @@
-// Writing what is given: Assign, AssignAdd, ImportRows and ImportTrials.
+// Writing what is given: Assign, AssignAdd, ImportRows, ImportTrials and
+// EndTrials.
 
 #include <algorithm>
 #include <cmath>
@@ -10,10 +11,12 @@
 #include "monolith/native_training/runtime/hash_table/clamped_sum.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/finite_check.h"
+#include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/row_schema.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
 #include "monolith/native_training/runtime/hash_table/stripe_batch.h"
+#include "monolith/native_training/runtime/hash_table/stripe_hash.h"
 #include "monolith/native_training/runtime/hash_table/stripe_partition.h"
 
 namespace monolith {
@@ -188,12 +191,32 @@ absl::StatusOr<bool> EmbeddingHashTable::ImportTrials(
   }
   std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
   const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
+  filters_[stripe]->Age(trials.aged);
   status = filters_[stripe]->ImportTrials(trials.trials);
   if (!status.ok()) {
     return absl::Status(status.code(), absl::StrCat("table '", config_.name,
                                                     "': ", status.message()));
   }
   return true;
+}
+
+absl::Status EmbeddingHashTable::EndTrials(absl::Span<const int64_t> ids,
+                                           Executor& executor) {
+  absl::Status status = CheckMatrix("ids", ids.size(), ids.size(), 1);
+  if (!status.ok() || filters_.empty()) return status;
+  std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+  const StripePartition partition(ids, executor);
+  return ForEachStripeGroup(ids.size(), executor, [&](int first, int last) {
+    const absl::Span<const uint32_t> positions =
+        partition.Positions(first, last);
+    if (positions.empty()) return absl::OkStatus();
+    const StripeHold hold(stripes_.get(), *gate_, first, last);
+    for (uint32_t position : positions) {
+      const uint64_t hash = HashId(ids[position]);
+      filters_[static_cast<size_t>(StripeOfHash(hash))]->Forget(hash);
+    }
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace monolith

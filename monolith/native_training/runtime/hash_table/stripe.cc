@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "monolith/native_training/runtime/hash_table/id_hash.h"
 
 namespace monolith {
 namespace {
@@ -14,6 +13,10 @@ namespace {
 // memory and one of many seldom asks the arena.
 constexpr uint32_t kFirstBlockRows = 4;
 constexpr uint32_t kLargestBlockRows = 64;
+
+// Where more ids than these, and than half of those that are left, have been
+// erased, a save of what has changed would be no smaller than one of all.
+constexpr int64_t kErasedKept = 1024;
 
 }  // namespace
 
@@ -34,23 +37,28 @@ bool Stripe::Erase(int64_t id, uint64_t hash, RowArena& arena) {
   if (row == RowArena::kNoRow) return false;
   std::memcpy(arena.Row(row), &first_free_, sizeof(first_free_));
   first_free_ = row;
-  if (keeps_erased_) {
-    erased_.push_back(id);
-    PublishErased();
-  }
+  if (keeps_erased_) KeepErased(id);
   PublishSize();
   return true;
 }
 
+void Stripe::KeepErased(int64_t id) {
+  const auto kept = static_cast<int64_t>(erased_.size());
+  if (kept < std::max(kErasedKept, index_.size() / 2)) {
+    erased_.push_back(id);
+  } else {
+    keeps_erased_ = false;
+    erased_ = std::vector<int64_t>();  // {} would keep the memory.
+    knows_erased_.store(false, std::memory_order_relaxed);
+  }
+  PublishErased();
+}
+
 std::vector<int64_t> Stripe::TakeErased() {
   keeps_erased_ = true;
+  knows_erased_.store(true, std::memory_order_relaxed);
   std::vector<int64_t> erased = std::exchange(erased_, {});
   PublishErased();
-  const auto has_row = [this](int64_t id) {
-    return index_.Find(id, HashId(id)) != RowArena::kNoRow;
-  };
-  erased.erase(std::remove_if(erased.begin(), erased.end(), has_row),
-               erased.end());
   return erased;
 }
 
@@ -60,7 +68,8 @@ void Stripe::Clear() {
   block_ = {0, 0};
   next_block_rows_ = 0;
   keeps_erased_ = false;
-  erased_ = {};
+  erased_ = std::vector<int64_t>();  // {} would keep the memory.
+  knows_erased_.store(true, std::memory_order_relaxed);
   PublishErased();
   PublishSize();
 }

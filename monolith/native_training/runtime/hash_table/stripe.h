@@ -88,10 +88,16 @@ class alignas(64) Stripe {
     return index_.TakeChangesFrom(place, max_buckets, only_changed, visit);
   }
 
-  // The ids that were erased since this was last called and have no row now,
-  // some perhaps twice; none at the first call, which begins to keep them. One
-  // that has a row again may have been saved with it meanwhile.
+  // The ids that were erased since this was last called, some perhaps twice or
+  // with a row again; none at the first call, which begins to keep them, and
+  // where they are not known.
   std::vector<int64_t> TakeErased();
+
+  // False from when so many were erased that it is not worth the memory to keep
+  // their ids, until TakeErased is called. May be asked at any time.
+  bool knows_erased() const {
+    return knows_erased_.load(std::memory_order_relaxed);
+  }
 
   // Memory that these take. May be called at any time.
   int64_t erased_bytes() const {
@@ -107,6 +113,7 @@ class alignas(64) Stripe {
   absl::Status Insert(int64_t id, uint64_t hash, RowArena& arena, Slot* slot);
   absl::Status TakeRow(RowArena& arena, uint32_t* row);
   void PublishSize();
+  void KeepErased(int64_t id);
   void PublishErased();
 
   mutable std::shared_mutex mutex_;
@@ -116,6 +123,7 @@ class alignas(64) Stripe {
   uint32_t next_block_rows_ = 0;
   bool keeps_erased_ = false;
   std::vector<int64_t> erased_;
+  std::atomic<bool> knows_erased_{true};
   std::atomic<int64_t> erased_bytes_{0};
   std::atomic<int64_t> size_{0};
 };

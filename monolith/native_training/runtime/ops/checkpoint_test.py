@@ -235,8 +235,8 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     (lambda r: r[:1] + r, "not a block of rows"),
     (lambda r: [b"MTH1{"] + r[1:], "header is not readable"),
     (
-      lambda r: [b'MTH1{"version":4}'] + r[1:],
-      "format version is 4, this program reads versions 1 to 3",
+      lambda r: [b'MTH1{"version":5}'] + r[1:],
+      "format version is 5, this program reads versions 1 to 4",
     ),
     (
       lambda r: [b'MTH1{"version":2,"tables":[],"shard":[1,1]}'] + r[1:],
@@ -282,6 +282,21 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     with open(file, "rb") as f:
       content = f.read()
     self.assertRefused(file, [content], f"table 'uid': {message}")
+
+  def test_a_restore_whose_step_is_cancelled_ends(self):
+    file = self.save_one(100_000)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      handle = testing.table_set(CONFIG)
+      restored = ops.monolith_restore_tables(
+        handle, [file], shard_index=0, num_shards=1
+      )
+      session.run(tf.identity(handle))
+      with self.assertRaises(tf.errors.DeadlineExceededError):
+        options = tf.compat.v1.RunOptions(timeout_in_ms=1)
+        for _ in range(1000):  # As often as it ends sooner.
+          session.run(restored, options=options)
+      sizes = session.run(ops.monolith_table_stats(handle).sizes)
+      self.assertAllEqual(sizes, [0, 0])
 
   def test_missing_file_is_named(self):
     good = self.save_one()

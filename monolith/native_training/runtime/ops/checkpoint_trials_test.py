@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+import struct
 import sys
 import tempfile
 
@@ -73,10 +74,12 @@ class CheckpointTrialsTest(tf.test.TestCase, parameterized.TestCase):
   def servers(self, count, **settings):
     return [testing.table_set(_config(**settings)) for _ in range(count)]
 
-  def save(self, servers):
-    files = [os.path.join(self.folder, f"part-{i}") for i in range(len(servers))]
+  def save(self, servers, save_id="", base=""):
+    files = [
+      os.path.join(self.folder, f"part-{save_id}-{i}") for i in range(len(servers))
+    ]
     for i, (server, file) in enumerate(zip(servers, files, strict=True)):
-      testing.save(server, file, i, len(servers))
+      testing.save(server, file, i, len(servers), save_id, base)
     return files
 
   def restore(self, servers, files, **attributes):
@@ -103,6 +106,83 @@ class CheckpointTrialsTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(_ids_with_row(after), {*four_times, *admitted})
     _occur(after, thrice)
     self.assertEqual(_ids_with_row(after), set(ids))
+
+  @parameterized.product(saved=[1, 3], restored=[1, 2, 3])
+  def test_changes_count_on_from_where_they_were(self, saved, restored):
+    ids = np.arange(3000)
+    before = self.servers(saved)
+    for _ in range(3):
+      _occur(before, ids)
+    files = self.save(before, "a")
+    # One occurrence is left to the first, then 1,000 that have their row; and to the
+    # last all, which had one meanwhile.
+    _occur(before, ids[:2000])
+    _occur(before, ids[1000:2000])
+    files += self.save(before, "b", "a")
+    for _ in range(3):
+      _occur(before, ids[2900:])
+    files += self.save(before, "c", "b")
+    for server, own in zip(before, _shard(ids[2900:], saved), strict=True):
+      ops.monolith_erase(server, testing.request(own))
+    _occur(before, ids[2950:])
+    files += self.save(before, "d", "c")
+
+    after = self.servers(restored)
+    self.restore(after, files)
+    admitted = {*ids[1000:2000]}
+    for occurrences in range(1, _THRESHOLD + 1):
+      self.assertEqual(_ids_with_row(after), admitted)
+      _occur(after, ids)
+      if occurrences == 1:
+        admitted |= {*ids[:1000]}
+      elif occurrences == 2:
+        admitted |= {*ids[2000:2900]}
+      elif occurrences == _THRESHOLD - 1:
+        admitted |= {*ids[2950:]}
+    self.assertEqual(_ids_with_row(after), {*ids})
+
+  def test_an_increment_costs_what_has_occurred(self):
+    servers = self.servers(1)
+    _occur(servers, np.arange(8000))
+    (everything,) = self.save(servers, "a")
+    _occur(servers, np.arange(80))
+    (changes,) = self.save(servers, "b", "a")
+    records = [r.numpy() for r in tf.data.TFRecordDataset(changes)]
+    trials = [struct.unpack_from("<Q", r, 16)[0] for r in records if r[:4] == b"MTT1"]
+    self.assertEqual(sum(trials), 80)
+    self.assertLess(os.path.getsize(changes), os.path.getsize(everything) / 10)
+
+  def test_changes_of_version_3_have_all_trials(self):
+    ids = np.arange(100)
+    servers = self.servers(1)
+    _occur(servers, ids)
+    base = self.save(servers, "a")
+    for _ in range(3):
+      _occur(servers, ids[:50])
+    _occur(servers, ids[50:])
+    (file,) = self.save(servers, "b", "a")
+    # The trials of the base that are not in it are over.
+    header, *records = [r.numpy() for r in tf.data.TFRecordDataset(file)]
+    old_header = json.loads(header[4:])
+    old_header["version"] = 3
+    kept = [r for r in records if r[:4] != b"MTT1"]
+    footer = json.loads(kept.pop()[4:])
+    footer["trials"] = [0]
+    self.write(
+      file,
+      [
+        b"MTH1" + json.dumps(old_header).encode(),
+        *kept,
+        b"MTF1" + json.dumps(footer).encode(),
+      ],
+    )
+    after = self.servers(1)
+    self.restore(after, [*base, file])
+    for _ in range(_THRESHOLD - 1):
+      _occur(after, ids)
+      self.assertEmpty(_ids_with_row(after))
+    _occur(after, ids)
+    self.assertEqual(_ids_with_row(after), {*ids})
 
   def test_the_latest_of_more_than_there_is_room_for_go_on(self):
     before = self.servers(3)

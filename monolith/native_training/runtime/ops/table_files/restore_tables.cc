@@ -195,11 +195,14 @@ class Restorer {
 
   // Adds the rows to empty tables; how many were read.
   absl::StatusOr<int64_t> Restore(const TableTurns::Turn& turn) {
+    const SavedFiles* const first = FirstWithTrials();
+    bool with_trials = false;
     for (const SavedFiles& save : saves_) {
-      const bool is_last = &save == &saves_.back();
+      with_trials |= options_.with_trials && &save == first;
+      aged_.clear();
       TF_RETURN_IF_ERROR(
           ForEachFile(env_, FilesOfShard(save), [&](const SavedFile& file) {
-            return RestoreFile(file, options_.with_trials && is_last, turn);
+            return RestoreFile(file, with_trials, turn);
           }));
     }
     return num_rows_.load();
@@ -209,6 +212,19 @@ class Restorer {
   const std::set<std::string>& warnings() const { return warnings_; }
 
  private:
+  // The last save that has all trials, not those that have changed alone.
+  const SavedFiles* FirstWithTrials() const {
+    const SavedFiles* first = nullptr;
+    for (const SavedFiles& save : saves_) {
+      const TableFileHeader& header = save.front().header;
+      if (header.save.base.empty() ||
+          header.version < kFirstWithChangedTrials) {
+        first = &save;
+      }
+    }
+    return first;
+  }
+
   // As many servers spread ids in the same way: others' files have none of
   // ours.
   std::vector<const SavedFile*> FilesOfShard(const SavedFiles& save) const {
@@ -232,6 +248,8 @@ class Restorer {
         FindDestinations(tables_, file, options_.only_matching));
     const bool takes_trials =
         with_trials && TakesTrials(shard_, file.header.shard);
+    // A trial of the saves before may be over.
+    const bool ends_trials = takes_trials && !file.header.save.base.empty();
     for (;;) {
       TF_RETURN_IF_ERROR(turn.Check());
       TF_ASSIGN_OR_RETURN(auto block, reader->Next());
@@ -242,16 +260,23 @@ class Restorer {
         if (!destination.has_value()) continue;
         KeepShard(shard_, rows);
         done = ImportRows(*destination, rows->rows);
+        if (ends_trials) {
+          done.Update(destination->table->EndTrials(rows->rows.ids));
+        }
         num_rows_ += rows->rows.ids.size();
       } else if (auto* erased = std::get_if<ErasedBlock>(&*block)) {
         const auto& destination = destinations[erased->table];
         if (!destination.has_value()) continue;
         KeepShard(shard_, &erased->ids);
         done = destination->table->Erase(erased->ids).status();
+        if (ends_trials) {
+          done.Update(destination->table->EndTrials(erased->ids));
+        }
       } else {
-        const auto& trials = std::get<TrialBlock>(*block);
+        auto& trials = std::get<TrialBlock>(*block);
         const auto& destination = destinations[trials.table];
         if (!destination.has_value() || !takes_trials) continue;
+        trials.batch.aged = StillToAge(*destination, trials);
         done = TakeTrials(file, *destination, trials);
       }
       // The table refuses what no table can have held.
@@ -273,6 +298,17 @@ class Restorer {
     return absl::OkStatus();
   }
 
+  // The trials of all servers that a save is of go into one filter, which ages
+  // as the one of these that has aged most.
+  uint32_t StillToAge(const Destination& destination,
+                      const TrialBlock& trials) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    uint32_t& aged = aged_[{destination.table, trials.stripe}];
+    const uint32_t before = aged;
+    aged = std::max(aged, trials.batch.aged);
+    return aged - before;
+  }
+
   TableSet& tables_;
   const std::vector<SavedFiles> saves_;
   const TableShard shard_;
@@ -281,6 +317,8 @@ class Restorer {
   std::atomic<int64_t> num_rows_{0};
   std::mutex mutex_;
   std::set<std::string> warnings_;  // guarded by mutex_ where files are read
+  // By how much the trials of a stripe have aged in a save. Guarded by mutex_.
+  std::map<std::pair<const EmbeddingHashTable*, uint32_t>, uint32_t> aged_;
 };
 
 absl::StatusOr<Restored> RestoreInTurn(TableSet& tables, Restorer& restorer,

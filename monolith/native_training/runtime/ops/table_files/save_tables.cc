@@ -56,6 +56,12 @@ absl::StatusOr<TableFileHeader> MakeHeader(const TableSet& tables,
     table.config = std::move(config);
     header.tables.push_back(std::move(table));
   }
+  TF_ASSIGN_OR_RETURN(const TableFileHeader read,
+                      DecodeHeader(EncodeHeader(header)));
+  if (read.save.id != header.save.id || read.save.base != header.save.base) {
+    return absl::InvalidArgumentError(
+        "save_id and base_save_id must be UTF-8, got other bytes");
+  }
   return header;
 }
 
@@ -93,6 +99,10 @@ class RecordsWriter : public EmbeddingHashTable::StripeWriter {
 
   absl::Status WriteTrials(const TrialBatch& trials) override {
     counts_.trials += trials.trials.size();
+    if (trials.aged > 0) {
+      TF_RETURN_IF_ERROR(
+          records_.WriteRecord(EncodeAged(number_, stripe_, trials)));
+    }
     return InParts(trials.trials.size(), kMaxBlockIds,
                    [&](size_t begin, size_t end) {
                      return EncodeTrials(number_, stripe_, trials, begin, end);
@@ -218,6 +228,19 @@ absl::Status FlushFolders(const std::string& folder) {
   return absl::IsPermissionDenied(status) ? absl::OkStatus() : status;
 }
 
+// Whether the tables know what has changed since their last save.
+absl::Status CheckKnown(const TableSet& tables) {
+  for (int t = 0; t < tables.num_tables(); ++t) {
+    if (tables.table(t).KnowsChanges()) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        "table ", tables.table(t).config().name,
+        " has lost so many rows since ",
+        "it was last saved that it does not know which; a save of everything ",
+        "has to come first"));
+  }
+  return absl::OkStatus();
+}
+
 // Writes all files beside each other.
 absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
                                        const SaveRequest& request,
@@ -270,6 +293,7 @@ absl::StatusOr<TableCounts> SaveTables(TableSet& tables,
         turn, tables.turns().BeginSave(request.base_save_id, is_cancelled));
     check = [&turn] { return turn->Check(); };
   }
+  if (!request.base_save_id.empty()) TF_RETURN_IF_ERROR(CheckKnown(tables));
   absl::StatusOr<TableCounts> counts =
       WriteFiles(tables, request, header, check, env);
   if (!counts.ok()) {

@@ -6,12 +6,14 @@
 //   "MTH1"  header, first:  JSON, see TableFileHeader
 //   "MTB1"  block, any number of them: rows of one table in columns
 //   "MTE1"  erased, any number of them: ids of one table that lost their rows
+//   "MTA1"  aged, any number of them: ids on trial of one stripe become older
 //   "MTT1"  trials, any number of them: ids on trial of one stripe of a table
 //   "MTF1"  footer, last:   JSON, see TableFileFooter
 //
-// A file without a footer was never finished. This program writes version 3 and
-// reads all: version 1 had no trials, 2 no erased ids and no save. All but
-// header and footer are binary, all numbers little-endian:
+// A file without a footer was never finished. This program writes version 4 and
+// reads all: version 1 had no trials, 2 no erased ids and no save, and in 3 a
+// save of changes had all trials. All but header and footer are binary, all
+// numbers little-endian:
 //
 //   char[4] "MTB1"   uint32 table      position in the header's tables
 //   uint32 dim       uint32 state_dim
@@ -24,6 +26,10 @@
 //   char[4] "MTE1"   uint32 table      position in the header's tables
 //   uint64 n
 //   int64   ids[n]                     may have a row in a later block
+//
+//   char[4] "MTA1"   uint32 table      position in the header's tables
+//   uint32 stripe    uint32 num_buckets
+//   uint32 aged                        generations, 1 .. 14; see trial.h
 //
 //   char[4] "MTT1"   uint32 table      position in the header's tables
 //   uint32 stripe    uint32 num_buckets
@@ -53,6 +59,11 @@
 
 namespace monolith {
 
+// What this program writes, and from which version on a save of changes has
+// only the trials that have changed.
+constexpr int kTableFileVersion = 4;
+constexpr int kFirstWithChangedTrials = 4;
+
 // Which of the servers that the ids are spread over; see ShardOfId.
 struct TableShard {
   int index = 0;
@@ -72,7 +83,7 @@ struct TableSave {
   int num_files = 1;  // that each server has written
 };
 
-// JSON: {"version": 3, "written_by": "...", "shard": [0, 1],
+// JSON: {"version": 4, "written_by": "...", "shard": [0, 1],
 //        "save": "5f...", "base": "", "file": [0, 2],
 //        "tables": [{"config": {...}, "state_dims": [32],
 //                    "expected_rows": 1000}]}
@@ -95,6 +106,7 @@ struct TableFileHeader {
   TableShard shard;        // of the tables; version 1 does not tell it
   TableSave save;          // a file by itself, before version 3
   std::vector<Table> tables;
+  int version = kTableFileVersion;  // that the decoder has read
 };
 
 struct RowBlock {
@@ -109,7 +121,7 @@ struct ErasedBlock {
   std::vector<int64_t> ids;
 };
 
-// Ids on trial of one stripe, or some of them.
+// Ids on trial of one stripe, or some of them; or that those before are aged.
 struct TrialBlock {
   uint32_t table = 0;
   uint32_t stripe = 0;
@@ -132,11 +144,13 @@ enum class TableRecordKind {
   kBlock,
   kErased,
   kTrials,
+  kAged,
   kFooter,
   kUnknown
 };
 TableRecordKind KindOfRecord(absl::string_view record);
 
+// Texts that are not UTF-8 have the character U+FFFD where they are not.
 // Decoders return DataLoss for a record that no encoder made.
 std::string EncodeHeader(const TableFileHeader& header);
 absl::StatusOr<TableFileHeader> DecodeHeader(absl::string_view record);
@@ -154,6 +168,11 @@ absl::StatusOr<ErasedBlock> DecodeErased(absl::string_view record);
 std::string EncodeTrials(uint32_t table, uint32_t stripe,
                          const TrialBatch& batch, size_t begin, size_t end);
 absl::StatusOr<TrialBlock> DecodeTrials(absl::string_view record);
+
+// How much older the trials of a stripe are that are not in the batch.
+std::string EncodeAged(uint32_t table, uint32_t stripe,
+                       const TrialBatch& batch);
+absl::StatusOr<TrialBlock> DecodeAged(absl::string_view record);
 
 std::string EncodeFooter(const TableFileFooter& footer);
 absl::StatusOr<TableFileFooter> DecodeFooter(absl::string_view record);

@@ -105,6 +105,7 @@ TEST(TableFileFormatTest, HeaderRoundTrip) {
   const TableFileHeader header = SomeHeader();
   const auto decoded = DecodeHeader(EncodeHeader(header));
   ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->version, kTableFileVersion);
   EXPECT_EQ(decoded->written_by, header.written_by);
   EXPECT_EQ(decoded->shard, header.shard);
   ASSERT_EQ(decoded->tables.size(), 1u);
@@ -134,7 +135,8 @@ TEST(TableFileFormatTest, RefusesDamagedHeaders) {
         "{\"version\":2,\"tables\":[],\"shard\":[0,4294967297]}",
         "{\"version\":0,\"tables\":[]}",
         "{\"version\":3,\"tables\":[],\"shard\":[0,1]}",
-        "{\"version\":4,\"tables\":[]}"}) {
+        "{\"version\":5,\"tables\":[],\"shard\":[0,1],\"save\":\"\",\"base\":"
+        "\"\",\"file\":[0,1]}"}) {
     EXPECT_EQ(DecodeHeader(std::string("MTH1") + json).status().code(),
               absl::StatusCode::kDataLoss)
         << json;
@@ -190,6 +192,35 @@ TEST(TableFileFormatTest, RefusesTrialsThatCannotBe) {
   }
 }
 
+TEST(TableFileFormatTest, AgedRoundTrip) {
+  TrialBatch batch;
+  batch.num_buckets = 9;
+  for (const uint32_t aged : {1, 14}) {
+    batch.aged = aged;
+    const std::string record = EncodeAged(5, 63, batch);
+    std::string wanted("MTA1\x05\0\0\0\x3f\0\0\0\x09\0\0\0\0\0\0\0", 20);
+    wanted[16] = static_cast<char>(aged);
+    EXPECT_EQ(record, wanted);
+    EXPECT_EQ(KindOfRecord(record), TableRecordKind::kAged);
+    const auto block = DecodeAged(record);
+    ASSERT_TRUE(block.ok()) << block.status();
+    EXPECT_EQ(block->table, 5u);
+    EXPECT_EQ(block->stripe, 63u);
+    EXPECT_EQ(block->batch.num_buckets, 9u);
+    EXPECT_EQ(block->batch.aged, aged);
+    EXPECT_TRUE(block->batch.trials.empty());
+    for (size_t size = 0; size < record.size(); ++size) {
+      EXPECT_TRUE(
+          absl::IsDataLoss(DecodeAged(record.substr(0, size)).status()));
+    }
+    EXPECT_TRUE(absl::IsDataLoss(DecodeAged(record + "x").status()));
+  }
+  for (const uint32_t aged : {0, 15}) {
+    batch.aged = aged;
+    EXPECT_TRUE(absl::IsDataLoss(DecodeAged(EncodeAged(0, 0, batch)).status()));
+  }
+}
+
 TEST(TableFileFormatTest, ErasedRoundTrip) {
   const std::vector<int64_t> ids = {7, -1};
   const std::string record = EncodeErased(3, ids);
@@ -225,6 +256,16 @@ TEST(TableFileFormatTest, HeaderTellsItsSave) {
   }
 }
 
+TEST(TableFileFormatTest, TextsThatAreNotUtf8AreReplaced) {
+  TableFileHeader header = SomeHeader();
+  header.written_by = "a\xff";
+  header.save.id = "\xc3(b";
+  const auto decoded = DecodeHeader(EncodeHeader(header));
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->written_by, "a\xef\xbf\xbd");
+  EXPECT_EQ(decoded->save.id, "\xef\xbf\xbd(b");
+}
+
 TEST(TableFileFormatTest, FooterRoundTrip) {
   const auto footer =
       DecodeFooter(EncodeFooter({{3, 7}, {0, 0}, {int64_t{1} << 40, 1}}));
@@ -246,7 +287,8 @@ TEST(TableFileFormatTest, FooterRoundTrip) {
 
 TEST(TableFileFormatTest, ReadsVersion1) {
   const auto header = DecodeHeader("MTH1{\"version\":1,\"tables\":[]}");
-  EXPECT_TRUE(header.ok()) << header.status();
+  ASSERT_TRUE(header.ok()) << header.status();
+  EXPECT_EQ(header->version, 1);
   const auto footer = DecodeFooter("MTF1{\"rows\":[5]}");
   ASSERT_TRUE(footer.ok()) << footer.status();
   EXPECT_EQ(footer->at(0).rows, 5);

@@ -82,8 +82,12 @@ absl::StatusOr<std::optional<TableFileReader::Block>> TableFileReader::Next() {
       return std::optional<Block>(std::move(erased));
     }
     case TableRecordKind::kTrials: {
-      TF_ASSIGN_OR_RETURN(TrialBlock trials, TakeTrials());
+      TF_ASSIGN_OR_RETURN(TrialBlock trials, TakeTrials(DecodeTrials));
       return std::optional<Block>(std::move(trials));
+    }
+    case TableRecordKind::kAged: {
+      TF_ASSIGN_OR_RETURN(TrialBlock aged, TakeTrials(DecodeAged));
+      return std::optional<Block>(std::move(aged));
     }
     default: {
       TF_ASSIGN_OR_RETURN(RowBlock rows, TakeRows());
@@ -123,8 +127,9 @@ absl::StatusOr<ErasedBlock> TableFileReader::TakeErased() {
   return block;
 }
 
-absl::StatusOr<TrialBlock> TableFileReader::TakeTrials() {
-  absl::StatusOr<TrialBlock> block = DecodeTrials(record_);
+absl::StatusOr<TrialBlock> TableFileReader::TakeTrials(
+    absl::StatusOr<TrialBlock> (*decode)(absl::string_view)) {
+  absl::StatusOr<TrialBlock> block = decode(record_);
   if (!block.ok()) return Damaged(block.status().message());
   TF_RETURN_IF_ERROR(CheckTable(block->table));
   read_[block->table].trials += block->batch.trials.size();

@@ -56,7 +56,8 @@ class TableFileReader {
   absl::Status CheckTable(uint32_t table) const;
   absl::StatusOr<RowBlock> TakeRows();
   absl::StatusOr<ErasedBlock> TakeErased();
-  absl::StatusOr<TrialBlock> TakeTrials();
+  absl::StatusOr<TrialBlock> TakeTrials(
+      absl::StatusOr<TrialBlock> (*decode)(absl::string_view));
   absl::Status CheckFooter();
 
   const std::string file_;

@@ -350,5 +350,29 @@ TEST_F(TableFilesTest, FilesAndTheirNamesAreFlushed) {
   }
 }
 
+TEST_F(TableFilesTest, SavesThatNoFileCanNameAreRefused) {
+  const Tables tables = MakeTables();
+  ASSERT_TRUE(Save(*tables, "one", "").ok());
+  EXPECT_TRUE(absl::IsInvalidArgument(Save(*tables, "\xff", "").status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(Save(*tables, "a", "\xff").status()));
+  EXPECT_TRUE(Save(*tables, "\xc3\xa9", "one").ok());
+}
+
+TEST_F(TableFilesTest, ChangesThatNobodyKnowsAreSavedAsAllRows) {
+  constexpr int64_t kIds = 200000;
+  const Tables tables = MakeTables();
+  std::vector<int64_t> ids;
+  for (int64_t id = 0; id < kIds; ++id) ids.push_back(id);
+  Assign(*tables, ids, 1);
+  ASSERT_TRUE(Save(*tables, "one", "").ok());
+  ids.pop_back();
+  ASSERT_TRUE(tables->table(0).Erase(ids).ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(Save(*tables, "two", "one").status()));
+  const auto saved = Save(*tables, "two", "");
+  ASSERT_TRUE(saved.ok()) << saved.status();
+  EXPECT_EQ(saved->rows, 1);
+  ASSERT_TRUE(Save(*tables, "three", "two").ok());
+}
+
 }  // namespace
 }  // namespace monolith
