@@ -40,6 +40,13 @@ _DIM = flags.DEFINE_integer("dim", 32, "Floats of a row.", lower_bound=1)
 _NUM_PS = flags.DEFINE_integer("num_ps", 2, "Parameter servers.", lower_bound=1)
 _BATCH = flags.DEFINE_integer("batch", 4096, "Ids of a training step.", lower_bound=1)
 _REPETITIONS = flags.DEFINE_integer("repetitions", 5, "Turns of each.", lower_bound=1)
+_THRESHOLD = flags.DEFINE_integer(
+  "occurrence_threshold",
+  0,
+  "Of the rows; 2 or more: as many ids again are on trial, and before an increment as "
+  "many of these occur as rows are trained.",
+  lower_bound=0,
+)
 _TOUCHED = flags.DEFINE_float("touched", 0.01, "Part of the rows before an increment.")
 _FOLDER = flags.DEFINE_string(
   "folder", "", "Where to write. Empty: a new temporary folder."
@@ -74,7 +81,7 @@ def _show(name: str, line: str) -> None:
 
 
 def _flag_values() -> dict[str, float]:
-  return {f.name: f.value for f in (_ROWS, _DIM, _NUM_PS, _BATCH, _TOUCHED)}
+  return {f.name: f.value for f in (_ROWS, _DIM, _NUM_PS, _BATCH, _TOUCHED, _THRESHOLD)}
 
 
 def _measure(folder: str, processes: LocalProcesses, signals: StopSignals) -> Figures:
@@ -94,9 +101,13 @@ def _measure(folder: str, processes: LocalProcesses, signals: StopSignals) -> Fi
     processes.check()
 
   with tf.Graph().as_default():
-    rows = CheckpointRows(cluster, server.target, _DIM.value)
+    rows = CheckpointRows(
+      cluster, server.target, _DIM.value, _THRESHOLD.value, on_trial=_ROWS.value
+    )
     begin = time.monotonic()
     rows.fill(_ROWS.value)
+    if _THRESHOLD.value:
+      rows.put_on_trial(np.arange(_ROWS.value, 2 * _ROWS.value))
     count, _ = rows.stats()
     note("rows", count)
     note("fill seconds", time.monotonic() - begin)
@@ -131,6 +142,8 @@ def _turn(rows: CheckpointRows, folder: str, turn: int, note) -> None:
   for increment_step in (step + 3, step + 4):
     touched = draw.choice(_ROWS.value, int(_ROWS.value * _TOUCHED.value), replace=False)
     rows.train(touched)
+    if _THRESHOLD.value:
+      rows.put_on_trial(touched + _ROWS.value)
     begin = time.monotonic()
     increment = rows.save(folder, increment_step)
     # Of the second one: with the first, an older checkpoint of all rows is removed.
@@ -206,8 +219,9 @@ def _forget(files: Sequence[str]) -> None:
 def _as_text(figures: Figures) -> str:
   median = {name: statistics.median(values) for name, values in figures.items()}
   lines = [
-    f"{_ROWS.value:,} rows of dim {_DIM.value} with Adagrad's state, {_NUM_PS.value} "
-    f"servers, {os.cpu_count()} cores; medians of {_REPETITIONS.value} turns"
+    f"{_ROWS.value:,} rows of dim {_DIM.value} with Adagrad's state, "
+    f"occurrence_threshold {_THRESHOLD.value}, {_NUM_PS.value} servers, "
+    f"{os.cpu_count()} cores; medians of {_REPETITIONS.value} turns"
   ]
   for name, values in figures.items():
     extent = f"{min(values):,.3f} - {max(values):,.3f}"

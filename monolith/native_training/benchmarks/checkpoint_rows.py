@@ -23,15 +23,29 @@ class CheckpointRows:
     cluster: as one of its workers sees it.
     target: of this worker's server.
     dim: floats of a row.
+    occurrence_threshold: of the ids.
+    on_trial: for how many ids without a row there is room.
   """
 
-  def __init__(self, cluster: Cluster, target: str, dim: int):
+  def __init__(
+    self,
+    cluster: Cluster,
+    target: str,
+    dim: int,
+    occurrence_threshold: int = 0,
+    on_trial: int = 1000,
+  ):
+    self._threshold = occurrence_threshold
     self._ids = tf.compat.v1.placeholder(tf.int64, [None])
     splits = tf.range(tf.size(self._ids, tf.int64) + 1)
     ids = tf.RaggedTensor.from_row_splits(self._ids, splits, validate=False)
-    embedding = ShardedEmbedding({"id": ids}, cluster.ps_devices)
+    embedding = ShardedEmbedding(
+      {"id": ids}, cluster.ps_devices, admission_capacity=on_trial
+    )
     embedding.plan.add_feature(
-      feature.FeatureColumn("id", "id", feature.ReduceSum(), 0, 36500)
+      feature.FeatureColumn(
+        "id", "id", feature.ReduceSum(), occurrence_threshold, 36500
+      )
     )
     rows = embedding.declare(
       "id",
@@ -60,10 +74,16 @@ class CheckpointRows:
     self._count = 0
 
   def fill(self, count: int) -> None:
-    """Trains ids 0 to `count` once."""
+    """Trains ids 0 to `count`, as often as gives them a row."""
     for begin in range(0, count, _FILL_BATCH):
-      self.train(np.arange(begin, min(count, begin + _FILL_BATCH)))
+      numbers = np.arange(begin, min(count, begin + _FILL_BATCH))
+      self.train(np.tile(numbers, max(1, self._threshold)))
     self._count = count
+
+  def put_on_trial(self, numbers: np.ndarray) -> None:
+    """Trains ids that are to have no row, once."""
+    for part in np.array_split(numbers, -(-len(numbers) // _FILL_BATCH)):
+      self.train(part)
 
   def train(self, numbers: np.ndarray) -> float:
     """Trains the ids of these numbers; the seconds that it took."""
