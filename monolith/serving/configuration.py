@@ -52,7 +52,10 @@ flags.DEFINE_string(
   "host", "127.0.0.1", "Address to listen at. 0.0.0.0 lets other machines in."
 )
 flags.DEFINE_integer(
-  "max_batch_size", BatchingOptions.max_batch_size, "Examples of a batch or request.", 1
+  "max_batch_size",
+  BatchingOptions.max_batch_size,
+  "Examples of a batch, and with --enable_batching of a request.",
+  1,
 )
 flags.DEFINE_integer(
   "batch_timeout_micros",
@@ -69,7 +72,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
   "max_enqueued_batches",
   BatchingOptions.max_enqueued_batches,
-  "Full batches that may wait; requests beyond that get UNAVAILABLE.",
+  "Full batches that may wait, of each signature of a model; requests beyond that get "
+  "UNAVAILABLE.",
   1,
 )
 flags.DEFINE_integer(

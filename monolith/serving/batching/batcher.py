@@ -1,8 +1,9 @@
 """Runs requests in threads, those of the same signature together.
 
 A batch leaves when a thread is free and it is full, or no other batch is running, or
-its oldest request has waited for the batch timeout. So nobody waits where nothing is
-going on, and what arrives while a batch is running goes together.
+its oldest request has waited for the batch timeout; of several, that whose oldest
+request has waited longest. So nobody waits where nothing is going on, what arrives
+while a batch is running goes together, and no model starves another.
 
 Everything here belongs to the thread of the event loop; only `_compute` runs in others.
 """
@@ -25,7 +26,7 @@ from monolith.serving.servable.signature import Signature, batch_size
 Arrays = Mapping[str, np.ndarray]
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Task:
   """A request that waits; `size` is its number of examples."""
 
@@ -36,14 +37,26 @@ class _Task:
 
 
 class _Queue:
-  """Requests that fit into one batch: same signature, same inner shapes."""
+  """Requests of one signature that wait, the oldest first; with `merges`, such as fit
+  into one batch."""
 
-  def __init__(self, servable: Servable, signature: Signature):
+  def __init__(self, servable: Servable, signature: Signature, merges: bool):
     self.servable = servable
     self.signature = signature
+    self.merges = merges
     self.tasks: collections.deque[_Task] = collections.deque()
     self.size = 0
     self.timer: asyncio.TimerHandle | None = None
+
+  def add(self, task: _Task) -> None:
+    self.tasks.append(task)
+    self.size += task.size
+
+  def remove(self, task: _Task) -> None:
+    """Removes what was given up, if it is still here."""
+    if task in self.tasks:
+      self.tasks.remove(task)
+      self.size -= task.size
 
   def take(self, max_size: int) -> list[_Task]:
     """Removes and returns what goes into the next batch, without what was given up."""
@@ -54,7 +67,14 @@ class _Queue:
       if not task.result.done():
         batch.append(task)
         size += task.size
+        if not self.merges:
+          break
     return batch
+
+  def stop_timer(self) -> None:
+    if self.timer is not None:
+      self.timer.cancel()
+      self.timer = None
 
 
 class Batcher:
@@ -77,7 +97,6 @@ class Batcher:
     )
     self._free = options.num_batch_threads
     self._queues: dict[tuple, _Queue] = {}
-    self._waiting = 0
     self._pump_is_due = False
 
   @property
@@ -87,7 +106,7 @@ class Batcher:
   @property
   def waiting(self) -> int:
     """Examples that wait."""
-    return self._waiting
+    return sum(queue.size for queue in self._queues.values())
 
   async def run(
     self, servable: Servable, signature: Signature, feeds: Arrays
@@ -105,77 +124,79 @@ class Batcher:
       ServingError: of this request.
     """
     size = batch_size(feeds) if signature.is_batch else 1
-    if size > self._options.max_batch_size:
+    if self._options.enabled and size > self._options.max_batch_size:
       raise invalid_argument(
         f"Task size {size} is larger than maximum input batch size "
         f"{self._options.max_batch_size}"
       )
-    if self._waiting + size > self._max_waiting:
+    loop = asyncio.get_running_loop()
+    task = _Task(feeds, max(size, 1), loop.create_future(), loop.time())
+    merges = self._options.enabled and signature.is_batch
+    key = self._key(servable, signature, feeds, merges)
+    queue = self._queues.get(key) or _Queue(servable, signature, merges)
+    if queue.tasks and queue.size + task.size > self._max_waiting:
       raise ServingError(
         Code.UNAVAILABLE,
         "The batch scheduling queue to which this task was submitted is full; "
-        f"{self._waiting} examples wait",
+        f"{queue.size} examples wait",
       )
-    loop = asyncio.get_running_loop()
-    task = _Task(feeds, max(size, 1), loop.create_future(), loop.time())
-    key = self._key(servable, signature, feeds, task)
-    queue = self._queues.get(key)
-    if queue is None:
-      queue = self._queues[key] = _Queue(servable, signature)
-    queue.tasks.append(task)
-    queue.size += task.size
-    self._waiting += task.size
+    self._queues[key] = queue
+    queue.add(task)
     if not self._pump_is_due:
       # After what else has arrived by now.
       self._pump_is_due = True
       loop.call_soon(self._pump)
-    return await task.result
+    try:
+      return await task.result
+    except asyncio.CancelledError:
+      queue.remove(task)  # Now, so that it keeps nobody out.
+      self._drop_empty()
+      raise
 
   def close(self) -> None:
     """Ends the threads, after what they run."""
     self._threads.shutdown()
 
   def _key(
-    self, servable: Servable, signature: Signature, feeds: Arrays, task: _Task
+    self, servable: Servable, signature: Signature, feeds: Arrays, merges: bool
   ) -> tuple:
-    if not self._options.enabled or not signature.is_batch:
-      return (id(task),)
-    return (
-      id(servable),
-      signature.name,
-      *(feeds[name].shape[1:] for name in signature.inputs),
-    )
+    shapes = (feeds[name].shape[1:] for name in signature.inputs) if merges else ()
+    return (id(servable), signature.name, *shapes)
 
   def _pump(self) -> None:
     """Starts the batches that are due, the longest waiting first, while threads are
     free."""
     self._pump_is_due = False
+    while self._free and (due := self._due()):
+      self._start(min(due, key=lambda queue: queue.tasks[0].enqueued))
+      self._drop_empty()
+
+  def _due(self) -> list[_Queue]:
+    """The queues that a batch may leave; the others have their timers set."""
     loop = asyncio.get_running_loop()
     now = loop.time()
+    due = []
+    for queue in self._queues.values():
+      wait = queue.tasks[0].enqueued + self._timeout - now
+      full = queue.size >= self._options.max_batch_size
+      if full or wait <= 0 or not queue.merges or not self._is_running:
+        due.append(queue)
+      elif queue.timer is None:
+        queue.timer = loop.call_later(wait, self._timer_fired, queue)
+    return due
+
+  def _drop_empty(self) -> None:
     for key, queue in list(self._queues.items()):
-      while self._free and queue.tasks:
-        wait = queue.tasks[0].enqueued + self._timeout - now
-        full = queue.size >= self._options.max_batch_size
-        if not full and wait > 0 and self._options.enabled and self._is_running:
-          if queue.timer is None:
-            queue.timer = loop.call_later(wait, self._timer_fired, queue)
-          break
-        self._start(queue)
       if not queue.tasks:
-        if queue.timer is not None:
-          queue.timer.cancel()
+        queue.stop_timer()
         del self._queues[key]
-      elif not self._free:
-        break
 
   def _timer_fired(self, queue: _Queue) -> None:
     queue.timer = None
     self._pump()
 
   def _start(self, queue: _Queue) -> None:
-    before = queue.size
     batch = queue.take(self._options.max_batch_size)
-    self._waiting -= before - queue.size
     if not batch:
       return
     self._free -= 1
@@ -204,17 +225,27 @@ class Batcher:
     self._pump()
 
 
+class _NotByExample(ServingError):
+  """Outputs that cannot be given to several requests, whatever these are."""
+
+
 def _compute(
   servable: Servable, signature: Signature, requests: Sequence[Arrays]
 ) -> list[Arrays | ServingError]:
-  """Runs requests as one, and each alone where that fails, so that a bad one harms no
-  other."""
+  """Runs requests as one, and halves of them where that fails, so that a bad one harms
+  no other."""
   if len(requests) == 1:
     return [_alone(servable, signature, requests[0])]
   try:
     return _together(servable, signature, requests)
-  except ServingError:
+  except _NotByExample:
     return [_alone(servable, signature, feeds) for feeds in requests]
+  except ServingError:
+    half = len(requests) // 2
+    return [
+      *_compute(servable, signature, requests[:half]),
+      *_compute(servable, signature, requests[half:]),
+    ]
 
 
 def _alone(
@@ -237,7 +268,7 @@ def _together(
   total = batch_size(merged)
   for name, value in outputs.items():
     if value.ndim == 0 or len(value) != total:
-      raise ServingError(
+      raise _NotByExample(
         Code.FAILED_PRECONDITION, f"output {name!r} is not one value an example"
       )
   ends = np.cumsum([batch_size(feeds) for feeds in requests])[:-1]

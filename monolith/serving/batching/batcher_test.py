@@ -95,6 +95,13 @@ class BatcherTest(absltest.TestCase):
     self._run(scenario, enabled=False, batch_timeout_micros=60_000_000)
     self.assertEqual(self.servable.batches, [1] * 5)
 
+  def test_without_batching_requests_are_of_any_size(self):
+    async def scenario(batcher):
+      return await self._submit(batcher, 1, 2, 3, 4, 5)
+
+    outputs = self._run(scenario, enabled=False, max_batch_size=2)
+    np.testing.assert_array_equal(outputs["y"][:, 0], [2, 4, 6, 8, 10])
+
   def test_a_signature_without_batches_runs_alone(self):
     async def scenario(batcher):
       await asyncio.gather(
@@ -114,6 +121,45 @@ class BatcherTest(absltest.TestCase):
     narrow, wide = self._run(scenario)
     self.assertEqual(narrow["y"].shape, (1, 1))
     self.assertEqual(wide["y"].shape, (4, 3))
+
+  def _submit_wide(self, batcher, size: int) -> asyncio.Task:
+    """Goes into another queue than `_submit`'s."""
+    wide = {"x": np.ones((size, 3), np.int64)}
+    return asyncio.ensure_future(batcher.run(self.servable, _SIGNATURE, wide))
+
+  def test_a_busy_queue_does_not_starve_another(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      tasks = [self._submit(batcher, 1)]
+      await self._until_waiting(batcher, 0)
+      for other in (False, False, True, False, False, True, False):
+        if other:
+          tasks.append(self._submit_wide(batcher, 1))
+        else:
+          tasks.append(self._submit(batcher, 1, 2, 3, 4))
+        await asyncio.sleep(0.01)
+      self.servable.gate.set()
+      await asyncio.gather(*tasks)
+
+    self._run(scenario, max_batch_size=4, batch_timeout_micros=0)
+    # What waits longest goes first, and takes along what fits.
+    self.assertEqual(self.servable.batches, [1, 4, 4, 2, 4, 4, 4])
+
+  def test_a_full_queue_leaves_room_for_another(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      tasks = [self._submit(batcher, 1)]
+      await self._until_waiting(batcher, 0)
+      tasks += [self._submit(batcher, 1, 2, 3, 4) for _ in range(2)]
+      await self._until_waiting(batcher, 8)
+      with self.assertRaisesRegex(ServingError, "is full"):
+        await self._submit(batcher, 1)
+      tasks.append(self._submit_wide(batcher, 3))
+      await self._until_waiting(batcher, 11)
+      self.servable.gate.set()
+      await asyncio.gather(*tasks)
+
+    self._run(scenario, max_batch_size=4, max_enqueued_batches=2)
 
   def test_nobody_waits_where_nothing_runs(self):
     async def scenario(batcher):
@@ -182,6 +228,19 @@ class BatcherTest(absltest.TestCase):
     np.testing.assert_array_equal(last["y"], [[6]])
     self.assertRegex(str(bad), "negative: -7")
 
+  def test_a_bad_request_among_many_costs_few_runs(self):
+    async def scenario(batcher):
+      return await asyncio.gather(
+        *(self._submit(batcher, -7 if i == 300 else i) for i in range(512)),
+        return_exceptions=True,
+      )
+
+    results = self._run(scenario)
+    self.assertRegex(str(results.pop(300)), "negative: -7")
+    got = [int(outputs["y"].item()) for outputs in results]
+    self.assertEqual(got, [2 * i for i in range(512) if i != 300])
+    self.assertLen(self.servable.batches, 1 + 2 * 9)
+
   def test_what_is_cancelled_is_not_run(self):
     async def scenario(batcher):
       self.servable.gate.clear()
@@ -190,6 +249,7 @@ class BatcherTest(absltest.TestCase):
       given_up, waits = self._submit(batcher, 2), self._submit(batcher, 3)
       await asyncio.sleep(0.05)
       given_up.cancel()
+      await self._until_waiting(batcher, 1)  # It keeps nobody out.
       self.servable.gate.set()
       await asyncio.gather(first, waits)
       return batcher.waiting

@@ -10,11 +10,11 @@ class BatchingOptions:
 
   Attributes:
     enabled: whether requests are merged at all.
-    max_batch_size: examples of a batch, and of a request.
+    max_batch_size: examples of a batch, and of a request where they are merged.
     batch_timeout_micros: how long a request may wait for others to fill its batch while
       another batch is running. It waits longer only if all threads are busy.
     num_batch_threads: batches that run at the same time.
-    max_enqueued_batches: full batches that may wait, of all models together.
+    max_enqueued_batches: full batches that may wait, of each signature of a model.
   """
 
   enabled: bool = False
