@@ -36,8 +36,10 @@ class ServingError(Exception):
   """A request cannot be answered; `code` and `message` are for its sender."""
 
   def __init__(self, code: Code, message: str):
-    if len(message) > _MAX_MESSAGE:  # It may hold what a client has sent.
+    # It may hold what a client has sent: much, or what is no text.
+    if len(message) > _MAX_MESSAGE:
       message = message[:_MAX_MESSAGE] + "..."
+    message = message.encode(errors="replace").decode()
     super().__init__(message)
     self.code = code
     self.message = message

@@ -100,6 +100,10 @@ class Predictor:
     except asyncio.CancelledError:
       code = Code.CANCELLED
       raise
+    except MemoryError as error:
+      code = Code.RESOURCE_EXHAUSTED
+      logging.error("a %s request needs more memory than there is: %s", method, error)
+      raise ServingError(code, "not enough memory for the request") from None
     except Exception as error:
       code = Code.INTERNAL
       logging.exception("a %s request failed", method)

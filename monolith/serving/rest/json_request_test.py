@@ -1,6 +1,7 @@
 """Bodies of predict requests, right and wrong."""
 
 import json
+import tracemalloc
 
 import numpy as np
 import tensorflow as tf
@@ -48,11 +49,54 @@ class JsonRequestTest(parameterized.TestCase):
     feeds = _feeds(signature, inputs=[[["a"]], [["b"]]])
     self.assertEqual(feeds["x"].shape, (2, 1, 1))
 
-  def test_nan_and_infinity(self):
-    feeds = JsonRequest.parse(b'{"instances": [NaN, -Infinity]}').feeds(
-      _signature(x=tf.float32)
-    )
-    np.testing.assert_array_equal(feeds["x"], [np.nan, -np.inf])
+  def test_base64_without_padding(self):
+    for text in ("/w==", "/w", "/w=", " /\nw "):
+      feeds = _feeds(_signature(x=tf.string), inputs={"b64": text})
+      self.assertEqual(feeds["x"].item(), b"\xff")
+
+  @parameterized.parameters(
+    (b"[NaN, -Infinity]", [np.nan, -np.inf]),
+    (b"[Inf, -Inf, Infinity]", [np.inf, -np.inf, np.inf]),
+    (b"[-NaN, 1.5]", [np.nan, 1.5]),
+  )
+  def test_nan_and_infinity(self, text, wanted):
+    request = JsonRequest.parse(b'{"Inf\\"Inf": "-Inf", "inputs": ' + text + b"}")
+    feeds = request.feeds(_signature(x=tf.float32))
+    np.testing.assert_array_equal(feeds["x"], np.array(wanted, np.float32))
+
+  def test_names_of_numbers_in_strings_stay(self):
+    body = b'{"inputs": {"x": ["Inf", "\\"Inf", "-NaN\\\\"], "y": Inf}}'
+    feeds = JsonRequest.parse(body).feeds(_signature(x=tf.string, y=tf.float32))
+    self.assertEqual(feeds["x"].tolist(), [b"Inf", b'"Inf', b"-NaN\\"])
+
+  def test_lists_of_no_length(self):
+    self.assertEqual(_feeds(_signature(x=tf.int64), inputs=[])["x"].shape, (0,))
+    feeds = _feeds(_signature(x=tf.string), inputs=[[[]], [[]]])
+    self.assertEqual(feeds["x"].shape, (2, 1, 0))
+
+  def test_other_keys_are_ignored(self):
+    signature = _signature(x=tf.int64)
+    feeds = _feeds(signature, instances=[1], context="of the client")
+    np.testing.assert_array_equal(feeds["x"], [1])
+    feeds = _feeds(signature, inputs={"x": [1], "y": "unused"})
+    self.assertEqual(feeds.keys(), {"x"})
+
+  def test_the_largest_floats(self):
+    for dtype, digits in ((tf.float32, 24), (tf.float64, 53), (tf.float16, 11)):
+      values = [2**digits - 1, 1 - 2**digits, float(dtype.max), 0.1]
+      feeds = _feeds(_signature(x=dtype), inputs=values)
+      wanted = np.array(values, np.float64).astype(dtype.as_numpy_dtype)
+      np.testing.assert_array_equal(feeds["x"], wanted)
+
+  @parameterized.parameters(tf.int64, tf.float32, tf.bool)
+  def test_strings_for_numbers_take_no_memory(self, dtype):
+    body = json.dumps({"inputs": ["x" * 1_000_000] + ["a"] * 200}).encode()
+    request = JsonRequest.parse(body)
+    tracemalloc.start()
+    self.addCleanup(tracemalloc.stop)
+    with self.assertRaisesRegex(ServingError, "not of expected type"):
+      request.feeds(_signature(x=dtype))
+    self.assertLess(tracemalloc.get_traced_memory()[1], 1_000_000)
 
   def test_the_signature_is_read(self):
     request = JsonRequest.parse(b'{"signature_name": "s", "inputs": 1}')
@@ -68,7 +112,9 @@ class JsonRequestTest(parameterized.TestCase):
     (b"[1]", "not an object"),
     (b"{}", "either 'instances'"),
     (b'{"instances": [1], "inputs": 1}', "either 'instances'"),
-    (b'{"instances": [1], "examples": 1}', "unknown key: examples"),
+    (b'{"instance": [1]}', r"either 'instances'.*it has \['instance'\]"),
+    (b'{"instances": [Infinite]}', "JSON Parse Error"),
+    (b'{"instances": [1e400]}', "JSON Parse Error"),
     (b'{"instances": []}', "at least one"),
     (b'{"instances": {"x": 1}}', "at least one"),
     (b'{"instances": [1], "signature_name": 3}', "not a string"),
@@ -82,6 +128,8 @@ class JsonRequestTest(parameterized.TestCase):
     (tf.int64, [1.5], "not of expected type: int64"),
     (tf.int64, ["1"], "not of expected type: int64"),
     (tf.int64, [True], "not of expected type: int64"),
+    (tf.int64, [1, True], "not of expected type: int64"),
+    (tf.int64, [1, 1.0], "not of expected type: int64"),
     (tf.int64, [None], "not of expected type: int64"),
     (tf.int64, [{"b64": ""}], "not of expected type: int64"),
     (tf.int64, [2**63], "out of the range of int64"),
@@ -91,6 +139,12 @@ class JsonRequestTest(parameterized.TestCase):
     (tf.int64, [[1], [1, 2]], "'x'"),
     (tf.int64, [[1], 2], "'x'"),
     (tf.float32, [True], "not of expected type: float"),
+    (tf.float32, [1.5, True], "not of expected type: float"),
+    (tf.float32, [1e39], r"1e\+39 to float32 without loss of precision"),
+    (tf.float32, [-1e39], "to float32 without loss of precision"),
+    (tf.float32, [0.5, 2**24], "16777216 to float32 without loss of precision"),
+    (tf.float32, [-(2**24)], "-16777216 to float32 without loss of precision"),
+    (tf.float64, [2**53], "to float64 without loss of precision"),
     (tf.bool, [1], "not of expected type: bool"),
     (tf.string, [1], "not of expected type: string"),
     (tf.string, [["a"], ["a", "b"]], "differ in length"),
@@ -110,11 +164,17 @@ class JsonRequestTest(parameterized.TestCase):
     ({"instances": [{"x": 1, "y": 1}, 5]}, "element: 1 of"),
     ({"instances": [1]}, "given by name: x, y"),
     ({"inputs": [1]}, "given by name: x, y"),
-    ({"inputs": {"x": 1, "y": 1, "z": 1}}, r"Sent extra: \{z\}"),
+    ({"instances": [{"x": 1, "y": 1, "z": 1}]}, r"Sent extra: \{z\}"),
+    ({"inputs": {"x": 1, "z": 1}}, r"Sent extra: \{z\}. Missing but required: \{y\}"),
   )
   def test_inputs_that_are_not_the_signatures(self, document, pattern):
     with self.assertRaisesRegex(ServingError, pattern):
       _feeds(_signature(x=tf.int64, y=tf.int64), **document)
+
+  def test_dtypes_that_json_lacks(self):
+    with self.assertRaisesRegex(ServingError, "no values of complex64") as caught:
+      _feeds(_signature(x=tf.complex64), inputs=[1])
+    self.assertEqual(caught.exception.code, Code.UNIMPLEMENTED)
 
 
 if __name__ == "__main__":

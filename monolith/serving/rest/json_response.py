@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,10 @@ from monolith.serving.predictor import Prediction
 from monolith.serving.servable.servable import Servable
 
 _BYTES_SUFFIX = "_bytes"  # Outputs of such names are bytes, others text.
-_FORMAT = {"preserving_proto_field_name": True}
+_FORMAT = {
+  "preserving_proto_field_name": True,
+  "always_print_fields_with_no_presence": True,
+}
 
 
 def prediction(result: Prediction, by_rows: bool) -> bytes:
@@ -32,7 +35,7 @@ def prediction(result: Prediction, by_rows: bool) -> bytes:
     for name, spec in result.signature.outputs.items()
   }
   if by_rows:
-    _check_rows(values)
+    _check_rows(result.outputs[name] for name in values)
     return _dump({"predictions": _rows(values)})
   outputs = next(iter(values.values())) if len(values) == 1 else values
   return _dump({"outputs": outputs})
@@ -80,8 +83,8 @@ def _code_name(number: int) -> str:
   return next(code.name for code in Code if code.value[0] == number)
 
 
-def _check_rows(values: Mapping[str, Any]) -> None:
-  sizes = {len(value) if np.ndim(value) else None for value in values.values()}
+def _check_rows(arrays: Iterable[np.ndarray]) -> None:
+  sizes = {len(array) if np.ndim(array) else None for array in arrays}
   if None in sizes or len(sizes) > 1:
     raise ServingError(
       Code.INVALID_ARGUMENT,

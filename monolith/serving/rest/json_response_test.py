@@ -1,12 +1,14 @@
 """Bodies of answers."""
 
 import json
+import tracemalloc
+from types import SimpleNamespace
 
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.serving.errors import ServingError
+from monolith.serving.errors import ServingError, invalid_argument
 from monolith.serving.predictor import Prediction
 from monolith.serving.rest import json_response
 from monolith.serving.servable.signature import Signature, TensorSpec
@@ -67,6 +69,26 @@ class JsonResponseTest(absltest.TestCase):
     with self.assertRaisesRegex(ServingError, "ask with 'inputs'"):
       _text(True, a=np.array(1.0), b=np.array([1.0]))
     self.assertEqual(_answer(False, a=np.array(1.0)), {"outputs": 1.0})
+
+  def test_strings_take_no_more_memory_than_they_are(self):
+    strings = np.array([b"x" * 1_000_000] + [b"a"] * 200, object)
+    tracemalloc.start()
+    self.addCleanup(tracemalloc.stop)
+    self.assertIn("xxx", _text(True, x=strings, y=strings)[:100])
+    self.assertLess(tracemalloc.get_traced_memory()[1], 20_000_000)
+
+  def test_an_error_that_holds_no_text(self):
+    error = json_response.error(invalid_argument("no input '\ud800'"))
+    self.assertEqual(json.loads(error), {"error": "no input '?'"})
+
+  def test_metadata_has_all_fields(self):
+    definition = tf.compat.v1.MetaGraphDef().signature_def["s"]
+    definition.inputs["x"].tensor_shape.dim.add().size = -1
+    servable = SimpleNamespace(name="m", version=3, definitions={"s": definition})
+    metadata = json.loads(json_response.metadata(servable))["metadata"]
+    shape = metadata["signature_def"]["signature_def"]["s"]["inputs"]["x"]
+    wanted = {"dim": [{"size": "-1", "name": ""}], "unknown_rank": False}
+    self.assertEqual(shape["tensor_shape"], wanted)
 
 
 if __name__ == "__main__":

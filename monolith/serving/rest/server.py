@@ -19,6 +19,7 @@ from monolith.serving.versions import status
 _MODEL = r"/v1/models/{model:[^/:]+}"
 _VERSIONS = ("", r"/versions/{version:\d+}", r"/labels/{label:[^/:]+}")
 _MAX_VERSION = 2**63 - 1
+_MAX_VERSION_DIGITS = len(str(_MAX_VERSION))
 _IDLE_SECONDS = 75.0  # After which a connection is closed.
 _Method = Callable[[web.Request, Target, Call], Awaitable[bytes]]
 
@@ -173,9 +174,13 @@ def _quiet() -> logging.Logger:
 
 def _target(request: web.Request) -> Target:
   found = request.match_info
-  version = int(found["version"]) if "version" in found else None
-  if version is not None and version > _MAX_VERSION:
-    raise invalid_argument(f"Failed to convert version: {version} to numeric.")
+  version = None
+  if "version" in found:
+    digits = found["version"].lstrip("0") or "0"
+    # Python does not read more than some thousand.
+    version = int(digits) if len(digits) <= _MAX_VERSION_DIGITS else _MAX_VERSION + 1
+    if version > _MAX_VERSION:
+      raise invalid_argument(f"Failed to convert version: {digits} to numeric.")
   return Target(found["model"], version, found.get("label"))
 
 

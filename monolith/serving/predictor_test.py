@@ -1,0 +1,34 @@
+"""What becomes of a request that fails."""
+
+from absl.testing import absltest
+
+from monolith.serving.batching.batcher import Batcher
+from monolith.serving.batching.options import BatchingOptions
+from monolith.serving.errors import Code, ServingError
+from monolith.serving.metrics import Metrics
+from monolith.serving.predictor import PREDICT, Limits, Predictor
+from monolith.serving.versions.manager import ModelManager
+
+
+class PredictorTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    manager = ModelManager([], lambda *_: None)
+    batcher = Batcher(BatchingOptions())
+    self.addCleanup(batcher.close)
+    self.predictor = Predictor(manager, batcher, Limits(), Metrics(manager.models))
+
+  def _code_after(self, error: Exception) -> Code:
+    with self.assertRaises(ServingError) as caught:
+      with self.predictor.call(PREDICT, "rest"):
+        raise error
+    return caught.exception.code
+
+  def test_a_request_without_memory_harms_only_itself(self):
+    self.assertEqual(self._code_after(MemoryError("8 GB")), Code.RESOURCE_EXHAUSTED)
+    self.assertEqual(self._code_after(KeyError("a mistake")), Code.INTERNAL)
+    self.assertEqual(self.predictor.in_flight, 0)
+
+
+if __name__ == "__main__":
+  absltest.main()
