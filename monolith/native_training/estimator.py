@@ -6,6 +6,7 @@ print(estimator.evaluate())
 """
 
 import dataclasses
+import functools
 import os
 import re
 import tempfile
@@ -16,7 +17,11 @@ import tensorflow as tf
 from absl import logging
 
 import monolith.native_training.tensorflow_compat  # noqa: F401
-from monolith.native_training.model_export import saved_model
+from monolith.native_training.model_export import export_folder, saved_model
+from monolith.native_training.model_export.abandonment import (
+  Abandonment,
+  ExportAbandonedError,
+)
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.number_checks import is_whole
 from monolith.native_training.runtime.ops import loader
@@ -187,7 +192,8 @@ class Estimator:
     if self._model.p.serving.export_when_saving:
       self._exported_parts()
       saved_model.check_exportable(self._model)
-      on_save = self._export_saved
+      abandonment = Abandonment(stop.is_made)
+      on_save = functools.partial(self._export_saved, abandonment)
     loop = TrainLoop(
       self._model, self._config, cluster, target, self._warm_start_from, on_save, stop
     )
@@ -275,22 +281,37 @@ class Estimator:
   ) -> str:
     """Exports a checkpoint as a SavedModel, in this process.
 
+    As many exports are kept in a folder as checkpoints,
+    `RunnerConfig.checkpoints_max_to_keep`: older ones are removed.
+
     Args:
       export_dir_base: default `p.serving.export_dir_base` inside `model_dir`.
       checkpoint_path: default the newest that is sound.
 
     Returns:
-      The new folder, `export_dir_base/SECONDS`.
+      The new folder, `export_dir_base/SECONDS`, whose number is the largest there.
 
     Raises:
       ValueError: there is no checkpoint, it is damaged, or of another model.
       NotImplementedError: the model has no `serving_input_receiver_fn`.
     """
+    return self._export(checkpoint_path, export_dir_base)
+
+  def _export(
+    self,
+    checkpoint_path: str | None,
+    export_dir_base: str | None = None,
+    abandonment: Abandonment | None = None,
+  ) -> str:
     paths = self._required_checkpoints(checkpoint_path)
     folder = export_dir_base or os.path.join(
       self.model_dir, self._model.p.serving.export_dir_base
     )
-    return saved_model.export(self._model, paths, folder, self._exported_parts())
+    path = saved_model.export(
+      self._model, paths, folder, self._exported_parts(), abandonment
+    )
+    export_folder.keep_newest(folder, self._config.checkpoints_max_to_keep)
+    return path
 
   def _exported_parts(self) -> int | None:
     """How many servers the rows of an export are for; None is no server but one."""
@@ -308,10 +329,12 @@ class Estimator:
     _check_positive("p.serving.num_ps", num_ps)
     return num_ps
 
-  def _export_saved(self, path: str) -> None:
-    """Exports a checkpoint just saved; keeps as many exports as checkpoints."""
-    folder = os.path.dirname(self.export_saved_model(checkpoint_path=path))
-    saved_model.keep_newest(folder, self._config.checkpoints_max_to_keep)
+  def _export_saved(self, abandonment: Abandonment, path: str) -> None:
+    """Exports a checkpoint just saved, if there is time."""
+    try:
+      self._export(path, abandonment=abandonment)
+    except ExportAbandonedError:
+      logging.warning("SIGTERM: %s is saved, but not exported", path)
 
   def _required_checkpoints(self, path: str | None) -> list[str]:
     """The one at a path, or all there are, newest first."""

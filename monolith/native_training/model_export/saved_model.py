@@ -6,22 +6,18 @@ call `monolith.native_training.load_ops()` first.
 """
 
 import os
-import time
 import uuid
 from collections.abc import Sequence
 
 import tensorflow as tf
 
-from monolith.native_training.model_export import signatures
+from monolith.native_training.model_export import export_folder, signatures
+from monolith.native_training.model_export.abandonment import Abandonment
 from monolith.native_training.model_export.table_assets import TableAssets
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import checkpoint as checkpoint_lib
 from monolith.native_training.training import model_graph, sound_checkpoint
 from monolith.native_training.training.dense_variables import DenseVariables
-
-_TEMPORARY = ".tmp-"
-# What another process has been writing for longer is what is left of it.
-_ABANDONED_SECS = 24 * 3600
 
 
 def export(
@@ -29,6 +25,7 @@ def export(
   checkpoints: Sequence[str],
   export_dir_base: str,
   num_ps: int | None = None,
+  abandonment: Abandonment | None = None,
 ) -> str:
   """Writes a SavedModel, or several.
 
@@ -44,6 +41,7 @@ def export(
     num_ps: None: one SavedModel has it all. Else the rows are spread over as many, the
       folders `ps_0` and so on, whose signature `lookup` gives the values that a
       request asks for; `entry` has the rest, see `signatures.build`.
+    abandonment: ends the export early.
 
   Returns:
     Path of the new folder. It appears when it is complete.
@@ -55,27 +53,31 @@ def export(
     NotImplementedError: the model has no `serving_input_receiver_fn`.
     TypeError: that function returned something else.
     ValueError: the signatures do not fit together.
+    ExportAbandonedError: that was asked for.
   """
-  path, temporary = _new_folders(export_dir_base)
-  try:
+  abandonment = abandonment or Abandonment()
+  abandonment.check()
+
+  def write(folder: str) -> None:
     with tf.Graph().as_default():
       tf.compat.v1.train.get_or_create_global_step()
       if num_ps is None:
-        _write(model, checkpoints, temporary)
+        _write(model, checkpoints, folder, abandonment)
       else:
-        _write_distributed(model, checkpoints, temporary, num_ps)
-    tf.io.gfile.rename(temporary, path)
-  except BaseException:
-    if tf.io.gfile.exists(temporary):
-      tf.io.gfile.rmtree(temporary)
-    raise
-  return path
+        _write_distributed(model, checkpoints, folder, num_ps, abandonment)
+
+  return export_folder.write(export_dir_base, write)
 
 
-def _write(model: MonolithModel, checkpoints: Sequence[str], folder: str) -> None:
+def _write(
+  model: MonolithModel,
+  checkpoints: Sequence[str],
+  folder: str,
+  abandonment: Abandonment,
+) -> None:
   graph, named_signatures = _build(model)
   builder = tf.compat.v1.saved_model.Builder(folder)
-  tables = TableAssets(graph.embedding, [_assets(folder)])
+  tables = TableAssets(graph.embedding, [_assets(folder)], abandonment)
   with tf.compat.v1.Session() as session:
     _restore_dense(session, checkpoints, tables)
     handle = next((handle for _, handle in graph.embedding.table_sets()), None)
@@ -83,7 +85,11 @@ def _write(model: MonolithModel, checkpoints: Sequence[str], folder: str) -> Non
 
 
 def _write_distributed(
-  model: MonolithModel, checkpoints: Sequence[str], folder: str, num_ps: int
+  model: MonolithModel,
+  checkpoints: Sequence[str],
+  folder: str,
+  num_ps: int,
+  abandonment: Abandonment,
 ) -> None:
   graph, named_signatures = _build(model, num_ps)
   if not graph.embedding.requests:
@@ -93,7 +99,8 @@ def _write_distributed(
   entry = tf.compat.v1.saved_model.Builder(os.path.join(folder, "entry"))
   folders = [os.path.join(folder, f"ps_{i}") for i in range(num_ps)]
   parts = [tf.compat.v1.saved_model.Builder(each) for each in folders]
-  tables = TableAssets(graph.embedding, [_assets(each) for each in folders])
+  assets = [_assets(each) for each in folders]
+  tables = TableAssets(graph.embedding, assets, abandonment)
   with tf.compat.v1.Session() as session:
     _restore_dense(session, checkpoints, tables)
     _save(entry, session, named_signatures, tf.no_op())
@@ -132,20 +139,6 @@ def _save(
   builder.save()
 
 
-def keep_newest(export_dir_base: str, count: int) -> None:
-  """Removes all exports of a folder but the newest, and what is left of those that
-  were interrupted."""
-  names = [name.rstrip("/") for name in tf.io.gfile.listdir(export_dir_base)]
-  removed = sorted((name for name in names if name.isdecimal()), key=int)[:-count]
-  for name in names:
-    began = name[len(_TEMPORARY) :]
-    if name.startswith(_TEMPORARY) and began.isdecimal():
-      if int(began) < time.time() - _ABANDONED_SECS:
-        removed.append(name)
-  for name in removed:
-    tf.io.gfile.rmtree(os.path.join(export_dir_base, name))
-
-
 def check_exportable(model: MonolithModel) -> None:
   """Raises what `export` would for want of a `serving_input_receiver_fn`, or of one
   that has all that `model_fn` reads."""
@@ -169,18 +162,6 @@ def _build(
     exported=True,
   )
   return graph, signatures.build(graph, receivers, num_ps is not None)
-
-
-def _new_folders(export_dir_base: str) -> tuple[str, str]:
-  """A name by the time, in seconds, that is not taken, and one to write to before."""
-  seconds = int(time.time())
-  while True:
-    path, temporary = (
-      os.path.join(export_dir_base, f"{prefix}{seconds}") for prefix in ("", _TEMPORARY)
-    )
-    if not tf.io.gfile.exists(path) and not tf.io.gfile.exists(temporary):
-      return path, temporary
-    seconds += 1
 
 
 def _restore_dense(

@@ -3,8 +3,12 @@
 import glob
 import os
 import re
+import signal
 import subprocess
+import sys
+import threading
 import time
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -13,9 +17,14 @@ from absl.testing import absltest
 from monolith.native_training import entry
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
 from monolith.native_training.model_export import saved_model
+from monolith.native_training.model_export.abandonment import (
+  Abandonment,
+  ExportAbandonedError,
+)
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import checkpoint
 
+_THIS = "monolith.native_training.model_export.saved_model_test"
 _SAVED_MODEL_CLI = "monolith/native_training/saved_model_cli"
 _USERS = np.arange(40, dtype=np.int64)[:, None]
 
@@ -58,6 +67,19 @@ class WidePopularity(Popularity):
   scale_shape = (1,)
 
 
+def export_until_killed(model_dir: str) -> None:
+  """Exports, but stops before the end and says so."""
+
+  def wait(builder) -> None:
+    del builder
+    print("nearly done", flush=True)
+    time.sleep(600)
+
+  tf.compat.v1.saved_model.Builder.save = wait
+  job = Estimator(Popularity.params(), RunnerConfig(model_dir=model_dir))
+  job.export_saved_model()
+
+
 class SavedModelTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
@@ -73,14 +95,6 @@ class SavedModelTest(absltest.TestCase):
   def _exports(self) -> list[str]:
     folder = os.path.join(self.job.model_dir, "exported_models")
     return sorted(os.path.join(folder, name) for name in os.listdir(folder))
-
-  def test_only_the_newest_are_kept(self):
-    folder = self.create_tempdir().full_path
-    being_written = f".tmp-{int(time.time())}"
-    for name in ("9", "100", "20", "notes", ".tmp-21", being_written):
-      os.mkdir(os.path.join(folder, name))
-    saved_model.keep_newest(folder, 2)
-    self.assertCountEqual(os.listdir(folder), ["100", "20", "notes", being_written])
 
   def test_predictions_equal_the_trained_models(self):
     self.job.train()
@@ -276,6 +290,85 @@ class SavedModelTest(absltest.TestCase):
   def test_exports_with_checkpoints(self):
     self.job.train(max_steps=20)
     self.assertLen(self._exports(), 2)
+
+  def test_sigterm_abandons_an_export(self):
+    begun, tries = threading.Event(), []
+
+    def export(model, checkpoints, folder, num_ps, abandonment) -> str:
+      del model, folder, num_ps
+      tries.append(checkpoints)
+      begun.set()
+      while True:
+        abandonment.check()
+        time.sleep(0.01)
+
+    class Endless(Popularity):
+      def input_fn(self, mode):
+        return super().input_fn(mode).repeat()
+
+    class Stop(tf.compat.v1.train.SessionRunHook):
+      def after_run(self, run_context, run_values):
+        if begun.is_set():
+          os.kill(os.getpid(), signal.SIGTERM)
+          begun.clear()
+
+    params = Endless.params()
+    params.serving.export_when_saving = True
+    config = RunnerConfig(model_dir=self.job.model_dir, save_checkpoints_steps=10)
+    job = Estimator(params, config)
+    with mock.patch.object(saved_model, "export", export):
+      with self.assertLogs("absl", "WARNING") as logs:
+        with self.assertRaises(SystemExit) as caught:
+          job.train(hooks=[Stop()])
+    self.assertEqual(caught.exception.code, 128 + signal.SIGTERM)
+    self.assertIn("is saved, but not exported", "".join(logs.output))
+    steps = [checkpoint.step_of(path) for path in checkpoint.checkpoints(job.model_dir)]
+    self.assertLen(steps, 2)
+    self.assertEqual(steps[0], 10)
+
+  def test_an_abandoned_export_ends_what_runs_and_leaves_nothing(self):
+    asked = threading.Event()
+    abandonment = Abandonment(asked.is_set)
+    threading.Timer(0.2, asked.set).start()
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      endless = tf.while_loop(lambda i: i >= 0, lambda i: i * 0, [0])
+      with self.assertRaises(tf.errors.CancelledError), abandonment.closes(session):
+        session.run(endless)
+    self.job.train()
+    folder = self.create_tempdir().full_path
+    with self.assertRaises(ExportAbandonedError):
+      saved_model.export(
+        self.job._model, [self.job.latest_checkpoint()], folder, abandonment=abandonment
+      )
+    self.assertEmpty(os.listdir(folder))
+
+  def test_every_export_removes_old_ones(self):
+    job = Estimator(
+      Popularity.params(),
+      RunnerConfig(model_dir=self.job.model_dir, checkpoints_max_to_keep=2),
+    )
+    job.train(max_steps=5)
+    paths = [job.export_saved_model() for _ in range(4)]
+    self.assertEqual(self._exports(), paths[2:])
+
+  def test_an_export_that_is_killed_leaves_no_version(self):
+    self.job.train()
+    code = f"import {_THIS} as test; test.export_until_killed({self.job.model_dir!r})"
+    with subprocess.Popen(
+      [sys.executable, "-c", code],
+      stdout=subprocess.PIPE,
+      env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+    ) as exporting:
+      self.assertEqual(exporting.stdout.readline(), b"nearly done\n")
+      exporting.kill()
+    (left,) = self._exports()
+    self.assertStartsWith(os.path.basename(left), ".tmp-")
+    self.assertNotEmpty(os.listdir(os.path.join(left, "assets")))
+    path = self.job.export_saved_model()
+    served = tf.saved_model.load(path).signatures["serving_default"]
+    score = served(user=tf.constant(_USERS))["score"].numpy()
+    np.testing.assert_array_equal(score, self._predicted(self.job))
+    self.assertCountEqual(self._exports(), [left, path])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
+from monolith.native_training.model_export.abandonment import Abandonment
 from monolith.native_training.runtime.ops import loader
 from monolith.native_training.training import checkpoint as checkpoint_lib
 from monolith.native_training.training import table_restore
@@ -21,13 +22,20 @@ class TableAssets:
   Args:
     embedding: the tables.
     folders: where the files go: as many parts are the ids spread over.
+    abandonment: ends the writing early.
   """
 
-  def __init__(self, embedding: ShardedEmbedding, folders: Sequence[str]):
+  def __init__(
+    self,
+    embedding: ShardedEmbedding,
+    folders: Sequence[str],
+    abandonment: Abandonment,
+  ):
     self._features = table_restore.features_of_tables(embedding.plan)
     self._tables = embedding.plan.tables
     self._config = embedding.plan.config() if self._tables else ""
     self._folders = folders
+    self._abandonment = abandonment
 
   def _files(self, part: int) -> list[str]:
     count = len(self._tables)
@@ -45,6 +53,7 @@ class TableAssets:
       DamagedCheckpointError: a file is missing or damaged.
       MisfitError: they do not fit the tables.
       StorageError: a file cannot be read or written.
+      ExportAbandonedError: that was asked for.
     """
     files = checkpoint_lib.table_files(checkpoint)
     if not self._tables:
@@ -73,8 +82,10 @@ class TableAssets:
       )
       try:
         with tf.compat.v1.Session(graph=graph) as session:
-          return int(session.run(exported.rows_read))
+          with self._abandonment.closes(session):
+            return int(session.run(exported.rows_read))
       except tf.errors.OpError as error:
+        self._abandonment.check()
         raise table_restore.refusal(checkpoint, error, self._features) from None
 
   def table_set(self, name: str) -> tf.Tensor:

@@ -17,6 +17,7 @@
 #include "monolith/native_training/runtime/ops/compact_tables/export_tables.h"
 #include "monolith/native_training/runtime/ops/input_checks.h"
 #include "monolith/native_training/runtime/ops/worker_executor.h"
+#include "tensorflow/core/framework/cancellation.h"
 #include "tensorflow/core/framework/op_kernel.h"
 #include "tensorflow/core/framework/resource_handle.h"
 #include "tensorflow/core/framework/resource_mgr.h"
@@ -228,10 +229,15 @@ class ExportTablesOp : public StorageKernel {
         CheckSize("outputs", outputs.size(),
                   static_cast<int64_t>(configs_.size()) * num_shards_,
                   "one per shard and table"));
-    TF_ASSIGN_OR_RETURN(
-        const ExportedTables exported,
-        ExportTables(configs_, files, num_shards_, outputs,
-                     static_cast<size_t>(memory_bytes_), context->env()));
+    tensorflow::CancellationManager* const cancellation =
+        context->cancellation_manager();
+    const auto is_cancelled = [cancellation] {
+      return cancellation != nullptr && cancellation->IsCancelled();
+    };
+    TF_ASSIGN_OR_RETURN(const ExportedTables exported,
+                        ExportTables(configs_, files, num_shards_, outputs,
+                                     static_cast<size_t>(memory_bytes_),
+                                     is_cancelled, context->env()));
     Tensor* rows = nullptr;
     const auto num_outputs = static_cast<int64_t>(exported.rows.size());
     TF_RETURN_IF_ERROR(

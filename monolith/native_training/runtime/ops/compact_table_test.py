@@ -1,3 +1,4 @@
+import concurrent.futures
 import glob
 import json
 import os
@@ -157,6 +158,24 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
         self.export(files, json_config)
     with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "outputs"):
       ops.monolith_export_tables([file], [file], config=config())
+
+  def test_an_export_ends_when_its_session_is_closed(self):
+    handle = testing.table_set(config())
+    assign(handle, (list(range(100_000)), []))
+    file = self.save(handle)
+    outputs = [self.path("pipe"), self.path("out")]
+    os.mkfifo(outputs[0])  # What is written waits until it is read.
+    with tf.Graph().as_default() as graph:
+      exported = ops.monolith_export_tables([file], outputs, config=config())
+      session = tf.compat.v1.Session(graph=graph)
+      with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        done = pool.submit(session.run, exported.rows)
+        with open(outputs[0], "rb") as pipe:  # When it is opened for writing.
+          session.close()
+          written = len(pipe.read())
+        with self.assertRaisesRegex(tf.errors.CancelledError, "was given up"):
+          done.result()
+    self.assertLess(written, 100_000 * (8 + 4 * 5))
 
   def test_a_segment_that_is_new_has_initial_values(self):
     old = testing.table_set(testing.config(mov=[testing.segment(2)]))

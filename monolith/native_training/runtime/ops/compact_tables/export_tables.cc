@@ -1,5 +1,6 @@
 #include "monolith/native_training/runtime/ops/compact_tables/export_tables.h"
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -23,6 +24,28 @@
 
 namespace monolith {
 namespace {
+
+using IsCancelled = std::function<bool()>;
+
+absl::Status Cancelled() {
+  return absl::CancelledError("the export was given up");
+}
+
+// Writes until it is cancelled.
+class CancellableSink : public ByteSink {
+ public:
+  CancellableSink(ByteSink& sink, const IsCancelled& is_cancelled)
+      : sink_(sink), is_cancelled_(is_cancelled) {}
+
+  absl::Status Append(absl::Span<const uint8_t> bytes) override {
+    if (is_cancelled_()) return Cancelled();
+    return sink_.Append(bytes);
+  }
+
+ private:
+  ByteSink& sink_;
+  const IsCancelled& is_cancelled_;
+};
 
 // The outputs that are being written.
 class Outputs {
@@ -65,12 +88,15 @@ class Outputs {
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::vector<int64_t>> Finish(tensorflow::Env* env) {
+  absl::StatusOr<std::vector<int64_t>> Finish(const IsCancelled& is_cancelled,
+                                              tensorflow::Env* env) {
     std::vector<int64_t> rows;
     for (Output& output : files_) {
       TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileSink> sink,
                           FileSink::Create(env, output.name));
-      TF_ASSIGN_OR_RETURN(const int64_t written, output.writer->Finish(*sink));
+      CancellableSink cancellable(*sink, is_cancelled);
+      TF_ASSIGN_OR_RETURN(const int64_t written,
+                          output.writer->Finish(cancellable));
       TF_RETURN_IF_ERROR(sink->CloseAndFlush());
       TF_RETURN_IF_ERROR(
           FlushFolder(std::string(tensorflow::io::Dirname(output.name))));
@@ -121,6 +147,7 @@ absl::Status ExportRows(const Destination& destination,
 absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
                                    const SavedFile& file, Outputs& outputs,
                                    bool* has_destination,
+                                   const IsCancelled& is_cancelled,
                                    tensorflow::Env* env) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                       TableFileReader::Open(env, file.name));
@@ -129,6 +156,7 @@ absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
   for (const auto& each : destinations) *has_destination |= each.has_value();
   int64_t num_rows = 0;
   for (;;) {
+    if (is_cancelled()) return Cancelled();
     TF_ASSIGN_OR_RETURN(const auto block, reader->Next());
     if (!block.has_value()) return num_rows;
     absl::Status done;
@@ -158,6 +186,7 @@ absl::StatusOr<ExportedTables> Export(const std::vector<TableConfig>& configs,
                                       int num_shards,
                                       absl::Span<const std::string> outputs,
                                       size_t memory_bytes,
+                                      const IsCancelled& is_cancelled,
                                       tensorflow::Env* env) {
   TF_ASSIGN_OR_RETURN(const std::vector<SavedFiles> saves,
                       FindSaves(env, files));
@@ -171,16 +200,16 @@ absl::StatusOr<ExportedTables> Export(const std::vector<TableConfig>& configs,
   bool has_destination = false;
   for (const SavedFiles& save : saves) {
     for (const SavedFile& file : save) {
-      TF_ASSIGN_OR_RETURN(
-          const int64_t rows,
-          ExportFile(*tables, file, *open, &has_destination, env));
+      TF_ASSIGN_OR_RETURN(const int64_t rows,
+                          ExportFile(*tables, file, *open, &has_destination,
+                                     is_cancelled, env));
       result.rows_read += rows;
     }
   }
   if (result.rows_read > 0 && !has_destination) {
     return AnotherModel(*tables, saves);
   }
-  TF_ASSIGN_OR_RETURN(result.rows, open->Finish(env));
+  TF_ASSIGN_OR_RETURN(result.rows, open->Finish(is_cancelled, env));
   return result;
 }
 
@@ -190,12 +219,13 @@ absl::StatusOr<ExportedTables> ExportTables(
     const std::vector<TableConfig>& configs,
     absl::Span<const std::string> files, int num_shards,
     absl::Span<const std::string> outputs, size_t memory_bytes,
-    tensorflow::Env* env) {
+    const std::function<bool()>& is_cancelled, tensorflow::Env* env) {
   absl::StatusOr<ExportedTables> result;
   std::unique_ptr<tensorflow::Thread> thread(
       env->StartThread({}, "monolith_export", [&] {
         LowerPriority();
-        result = Export(configs, files, num_shards, outputs, memory_bytes, env);
+        result = Export(configs, files, num_shards, outputs, memory_bytes,
+                        is_cancelled, env);
       }));
   thread.reset();  // Waits for it.
   if (!result.ok()) return StorageError(result.status());

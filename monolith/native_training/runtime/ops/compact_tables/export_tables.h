@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -31,13 +32,14 @@ struct ExportedTables {
 // are written.
 //
 // DataLoss: a file is damaged, unfinished or missing; InvalidArgument: it does
-// not fit the configs. Outputs may be there in part then.
+// not fit the configs; Cancelled: `is_cancelled`, which is asked now and then,
+// said so. Outputs may be there in part then.
 // REQUIRES: num_shards * configs.size() outputs, num_shards > 0.
 absl::StatusOr<ExportedTables> ExportTables(
     const std::vector<TableConfig>& configs,
     absl::Span<const std::string> files, int num_shards,
     absl::Span<const std::string> outputs, size_t memory_bytes,
-    tensorflow::Env* env);
+    const std::function<bool()>& is_cancelled, tensorflow::Env* env);
 
 }  // namespace monolith
 

@@ -1,0 +1,150 @@
+"""The folder of a model's exports, which are its numbered folders.
+
+An export is written aside, in a folder `.tmp-SECONDS-NAME`, and renamed to its number,
+the time in seconds, when it is complete. Any number of processes may export into a
+folder.
+"""
+
+import contextlib
+import itertools
+import os
+import time
+import uuid
+from collections.abc import Callable
+
+import tensorflow as tf
+from absl import logging
+
+_TEMPORARY = ".tmp-"
+# What another process has been writing for longer is what is left of it.
+_ABANDONED_SECS = 24 * 3600
+_MAX_NUMBER = 2**63 - 1
+_MODELS = (
+  tf.saved_model.SAVED_MODEL_FILENAME_PB,
+  os.path.join("entry", tf.saved_model.SAVED_MODEL_FILENAME_PB),
+)
+_FAILURES = (OSError, tf.errors.OpError)
+
+
+def write(base: str, export: Callable[[str], object]) -> str:
+  """Adds an export to a folder.
+
+  Args:
+    base: the folder; it is made if it is missing.
+    export: writes to the path that it is given, which is not there yet.
+
+  Returns:
+    The path of the export. Its number is the time, or, where there is a larger one,
+    beyond that: the newest export has the largest number, whatever a clock says.
+  """
+  temporary = _temporary(base)
+  try:
+    export(temporary)
+    _flush(temporary)
+    return _publish(temporary, base)
+  except BaseException:
+    if tf.io.gfile.exists(temporary):
+      tf.io.gfile.rmtree(temporary)
+    raise
+
+
+def keep_newest(base: str, count: int) -> None:
+  """Removes all exports of a folder but the newest, and what is left of those that
+  were interrupted. What cannot be removed is left, which the log says."""
+  names = _names(base)
+  exports = [
+    number for number in _numbers(names) if _is_export(os.path.join(base, str(number)))
+  ]
+  for number in exports[:-count]:
+    path, temporary = os.path.join(base, str(number)), _temporary(base)
+    with _logged(path):
+      # First, so that nobody loads half of it.
+      tf.io.gfile.rename(path, temporary)
+      tf.io.gfile.rmtree(temporary)
+  for name in names:
+    if _was_abandoned(name):
+      with _logged(os.path.join(base, name)):
+        tf.io.gfile.rmtree(os.path.join(base, name))
+
+
+def _temporary(base: str) -> str:
+  return os.path.join(base, f"{_TEMPORARY}{int(time.time())}-{uuid.uuid4().hex}")
+
+
+def _publish(temporary: str, base: str) -> str:
+  newest = max(_numbers(_names(base)), default=0)
+  for number in itertools.count(max(int(time.time()), newest + 1)):
+    path = os.path.join(base, str(number))
+    if tf.io.gfile.exists(path):
+      continue
+    try:
+      tf.io.gfile.rename(temporary, path)
+    except tf.errors.OpError:
+      # Another process may have been faster.
+      if tf.io.gfile.exists(path) and tf.io.gfile.exists(temporary):
+        continue
+      raise
+    if _is_local(base):
+      _fsync(base)
+    return path
+  raise AssertionError("there are more numbers")
+
+
+def _names(base: str) -> list[str]:
+  return [name.rstrip("/") for name in tf.io.gfile.listdir(base)]
+
+
+def _numbers(names: list[str]) -> list[int]:
+  """Ascending."""
+  return sorted(
+    int(name)
+    for name in names
+    if name.isascii() and name.isdecimal() and str(int(name)) == name
+    if int(name) <= _MAX_NUMBER
+  )
+
+
+def _is_export(path: str) -> bool:
+  return any(tf.io.gfile.exists(os.path.join(path, model)) for model in _MODELS)
+
+
+def _was_abandoned(name: str) -> bool:
+  began = name.removeprefix(_TEMPORARY).partition("-")[0]
+  return (
+    name.startswith(_TEMPORARY)
+    and began.isdecimal()
+    and int(began) < time.time() - _ABANDONED_SECS
+  )
+
+
+def _is_local(path: str) -> bool:
+  return "://" not in path
+
+
+def _flush(folder: str) -> None:
+  """Has what was written survive a crash of the machine; elsewhere than on this one
+  that is the storage's matter."""
+  if not _is_local(folder):
+    return
+  for path, _, names in os.walk(folder, topdown=False):
+    for name in names:
+      _fsync(os.path.join(path, name))
+    _fsync(path)
+
+
+def _fsync(path: str) -> None:
+  descriptor = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(descriptor)
+  finally:
+    os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _logged(path: str):
+  try:
+    yield
+  except tf.errors.NotFoundError:
+    pass  # Another process has removed it.
+  except _FAILURES as error:
+    logging.warning("%s cannot be removed: %s", path, error)
