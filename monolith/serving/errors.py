@@ -57,6 +57,10 @@ def not_found(message: str) -> ServingError:
   return ServingError(Code.NOT_FOUND, message)
 
 
-def of_tensorflow(error: tf.errors.OpError) -> ServingError:
-  """What TensorFlow raised in a session; its codes are gRPC's."""
-  return ServingError(_BY_NUMBER.get(error.error_code, Code.UNKNOWN), error.message)
+def of_exception(error: Exception) -> ServingError:
+  """What a model has raised; TensorFlow's codes are gRPC's."""
+  if isinstance(error, ServingError):
+    return error
+  if isinstance(error, tf.errors.OpError):
+    return ServingError(_BY_NUMBER.get(error.error_code, Code.UNKNOWN), error.message)
+  return ServingError(Code.UNKNOWN, str(error))

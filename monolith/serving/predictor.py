@@ -12,14 +12,15 @@ import numpy as np
 from absl import logging
 
 from monolith.serving.batching.batcher import Batcher
-from monolith.serving.errors import Code, ServingError, invalid_argument
+from monolith.serving.errors import Code, ServingError
 from monolith.serving.metrics import Metrics
 from monolith.serving.servable.servable import Servable
 from monolith.serving.servable.signature import Signature
 from monolith.serving.versions.manager import ModelManager
 
-# What is larger is decoded in a thread, so that others need not wait for it.
-_DECODED_INLINE_BYTES = 64 * 1024
+# What is larger is decoded and encoded in a thread, so that others need not wait.
+_INLINE_BYTES = 64 * 1024
+_STRING_BYTES = 64  # Of an output, for example.
 PREDICT = "Predict"
 
 
@@ -30,10 +31,14 @@ class Limits:
   Attributes:
     max_request_bytes: size of a message or body, and of each array in it.
     max_concurrent_requests: of both protocols together.
+    max_bytes_in_flight: bodies of all requests under way, of both protocols.
+    max_connections: of HTTP.
   """
 
   max_request_bytes: int = 16 * 1024 * 1024
   max_concurrent_requests: int = 1024
+  max_bytes_in_flight: int = 1024 * 1024 * 1024
+  max_connections: int = 4096
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,9 +58,28 @@ class Prediction:
 
 
 class Call:
-  """A request under way: `model` is filled in when it is known."""
+  """A request under way.
 
-  model = ""
+  Attributes:
+    model: its name, when it is known.
+    is_late: it was cancelled for its deadline.
+    size: bytes of its body.
+  """
+
+  def __init__(self, take: Callable[[int], None]):
+    self.model = ""
+    self.is_late = False
+    self.size = 0
+    self._take = take
+
+  def grow(self, size: int) -> None:
+    """Counts bytes of its body that have come.
+
+    Raises:
+      ServingError: those of all requests are too many.
+    """
+    self._take(size)
+    self.size += size
 
 
 class Predictor:
@@ -69,6 +93,7 @@ class Predictor:
     self._batcher = batcher
     self._metrics = metrics
     self._in_flight = 0
+    self._bytes = 0
 
   @property
   def in_flight(self) -> int:
@@ -82,7 +107,7 @@ class Predictor:
     Raises:
       ServingError: there are too many.
     """
-    call, code = Call(), Code.OK
+    call, code = Call(self._take), Code.OK
     begin = time.perf_counter()
     self._in_flight += 1
     self._metrics.begun()
@@ -98,7 +123,7 @@ class Predictor:
       code = error.code
       raise
     except asyncio.CancelledError:
-      code = Code.CANCELLED
+      code = Code.DEADLINE_EXCEEDED if call.is_late else Code.CANCELLED
       raise
     except MemoryError as error:
       code = Code.RESOURCE_EXHAUSTED
@@ -110,15 +135,33 @@ class Predictor:
       raise ServingError(code, "internal error, see the server's log") from error
     finally:
       self._in_flight -= 1
+      self._bytes -= call.size
       seconds = time.perf_counter() - begin
       self._metrics.ended(call.model, method, protocol, code.name, seconds)
 
+  def _take(self, size: int) -> None:
+    if self._bytes + size > self.limits.max_bytes_in_flight:
+      raise ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"the bodies of all requests under way are more than "
+        f"{self.limits.max_bytes_in_flight} bytes",
+      )
+    self._bytes += size
+
   async def decode(self, size: int, function: Callable, *arguments):
     """Calls a function that reads `size` bytes; of many bytes in a thread."""
-    if size <= _DECODED_INLINE_BYTES:
+    if size <= _INLINE_BYTES:
       return function(*arguments)
     loop = asyncio.get_running_loop()
     return await loop.run_in_executor(None, function, *arguments)
+
+  async def encode(self, prediction: Prediction, function: Callable, *arguments):
+    """Calls a function that writes a prediction; a large one in a thread."""
+    size = sum(
+      array.size * _STRING_BYTES if array.dtype.hasobject else array.nbytes
+      for array in map(np.asarray, prediction.outputs.values())
+    )
+    return await self.decode(size, function, *arguments)
 
   @contextmanager
   def servable(self, target: Target) -> Iterator[Servable]:
@@ -156,8 +199,6 @@ class Predictor:
     with self.servable(target) as servable:
       signature = servable.signature(signature_name)
       feeds = await self.decode(size, feeds_of, signature)
-      if not feeds:
-        raise invalid_argument("the request has no inputs")
       signature.check_shapes(feeds)
       outputs = await self._batcher.run(servable, signature, feeds)
       return Prediction(outputs, signature, servable.version)

@@ -15,8 +15,8 @@ class PredictorTest(absltest.TestCase):
     super().setUp()
     manager = ModelManager([], lambda *_: None)
     batcher = Batcher(BatchingOptions())
-    self.addCleanup(batcher.close)
-    self.predictor = Predictor(manager, batcher, Limits(), Metrics(manager.models))
+    limits = Limits(max_bytes_in_flight=100)
+    self.predictor = Predictor(manager, batcher, limits, Metrics(manager.models))
 
   def _code_after(self, error: Exception) -> Code:
     with self.assertRaises(ServingError) as caught:
@@ -28,6 +28,18 @@ class PredictorTest(absltest.TestCase):
     self.assertEqual(self._code_after(MemoryError("8 GB")), Code.RESOURCE_EXHAUSTED)
     self.assertEqual(self._code_after(KeyError("a mistake")), Code.INTERNAL)
     self.assertEqual(self.predictor.in_flight, 0)
+
+  def test_bodies_of_all_requests_are_bounded(self):
+    with self.predictor.call(PREDICT, "rest") as first:
+      first.grow(60)
+      with self.assertRaisesRegex(ServingError, "more than 100 bytes") as caught:
+        with self.predictor.call(PREDICT, "grpc") as second:
+          second.grow(30)
+          second.grow(30)
+      self.assertEqual(caught.exception.code, Code.RESOURCE_EXHAUSTED)
+      first.grow(40)
+    with self.predictor.call(PREDICT, "grpc") as last:
+      last.grow(100)
 
 
 if __name__ == "__main__":

@@ -40,9 +40,9 @@ class PredictionService:
       len(body),
       functools.partial(_feeds, request, predictor.limits.max_request_bytes),
     )
-    wanted = list(dict.fromkeys(request.output_filter))
-    prediction.signature.check_outputs(wanted)
-    return _response(target.model, prediction, wanted).SerializeToString()
+    return await predictor.encode(
+      prediction, _response, target.model, prediction, list(request.output_filter)
+    )
 
   async def _get_model_metadata(self, body: bytes, call) -> bytes:
     request = parse(get_model_metadata_pb2.GetModelMetadataRequest, body)
@@ -89,6 +89,8 @@ def target_of(request) -> Target:
   if not request.HasField("model_spec"):
     raise invalid_argument("Missing ModelSpec")
   spec = request.model_spec
+  if not spec.name:
+    raise invalid_argument("ModelSpec has no name specified.")
   kind = spec.WhichOneof("version_choice")
   return Target(
     spec.name,
@@ -108,9 +110,7 @@ def _feeds(
   }
 
 
-def _response(
-  model: str, prediction: Prediction, wanted: list[str]
-) -> predict_pb2.PredictResponse:
+def _response(model: str, prediction: Prediction, wanted: list[str]) -> bytes:
   response = predict_pb2.PredictResponse()
   response.model_spec.name = model
   response.model_spec.version.value = prediction.version
@@ -118,4 +118,4 @@ def _response(
   for name in wanted or prediction.outputs:
     dtype = prediction.signature.outputs[name].dtype
     tensors.encode(prediction.outputs[name], dtype, response.outputs[name])
-  return response
+  return response.SerializeToString()

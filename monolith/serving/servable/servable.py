@@ -14,7 +14,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import config_pb2
 
 from monolith.native_training.runtime.ops import loader
-from monolith.serving.errors import Code, ServingError, invalid_argument, of_tensorflow
+from monolith.serving.errors import Code, ServingError, invalid_argument, of_exception
 from monolith.serving.servable.signature import Signature
 
 _PREDICT = "tensorflow/serving/predict"
@@ -89,8 +89,9 @@ class Servable:
       return signature
     if name in self.definitions:
       raise invalid_argument(
-        f'Expected prediction signature method_name to be "{_PREDICT}". Was: '
-        f'"{self.definitions[name].method_name}", of signature "{name}".'
+        f'Signature "{name}" is not served: it must have method_name "{_PREDICT}" (it '
+        f'has "{self.definitions[name].method_name}"), at least one input, and nothing '
+        "but dense tensors."
       )
     raise ServingError(
       Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'
@@ -113,7 +114,7 @@ class Servable:
         *(feeds[key] for key in signature.inputs)
       )
     except tf.errors.OpError as error:
-      raise of_tensorflow(error) from error
+      raise of_exception(error) from error
     return dict(zip(signature.outputs, values, strict=True))
 
   def retain(self) -> None:
@@ -123,6 +124,13 @@ class Servable:
   def release(self) -> None:
     """Gives back what `retain` has given."""
     self.users -= 1
+
+  def interrupt(self) -> None:
+    """Ends what is running, with an error, as far as TensorFlow's ops let that be; from
+    any thread. It is still to be closed."""
+    session = self._session
+    if session is not None:
+      session.close()
 
   def close(self) -> None:
     """Frees the session and the tables."""

@@ -1,5 +1,6 @@
 """A loaded version answers as the Estimator does, and frees what it holds."""
 
+import glob
 import os
 
 import numpy as np
@@ -10,7 +11,19 @@ from tensorflow_serving.apis import prediction_log_pb2
 from monolith.serving.errors import Code, ServingError
 from monolith.serving.servable.servable import Servable
 from monolith.serving.servable.warm_up import warm_up
-from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
+from monolith.serving.testing.exported_model import (
+  ITEMS,
+  USERS,
+  ExportedModel,
+  TwoHeads,
+)
+
+_LARGE = 500_000
+
+
+def _resident_bytes() -> int:
+  with open("/proc/self/statm", encoding="ascii") as file:
+    return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class ServableTest(absltest.TestCase):
@@ -58,6 +71,38 @@ class ServableTest(absltest.TestCase):
   def test_what_cannot_be_loaded_raises(self):
     with self.assertRaises((OSError, tf.errors.OpError)):
       Servable("two_heads", 1, self.create_tempdir().full_path)
+
+  def test_the_memory_of_large_tables_is_given_back(self):
+    class Large(TwoHeads):
+      """Half a million rows, in 32 MB or more."""
+
+      def input_fn(self, mode):
+        ids = np.arange(_LARGE, dtype=np.int64)[:, None]
+        score = np.zeros((_LARGE, 1), np.float32)
+        data = {"user": ids, "item": ids[:1] * 0 + ids % 10, "score": score}
+        return tf.data.Dataset.from_tensor_slices({**data, "click": score}).batch(
+          _LARGE // 5
+        )
+
+    model = ExportedModel(self.create_tempdir().full_path, Large)
+    version = model.train_and_export()
+    path = os.path.join(model.base_path, str(version))
+    size = sum(
+      os.path.getsize(file) for file in glob.glob(os.path.join(path, "assets", "*"))
+    )
+    self.assertGreater(size, 16_000_000)
+    resident = []
+    for _ in range(3):
+      servable = Servable("large", version, path)
+      feeds = {"user": USERS, "item": ITEMS}
+      self.assertGreater(
+        np.ptp(servable.run(servable.signature(""), feeds)["score"]), 0
+      )
+      loaded = _resident_bytes()
+      servable.close()
+      resident.append(_resident_bytes())
+      self.assertGreater(loaded - resident[-1], 0.9 * size)
+    self.assertLess(resident[-1] - resident[0], 0.1 * size)
 
   def test_warm_up_runs_zeros_and_what_was_recorded(self):
     warm_up(self.servable, [1, 4])

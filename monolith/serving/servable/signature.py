@@ -77,8 +77,12 @@ class Signature:
       )
 
   def check_outputs(self, names: Iterable[str]) -> None:
-    """Raises `ServingError` unless these are outputs."""
+    """Raises `ServingError` unless these are outputs, each of them once."""
+    seen = set()
     for name in names:
+      if name in seen:
+        raise invalid_argument(f"duplicate output tensor alias: {name}")
+      seen.add(name)
       if name not in self.outputs:
         raise invalid_argument(
           f"output tensor alias not found in signature: {name}. Outputs expected to be "

@@ -61,6 +61,7 @@ class SignatureTest(absltest.TestCase):
       self.signature.check_outputs,
       ["score", "scores"],
     )
+    self._refused("duplicate.*: score", self.signature.check_outputs, ["score"] * 2)
 
   def test_shapes_must_fit(self):
     def feeds(user, item):

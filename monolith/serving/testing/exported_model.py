@@ -6,7 +6,9 @@ import os
 
 import numpy as np
 import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
 
+from monolith.native_training.data.example_parsing import serialize_one
 from monolith.native_training.entry import Fp32Compressor
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
 from monolith.native_training.native_model import MonolithModel
@@ -17,7 +19,10 @@ ITEMS = USERS * 7 + 1000
 
 
 class TwoHeads(MonolithModel):
-  """Two ids in; a score and a probability out."""
+  """Two ids in, or serialized Examples of them; a score and a probability out."""
+
+  # Exported as they are, so that predictions can be compared to the last bit.
+  compressor = Fp32Compressor()
 
   def input_fn(self, mode):
     score = np.sin(USERS).astype(np.float32)
@@ -35,9 +40,8 @@ class TwoHeads(MonolithModel):
   def model_fn(self, features, mode):
     for name in ("user", "item"):
       self.create_embedding_feature_column(name)
-    # Exported as they are, so that predictions can be compared to the last bit.
     user, item = self.lookup_embedding_slice(
-      ["user", "item"], "vec", 8, compressor=Fp32Compressor()
+      ["user", "item"], "vec", 8, compressor=self.compressor
     )
     hidden = tf.concat([user, item], axis=1)
     hidden = tf.keras.layers.Dense(16, activation="relu")(hidden)
@@ -61,14 +65,35 @@ class TwoHeads(MonolithModel):
       name: tf.compat.v1.placeholder(tf.int64, [None, 1], name=name)
       for name in ("user", "item")
     }
-    return tf.estimator.export.ServingInputReceiver(ids, ids)
+    receiver = tf.estimator.export.ServingInputReceiver
+    examples = tf.compat.v1.placeholder(tf.string, [None], name="examples")
+    spec = {name: tf.io.FixedLenFeature([1], tf.int64) for name in ids}
+    return {
+      "serving_default": receiver(ids, ids),
+      "examples": receiver(tf.io.parse_example(examples, spec), {"examples": examples}),
+    }
 
 
-def export_sleeper(base_path: str) -> None:
+class HalfTwoHeads(TwoHeads):
+  """Its rows are exported as `entry.DEFAULT_COMPRESSOR` has them, in 16 bits."""
+
+  compressor = None
+
+
+def examples() -> np.ndarray:
+  """`USERS` and `ITEMS` as serialized Examples."""
+  return np.array(
+    [serialize_one({"user": u, "item": i}) for u, i in zip(USERS, ITEMS, strict=True)],
+    object,
+  )
+
+
+def export_sleeper(base_path: str, warm_up_seconds: float | None = None) -> None:
   """Writes a model of plain TensorFlow that takes as many seconds as its input says.
 
   Args:
     base_path: folder; the version is 1.
+    warm_up_seconds: of the request that it is warmed up with; None for none.
   """
   with tf.Graph().as_default(), tf.compat.v1.Session() as session:
     seconds = tf.compat.v1.placeholder(tf.float64, [None], "seconds")
@@ -77,20 +102,31 @@ def export_sleeper(base_path: str) -> None:
       turns = tf.while_loop(lambda i: tf.timestamp() < end, lambda i: i + 1, [0])
     with tf.control_dependencies(turns if isinstance(turns, list) else [turns]):
       slept = tf.identity(seconds)
+    path = os.path.join(base_path, "1")
     tf.compat.v1.saved_model.simple_save(
-      session, os.path.join(base_path, "1"), {"seconds": seconds}, {"slept": slept}
+      session, path, {"seconds": seconds}, {"slept": slept}
     )
+  if warm_up_seconds is not None:
+    log = prediction_log_pb2.PredictionLog()
+    inputs = log.predict_log.request.inputs
+    inputs["seconds"].CopyFrom(tf.make_tensor_proto([warm_up_seconds], tf.float64))
+    folder = os.path.join(path, "assets.extra")
+    os.mkdir(folder)
+    file = os.path.join(folder, "tf_serving_warmup_requests")
+    with tf.io.TFRecordWriter(file) as writer:
+      writer.write(log.SerializeToString())
 
 
 class ExportedModel:
-  """Trains and exports `TwoHeads`.
+  """Trains and exports a model.
 
   Args:
     model_dir: folder for it.
+    model: `TwoHeads`, or what is made of it.
   """
 
-  def __init__(self, model_dir: str):
-    self._job = Estimator(TwoHeads.params(), RunnerConfig(model_dir=model_dir))
+  def __init__(self, model_dir: str, model: type[MonolithModel] = TwoHeads):
+    self._job = Estimator(model.params(), RunnerConfig(model_dir=model_dir))
     self.base_path = os.path.join(model_dir, "exported_models")
 
   def train_and_export(self, steps: int = 5) -> int:

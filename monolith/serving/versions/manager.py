@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from absl import logging
 
-from monolith.serving.errors import Code, ServingError, not_found
+from monolith.serving.errors import not_found, of_exception
 from monolith.serving.servable.servable import Servable
 from monolith.serving.versions import version_folder
 from monolith.serving.versions.served_model import (
@@ -62,6 +62,7 @@ class ModelManager:
     self._options = options
     self._thread = concurrent.futures.ThreadPoolExecutor(1, "load")
     self._closing: set[asyncio.Future] = set()
+    self._open: set[Servable] = set()
 
   @property
   def is_ready(self) -> bool:
@@ -96,6 +97,8 @@ class ModelManager:
     found = await loop.run_in_executor(
       self._thread, version_folder.versions, config.base_path
     )
+    if not found:
+      await self._say_why_none(model)
     wanted = version_folder.wanted(config.policy, found)
     for number in wanted:
       version = model.versions.get(number)
@@ -107,7 +110,13 @@ class ModelManager:
       for version in model.available():
         if version.number not in wanted:
           self._unload(model, version)
-    model.forget_ended()
+    model.forget_ended(found)
+
+  def interrupt(self) -> None:
+    """Ends what is running in any version, with an error."""
+    loop = asyncio.get_running_loop()
+    for servable in self._open:
+      loop.run_in_executor(None, servable.interrupt)
 
   async def close(self) -> None:
     """Unloads everything. Requests must be over, and `watch` cancelled."""
@@ -116,7 +125,17 @@ class ModelManager:
         self._unload(model, version)
     if self._closing:
       await asyncio.wait(self._closing)
-    self._thread.shutdown()
+    await asyncio.get_running_loop().run_in_executor(None, self._thread.shutdown)
+
+  async def _say_why_none(self, model: ServedModel) -> None:
+    """Says once why a folder has no versions."""
+    path = model.config.base_path
+    why = await asyncio.get_running_loop().run_in_executor(
+      self._thread, version_folder.why_none, path
+    )
+    if why != model.why_none:
+      logging.warning("%s has no version of %s: %s", path, model.config.name, why)
+      model.why_none = why
 
   async def _load_older(self, model: ServedModel, found: Sequence[int]) -> None:
     """Loads the newest version that can be loaded: better than to serve none."""
@@ -145,11 +164,12 @@ class ModelManager:
       )
     except Exception as error:  # noqa: BLE001 - Whatever is wrong with an export.
       version.state = State.END
-      version.error = _as_serving_error(error)
+      version.error = of_exception(error)
       version.failures += 1
       version.retry_at = time.monotonic() + self._options.load_retry_seconds
       logging.error("cannot load version %d of %s: %s", number, name, error)
       return
+    self._open.add(version.servable)
     version.state, version.error = State.AVAILABLE, None
     logging.info(
       "version %d of %s is loaded, in %.1f s", number, name, time.monotonic() - begin
@@ -164,8 +184,14 @@ class ModelManager:
 
     def closed(future: asyncio.Future) -> None:
       self._closing.discard(future)
+      self._open.discard(servable)
       version.state = State.END
-      logging.info("version %d of %s is unloaded", version.number, model.config.name)
+      name = model.config.name
+      if not future.cancelled() and future.exception():
+        error = future.exception()
+        logging.error("version %d of %s: %s", version.number, name, error)
+      else:
+        logging.info("version %d of %s is unloaded", version.number, name)
 
     done.add_done_callback(closed)
 
@@ -173,11 +199,3 @@ class ModelManager:
     while servable.users:
       await asyncio.sleep(_CLOSE_POLL_SECONDS)
     await asyncio.get_running_loop().run_in_executor(self._thread, servable.close)
-
-
-def _as_serving_error(error: Exception) -> ServingError:
-  if isinstance(error, ServingError):
-    return error
-  number = getattr(error, "error_code", None)
-  code = next((c for c in Code if c.value[0] == number), Code.UNKNOWN)
-  return ServingError(code, str(error))

@@ -69,7 +69,7 @@ class ManagerTest(absltest.TestCase):
 
   def test_a_new_version_takes_over_and_the_old_waits_for_its_requests(self):
     async def scenario(manager, model):
-      self.assertEqual(self._code(model.find, None, None), Code.UNAVAILABLE)
+      self.assertEqual(self._code(model.find, None, None), Code.NOT_FOUND)
       self.assertFalse(manager.is_ready)
       self._export(1)
       await manager.update(model)
@@ -119,6 +119,42 @@ class ManagerTest(absltest.TestCase):
     self._run(scenario, load_retry_seconds=0.0, max_load_retries=2)
     self.assertEqual(self.loads, [1, 1, 1])
 
+  def test_tries_end_however_many_are_broken(self):
+    versions = range(1, 31)
+
+    async def scenario(manager, model):
+      self.broken.update(versions)
+      self._export(*versions)
+      for _ in range(3):
+        await manager.update(model)
+      # What is gone is forgotten.
+      for version in versions:
+        shutil.rmtree(os.path.join(self.folder, str(version)))
+      await manager.update(model)
+      self.assertLen(model.versions, 10)
+
+    self._run(scenario)
+    self.assertCountEqual(self.loads, versions)
+
+  def test_a_folder_without_versions_is_told_once(self):
+    async def scenario(manager, model):
+      with self.assertLogs("absl", "WARNING") as logs:
+        for _ in range(2):
+          await manager.update(model)
+        os.makedirs(os.path.join(self.folder, "7", "entry"))
+        with open(os.path.join(self.folder, "7", "entry", "saved_model.pb"), "wb"):
+          pass
+        for _ in range(2):
+          await manager.update(model)
+        shutil.rmtree(self.folder)
+        await manager.update(model)
+      first, second, third = logs.output
+      self.assertRegex(first, f"{self.folder} has no version of m: it has no numbered")
+      self.assertRegex(second, "7 is a distributed export")
+      self.assertRegex(third, "no such folder")
+
+    self._run(scenario)
+
   def test_where_the_newest_is_broken_an_older_one_serves(self):
     async def scenario(manager, model):
       self.broken.update((2, 3))
@@ -152,7 +188,7 @@ class ManagerTest(absltest.TestCase):
       self.assertEqual(model.find(None, None).version, 3)
       self.assertEqual(self._code(model.find, 2, None), Code.NOT_FOUND)
       self.assertEqual(self._code(model.find, None, "gone"), Code.NOT_FOUND)
-      self.assertEqual(self._code(model.find, None, "other"), Code.NOT_FOUND)
+      self.assertEqual(self._code(model.find, None, "other"), Code.INVALID_ARGUMENT)
       found = status.of(model, None, None).model_version_status
       self.assertEqual([v.version for v in found], [3, 1])
 

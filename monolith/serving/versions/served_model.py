@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import enum
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from monolith.serving.errors import Code, ServingError, not_found
+from monolith.serving.errors import ServingError, invalid_argument, not_found
 from monolith.serving.servable.servable import Servable
 
 _ENDED_TO_REMEMBER = 10
@@ -45,11 +45,18 @@ class ModelConfig:
 
 
 class ServedModel:
-  """Answers which version a request gets."""
+  """Answers which version a request gets.
+
+  Attributes:
+    config: what to serve.
+    versions: those that are or were loaded, or could not be, by number.
+    why_none: what was last said of a folder without versions.
+  """
 
   def __init__(self, config: ModelConfig):
     self.config = config
     self.versions: dict[int, Version] = {}
+    self.why_none = ""
 
   @property
   def latest(self) -> Version | None:
@@ -73,7 +80,7 @@ class ServedModel:
     name = self.config.name
     if label is not None:
       if label not in self.config.labels:
-        raise not_found(f"Unrecognized servable version label: {label}")
+        raise invalid_argument(f"Unrecognized servable version label: {label}")
       version = self.config.labels[label]
     if version is not None:
       found = self.versions.get(version)
@@ -82,14 +89,18 @@ class ServedModel:
       return found.servable
     found = self.latest
     if found is None:
-      raise ServingError(
-        Code.UNAVAILABLE,
-        f"Servable not available for request: Latest({name}). No version is loaded yet",
+      raise not_found(
+        f"Servable not found for request: Latest({name}). No version is loaded"
       )
     return found.servable
 
-  def forget_ended(self) -> None:
-    """Keeps the newest of the versions that are over, for who asks for their status."""
-    ended = sorted(n for n, v in self.versions.items() if v.state == State.END)
+  def forget_ended(self, found: Collection[int]) -> None:
+    """Of the versions that are over keeps those that are found in the folder, or they
+    would be new, and the newest others, for who asks for their status."""
+    ended = sorted(
+      number
+      for number, version in self.versions.items()
+      if version.state == State.END and number not in found
+    )
     for number in ended[:-_ENDED_TO_REMEMBER]:
       del self.versions[number]

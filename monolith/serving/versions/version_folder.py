@@ -6,7 +6,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 _MARKERS = ("saved_model.pb", "saved_model.pbtxt")
+_ENTRY = "entry"  # Of a distributed export.
 _MAX_VERSION = 2**63 - 1
+_MAX_DIGITS = len(str(_MAX_VERSION))
 
 
 def versions(base_path: str) -> list[int]:
@@ -16,18 +18,41 @@ def versions(base_path: str) -> list[int]:
     tf.errors.OpError: the folder cannot be read.
   """
   try:
-    names = tf.io.gfile.listdir(base_path)
+    numbers = _numbers(base_path)
   except tf.errors.NotFoundError:
     return []
-  numbers = []
-  for name in names:
-    name = name.rstrip("/")
+  return [n for n in numbers if _is_complete(os.path.join(base_path, str(n)))]
+
+
+def why_none(base_path: str) -> str:
+  """Why a folder has no versions, for people.
+
+  Raises:
+    tf.errors.OpError: the folder cannot be read.
+  """
+  try:
+    numbers = _numbers(base_path)
+  except tf.errors.NotFoundError:
+    return "there is no such folder"
+  for number in reversed(numbers):
+    if _is_complete(os.path.join(base_path, str(number), _ENTRY)):
+      return (
+        f"{number} is a distributed export, which this server does not serve yet; "
+        "export with p.serving.export_mode = 'standalone'"
+      )
+  return f"it has no numbered folder with a {_MARKERS[0]}"
+
+
+def _numbers(base_path: str) -> list[int]:
+  """Of the folders that may be versions, ascending."""
+  names = [name.rstrip("/") for name in tf.io.gfile.listdir(base_path)]
+  return sorted(
+    int(name)
+    for name in names
     # A name such as 007 would be asked for as 7, whose folder is another.
-    if not (name.isascii() and name.isdecimal() and name == str(int(name))):
-      continue
-    if int(name) <= _MAX_VERSION and _is_complete(os.path.join(base_path, name)):
-      numbers.append(int(name))
-  return sorted(numbers)
+    if name.isascii() and name.isdecimal() and len(name) <= _MAX_DIGITS
+    if name == str(int(name)) and int(name) <= _MAX_VERSION
+  )
 
 
 def _is_complete(path: str) -> bool:
