@@ -1,5 +1,6 @@
 """The server as its clients see it: those of gRPC, and curl."""
 
+import base64
 import json
 import os
 import signal
@@ -18,7 +19,13 @@ from tensorflow_serving.apis import (
 )
 
 from monolith.serving.testing.clients import curl, predict_request
-from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
+from monolith.serving.testing.exported_model import (
+  ITEMS,
+  USERS,
+  ExportedModel,
+  HalfTwoHeads,
+  examples,
+)
 from monolith.serving.testing.server_process import ServerProcess
 
 _TIMEOUT = 30.0
@@ -32,11 +39,23 @@ class ModelServerTest(absltest.TestCase):
     cls.model = ExportedModel(os.path.join(folder, "model"))
     cls.version = cls.model.train_and_export()
     cls.expected = cls.model.predict()
+    cls.half = ExportedModel(os.path.join(folder, "half"), HalfTwoHeads)
+    cls.half.train_and_export()
+    config = os.path.join(folder, "models.config")
+    with open(config, "w", encoding="utf-8") as file:
+      file.write(
+        f"""model_config_list {{
+          config {{
+            name: "two_heads" base_path: "{cls.model.base_path}"
+            version_labels {{ key: "stable" value: {cls.version} }}
+          }}
+          config {{ name: "half" base_path: "{cls.half.base_path}" }}
+        }}"""
+      )
     cls.server = cls.enter_context(
       ServerProcess(
         os.path.join(folder, "server.log"),
-        "--model_name=two_heads",
-        f"--model_base_path={cls.model.base_path}",
+        f"--model_config_file={config}",
         "--enable_batching",
       )
     )
@@ -84,6 +103,58 @@ class ModelServerTest(absltest.TestCase):
     self.assertEqual(status, 200, body)
     self.assertCountEqual(json.loads(body)["outputs"], ["score", "click"])
 
+  def test_serialized_examples(self):
+    request = predict_request(examples=examples())
+    request.model_spec.signature_name = "examples"
+    response = self.predictions.Predict(request, _TIMEOUT)
+    self.assertEqual(response.model_spec.signature_name, "examples")
+    rows = [{"b64": base64.b64encode(example).decode()} for example in examples()]
+    status, body = curl(
+      f"{self.server.url}/v1/models/two_heads:predict",
+      *("--data", json.dumps({"signature_name": "examples", "instances": rows})),
+    )
+    self.assertEqual(status, 200, body)
+    predictions = json.loads(body)["predictions"]
+    for head, expected in self.expected.items():
+      np.testing.assert_array_equal(tf.make_ndarray(response.outputs[head]), expected)
+      got = np.array([row[head] for row in predictions], np.float32)
+      np.testing.assert_array_equal(got, expected)
+
+  def test_rows_of_16_bits_change_predictions_as_little_as_they_say(self):
+    request = predict_request(user=USERS, item=ITEMS)
+    request.model_spec.name = "half"
+    response = self.predictions.Predict(request, _TIMEOUT)
+    for head, expected in self.half.predict().items():
+      got = tf.make_ndarray(response.outputs[head])
+      np.testing.assert_allclose(got, expected, rtol=2**-9, atol=2**-11)
+      self.assertFalse(np.array_equal(got, expected))
+
+  def test_paths_with_versions_and_labels(self):
+    body = json.dumps({"inputs": {"user": [[3]], "item": [[4]]}})
+    for which in (f"/versions/{self.version}", "/labels/stable"):
+      url = f"{self.server.url}/v1/models/two_heads{which}"
+      self.assertEqual(curl(f"{url}:predict", "--data", body)[0], 200)
+      status, metadata = curl(f"{url}/metadata")
+      self.assertEqual(status, 200, metadata)
+      spec = {
+        "name": "two_heads",
+        "signature_name": "",
+        "version": str(self.version),
+      }
+      self.assertEqual(json.loads(metadata)["model_spec"], spec)
+      status, states = curl(url)
+      self.assertEqual(status, 200, states)
+      (state,) = json.loads(states)["model_version_status"]
+      self.assertEqual(state["version"], str(self.version))
+    for which, wanted in (("/versions/7", 404), ("/labels/other", 400)):
+      url = f"{self.server.url}/v1/models/two_heads{which}"
+      for found, _ in (
+        curl(f"{url}:predict", "--data", body),
+        curl(url),
+        curl(f"{url}/metadata"),
+      ):
+        self.assertEqual(found, wanted)
+
   def test_the_example_client(self):
     result = subprocess.run(
       [
@@ -118,6 +189,9 @@ class ModelServerTest(absltest.TestCase):
     self.assertEqual(document["model_spec"]["version"], str(self.version))
     served = document["metadata"]["signature_def"]["signature_def"]["serving_default"]
     self.assertEqual(served["inputs"]["user"]["dtype"], "DT_INT64")
+    dims = [{"size": "-1", "name": ""}, {"size": "1", "name": ""}]
+    shape = {"dim": dims, "unknown_rank": False}
+    self.assertEqual(served["inputs"]["user"]["tensor_shape"], shape)
 
   def test_status_is_available(self):
     request = get_model_status_pb2.GetModelStatusRequest()
@@ -134,13 +208,14 @@ class ModelServerTest(absltest.TestCase):
 
   def test_metrics_count_requests(self):
     self.predictions.Predict(predict_request(user=USERS, item=ITEMS), _TIMEOUT)
-    status, body = curl(f"{self.server.url}/metrics")
-    self.assertEqual(status, 200)
-    self.assertRegex(
-      body,
-      r'monolith_serving_requests_total\{code="OK",method="Predict",'
-      r'model="two_heads",protocol="grpc"\} [1-9]',
-    )
+    for path in ("/metrics", "/monitoring/prometheus/metrics"):
+      status, body = curl(f"{self.server.url}{path}")
+      self.assertEqual(status, 200)
+      self.assertRegex(
+        body,
+        r'monolith_serving_requests_total\{code="OK",method="Predict",'
+        r'model="two_heads",protocol="grpc"\} [1-9]',
+      )
 
   def test_zz_sigterm_ends_it_in_order(self):
     self.server.process.send_signal(signal.SIGTERM)
