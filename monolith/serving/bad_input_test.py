@@ -123,7 +123,9 @@ class BadInputTest(absltest.TestCase):
     self.request.model_spec.version.value = 7
     self._predict_refused(_Code.NOT_FOUND, r"Specific\(two_heads, 7\)")
     self.request.model_spec.version_label = "stable"
-    self._predict_refused(_Code.NOT_FOUND, "label: stable")
+    self._predict_refused(_Code.INVALID_ARGUMENT, "label: stable")
+    self.request.model_spec.name = ""
+    self._predict_refused(_Code.INVALID_ARGUMENT, "no name specified")
     self.request.ClearField("model_spec")
     self._predict_refused(_Code.INVALID_ARGUMENT, "Missing ModelSpec")
     status, error = self._post({"instances": [1]}, "other")
@@ -144,6 +146,8 @@ class BadInputTest(absltest.TestCase):
     self.request.model_spec.signature_name = ""
     self.request.output_filter.append("scores")
     self._predict_refused(_Code.INVALID_ARGUMENT, "scores.*{click,score}")
+    self.request.output_filter[:] = ["score", "score"]
+    self._predict_refused(_Code.INVALID_ARGUMENT, "duplicate output.*: score")
     metadata = get_model_metadata_pb2.GetModelMetadataRequest()
     metadata.model_spec.name = "two_heads"
     method = self.stub.GetModelMetadata
@@ -191,6 +195,8 @@ class BadInputTest(absltest.TestCase):
       pattern = "is no tensorflow.serving.PredictRequest"
       self._refused(self.raw, body, _Code.INTERNAL, pattern)
     self._refused(self.raw, b"", _Code.INVALID_ARGUMENT, "Missing ModelSpec")
+    none = self.channel.stream_unary("/tensorflow.serving.PredictionService/Predict")
+    self._refused(none, iter(()), _Code.INTERNAL, "no message")
     method = self.channel.unary_unary("/tensorflow.serving.PredictionService/Predicts")
     self._refused(method, good, _Code.UNIMPLEMENTED, "Method not found")
 
@@ -209,8 +215,8 @@ class BadInputTest(absltest.TestCase):
       (
         b"POST /v1/models/two_heads:predict"
         + rest
-        + b'Content-Length: 17\r\n\r\n{"\\ud800": NaN}  ',
-        b"it has ['?']",
+        + b'Content-Length: 43\r\n\r\n{"signature_name": "\\ud800", "inputs": NaN}',
+        b'key \\"?\\" not found',
       ),
     ):
       with self.subTest(request[:60]):

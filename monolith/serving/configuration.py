@@ -88,6 +88,25 @@ flags.DEFINE_integer(
   "Requests beyond that, over gRPC and HTTP together, get RESOURCE_EXHAUSTED.",
   1,
 )
+flags.DEFINE_integer(
+  "body_timeout_in_ms",
+  30_000,
+  "After which gRPC requests whose message has not come are given up.",
+  1,
+)
+flags.DEFINE_integer(
+  "max_bytes_in_flight",
+  Limits.max_bytes_in_flight,
+  "Bytes of all bodies under way, over gRPC and HTTP together; beyond that, requests "
+  "get RESOURCE_EXHAUSTED.",
+  1,
+)
+flags.DEFINE_integer(
+  "max_connections",
+  Limits.max_connections,
+  "Connections of HTTP; on those beyond, requests are refused.",
+  1,
+)
 flags.DEFINE_float(
   "shutdown_grace_seconds", 20.0, "For requests under way at SIGTERM.", 0.0
 )
@@ -111,7 +130,12 @@ def batching_options() -> BatchingOptions:
 
 def limits() -> Limits:
   f = flags.FLAGS
-  return Limits(f.max_request_bytes, f.max_concurrent_requests)
+  return Limits(
+    f.max_request_bytes,
+    f.max_concurrent_requests,
+    f.max_bytes_in_flight,
+    f.max_connections,
+  )
 
 
 def load_options() -> LoadOptions:
@@ -146,9 +170,14 @@ def model_configs() -> list[ModelConfig]:
   policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig
   return [
     ModelConfig(
-      f.model_name, os.path.abspath(f.model_base_path), policy.ServableVersionPolicy()
+      f.model_name, _absolute(f.model_base_path), policy.ServableVersionPolicy()
     )
   ]
+
+
+def _absolute(path: str) -> str:
+  """Of a path on this machine; those elsewhere, such as gs://bucket/model, are."""
+  return path if "://" in path else os.path.abspath(path)
 
 
 def parse_models(text: str) -> list[ModelConfig]:

@@ -1,5 +1,7 @@
 """Flags and files that make sense, and those that do not."""
 
+import os
+
 from absl.testing import absltest, flagsaver
 
 from monolith.serving import configuration
@@ -41,6 +43,13 @@ class ConfigurationTest(absltest.TestCase):
     with flagsaver.flagsaver(model_name="m", model_base_path="/models/m"):
       (model,) = configuration.model_configs()
     self.assertEqual((model.name, model.base_path), ("m", "/models/m"))
+    for path, wanted in (
+      ("gs://bucket/m", "gs://bucket/m"),
+      ("models/m", os.path.abspath("models/m")),
+    ):
+      with flagsaver.flagsaver(model_base_path=path):
+        (model,) = configuration.model_configs()
+      self.assertEqual(model.base_path, wanted)
 
   def test_flags_that_name_no_models(self):
     for flags in ({}, {"model_base_path": "/a", "model_config_file": "/b"}):

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 
 import grpc
@@ -109,7 +110,9 @@ class LimitsTest(absltest.TestCase):
       self.assertEqual(running.result(), _Code.OK)
     # It was given up before it was run, and holds up nobody.
     self.assertEqual(self._sleep(0.0, 10.0), _Code.OK)
-    given_up = 'code="CANCELLED",method="Predict",model="two_heads",protocol="grpc"'
+    given_up = (
+      'code="DEADLINE_EXCEEDED",method="Predict",model="two_heads",protocol="grpc"'
+    )
     self.assertTrue(self._metric(server, f"requests_total{{{given_up}}} 1.0"))
     self.assertTrue(self._metric(server, "batch_examples_count 2.0"))
     self.assertTrue(self._metric(server, "requests_in_flight 0.0"))
@@ -130,18 +133,105 @@ class LimitsTest(absltest.TestCase):
     self.assertEqual(server.process.wait(_TIMEOUT), 0, server.log)
     self.assertNotIn("Traceback", server.log)
 
-  def test_without_a_version_it_is_unavailable(self):
+  def test_a_stop_gives_up_what_takes_too_long(self):
+    server = self._start_sleeper("--shutdown_grace_seconds=1", "--num_batch_threads=1")
+    url = f"{server.url}/v1/models/two_heads:predict"
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+      begun = [
+        pool.submit(self._sleep, 600.0),
+        pool.submit(self._sleep, 600.0),
+        pool.submit(curl, url, "--data", '{"instances": [600.0]}'),
+      ]
+      counted = "requests_in_flight 3.0"
+      self._eventually(True, lambda: self._metric(server, counted))
+      server.process.send_signal(signal.SIGTERM)
+      self.assertEqual(server.process.wait(_TIMEOUT), 1, server.log)
+      for call in begun[:2]:
+        self.assertEqual(call.result(), _Code.UNAVAILABLE)
+      self.assertEqual(begun[2].result()[0], 503)
+    self.assertIn("3 requests are given up", server.log)
+    self.assertNotIn("Traceback", server.log)
+
+  def test_a_stop_does_not_wait_for_a_model_that_is_loaded(self):
+    base_path = self.create_tempdir().full_path
+    export_sleeper(base_path, warm_up_seconds=600.0)
+    server = self._start("--shutdown_grace_seconds=1", base_path=base_path)
+    server.wait_until_ready("/health/live")
+    server.process.send_signal(signal.SIGTERM)
+    self.assertEqual(server.process.wait(_TIMEOUT), 0, server.log)
+    self.assertIn("although a model is still being loaded", server.log)
+
+  def test_bodies_are_bounded_together(self):
+    server = self._start("--max_bytes_in_flight=20000").wait_until_ready()
+    url = f"{server.url}/v1/models/two_heads:predict"
+    address = ("127.0.0.1", server.rest_port)
+    with socket.create_connection(address, _TIMEOUT) as slow:
+      slow.sendall(
+        b"POST /v1/models/two_heads:predict HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Length: 100000\r\n\r\n" + b" " * 19_900
+      )
+      self._eventually(_Code.RESOURCE_EXHAUSTED, self._code)
+      self.assertEqual(curl(url, "--data", " " * 200)[0], 429)
+      self.assertEqual(curl(f"{server.url}/health")[0], 200)
+      self.assertEqual(curl(url, "--data", "{}")[0], 400)
+    self._eventually(_Code.OK, self._code)
+
+  def test_a_message_that_does_not_come_is_given_up(self):
+    server = self._start("--body_timeout_in_ms=500").wait_until_ready()
+    with grpc.insecure_channel(server.address) as channel:
+      method = "/tensorflow.serving.PredictionService/Predict"
+      never = threading.Event()
+      self.addCleanup(never.set)
+      messages = (b"" for _ in iter(never.wait, True))
+      with self.assertRaises(grpc.RpcError) as caught:
+        channel.stream_unary(method)(messages)
+    self.assertEqual(caught.exception.code(), _Code.DEADLINE_EXCEEDED)
+    self.assertRegex(caught.exception.details(), "no message within 0.5 s")
+    self.assertEqual(self._code(), _Code.OK)
+    self.assertNotIn("Traceback", server.log)
+
+  def test_too_many_connections(self):
+    server = self._start("--max_connections=2").wait_until_ready()
+    url = f"{server.url}/v1/models/two_heads:predict"
+    address = ("127.0.0.1", server.rest_port)
+    with contextlib.ExitStack() as idle:
+      for _ in range(2):
+        idle.enter_context(socket.create_connection(address, _TIMEOUT))
+      self._eventually(429, lambda: curl(url, "--data", "{}")[0])
+      self.assertEqual(curl(f"{server.url}/health")[0], 200)
+      self.assertEqual(self._code(), _Code.OK)
+      for _ in range(3):
+        last = idle.enter_context(socket.create_connection(address, _TIMEOUT))
+      last.settimeout(_TIMEOUT)
+      self.assertEqual(last.recv(1), b"")  # The server has closed it.
+    self._eventually(400, lambda: curl(url, "--data", "{}")[0])
+
+  def test_the_health_is_told_at_the_limit(self):
+    server = self._start_sleeper("--max_concurrent_requests=1")
+    running = self.stub.Predict.future(predict_request(seconds=np.array([600.0])))
+    self.addCleanup(running.cancel)
+    counted = "requests_in_flight 1.0"
+    self._eventually(True, lambda: self._metric(server, counted))
+    self.assertEqual(self._sleep(0.0), _Code.RESOURCE_EXHAUSTED)
+    check = health_pb2.HealthCheckRequest()
+    for _ in range(10):
+      self.assertEqual(
+        self.health.Check(check).status, health_pb2.HealthCheckResponse.SERVING
+      )
+
+  def test_without_a_version_nothing_is_found(self):
     base_path = os.path.join(self.create_tempdir().full_path, "later")
     server = self._start(f"--model_base_path={base_path}")
     server.wait_until_ready("/health/live")
     serving = health_pb2.HealthCheckResponse
     check = health_pb2.HealthCheckRequest()
-    self.assertEqual(self._code(), _Code.UNAVAILABLE)
+    self.assertEqual(self._code(), _Code.NOT_FOUND)
     self.assertEqual(self.health.Check(check).status, serving.NOT_SERVING)
     self.assertEqual(curl(f"{server.url}/health")[0], 503)
     url = f"{server.url}/v1/models/two_heads"
     self.assertEqual(curl(url)[0], 404)
-    self.assertEqual(curl(f"{url}:predict", "--data", '{"inputs": 1}')[0], 503)
+    self.assertEqual(curl(f"{url}:predict", "--data", '{"inputs": 1}')[0], 404)
+    self.assertIn("has no version of two_heads: there is no such folder", server.log)
     shutil.copytree(self.model.base_path, base_path)
     server.wait_until_ready()
     self.assertEqual(self._code(), _Code.OK)

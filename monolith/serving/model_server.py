@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
+import resource
 import signal
 import sys
 from collections.abc import Sequence
@@ -22,6 +24,7 @@ from monolith.serving.server import ServerOptions, serve
 _SWITCH_SECONDS = 0.0005  # A request must not wait for a model that is being loaded.
 
 _OBJECTS_BETWEEN_COLLECTIONS = 10_000
+_MAX_OPEN_FILES = 65_536
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -38,6 +41,7 @@ def main(arguments: Sequence[str]) -> None:
       port=f.port or None,
       rest_api_port=f.rest_api_port or None,
       rest_timeout_seconds=f.rest_api_timeout_in_ms / 1000,
+      body_timeout_seconds=f.body_timeout_in_ms / 1000,
       shutdown_grace_seconds=f.shutdown_grace_seconds,
       tls=configuration.tls_files(),
       batching=configuration.batching_options(),
@@ -47,8 +51,9 @@ def main(arguments: Sequence[str]) -> None:
     if options.port is None and options.rest_api_port is None:
       raise ValueError("--port and --rest_api_port are both 0: nothing to listen at")
     _prepare_interpreter()
+    _allow_many_connections()
     uvloop.install()
-    asyncio.run(_serve_until_signal(options))
+    sys.exit(asyncio.run(_serve_until_signal(options)))
   except (ValueError, OSError) as error:
     sys.exit(f"model_server: {error}")
 
@@ -64,11 +69,28 @@ def _prepare_interpreter() -> None:
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 10, 10)
 
 
-async def _serve_until_signal(options: ServerOptions) -> None:
+def _allow_many_connections() -> None:
+  """Raises the limit of open files as far as this process may."""
+  soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+  wanted = _MAX_OPEN_FILES
+  if hard != resource.RLIM_INFINITY:
+    wanted = min(wanted, hard)
+  if soft != resource.RLIM_INFINITY and soft < wanted:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+async def _serve_until_signal(options: ServerOptions) -> int:
+  """Returns the exit code."""
   stop = asyncio.Event()
   for signum in (signal.SIGINT, signal.SIGTERM):
     asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-  await serve(options, stop)
+  ending = await serve(options, stop)
+  code = 0 if ending.is_answered else 1
+  if not ending.is_over:
+    # Python would wait for threads that do not end.
+    logging.flush()
+    os._exit(code)
+  return code
 
 
 if __name__ == "__main__":

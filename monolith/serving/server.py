@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
+from collections.abc import Sequence
 
 from absl import logging
 
 from monolith.serving.batching.batcher import Batcher
 from monolith.serving.batching.options import BatchingOptions
+from monolith.serving.errors import Code, ServingError
 from monolith.serving.metrics import Metrics
 from monolith.serving.predictor import Limits, Predictor
 from monolith.serving.rest.server import RestServer
@@ -19,6 +20,9 @@ from monolith.serving.servable.warm_up import warm_up
 from monolith.serving.tls import TlsFiles
 from monolith.serving.versions.manager import LoadOptions, ModelManager
 from monolith.serving.versions.served_model import ModelConfig
+
+_CUT_OFF_SECONDS = 1.0
+_END_SECONDS = 4.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +34,7 @@ class ServerOptions:
   port: int | None = 8500
   rest_api_port: int | None = None
   rest_timeout_seconds: float = 30.0
+  body_timeout_seconds: float = 30.0
   shutdown_grace_seconds: float = 20.0
   tls: TlsFiles | None = None
   batching: BatchingOptions = BatchingOptions()
@@ -37,8 +42,21 @@ class ServerOptions:
   loading: LoadOptions = LoadOptions()
 
 
-async def serve(options: ServerOptions, stop: asyncio.Event) -> None:
-  """Serves until `stop` is set, and what was begun by then is done.
+@dataclasses.dataclass(frozen=True)
+class Ending:
+  """How a server has ended.
+
+  Attributes:
+    is_answered: all requests that were begun are answered.
+    is_over: nothing is running any more; else threads are, which do not end.
+  """
+
+  is_answered: bool
+  is_over: bool
+
+
+async def serve(options: ServerOptions, stop: asyncio.Event) -> Ending:
+  """Serves until `stop` is set, and what was begun by then is done or given up.
 
   Raises:
     OSError: a port cannot be had, or a file of certificates cannot be read.
@@ -48,12 +66,14 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> None:
   batcher = Batcher(options.batching, metrics.batch)
   metrics.waiting = lambda: batcher.waiting
   predictor = Predictor(manager, batcher, options.limits, metrics)
-  grace = options.shutdown_grace_seconds
+  # They cut off what is still there when everything else was given up.
+  grace = options.shutdown_grace_seconds + _CUT_OFF_SECONDS
   rpc = rest = watch = None
   try:
     if options.port is not None:
       address = _address(options.host, options.port)
-      rpc = RpcServer(predictor, address, options.tls, grace)
+      body_seconds = options.body_timeout_seconds
+      rpc = RpcServer(predictor, address, options.tls, grace, body_seconds)
       await rpc.start()
       logging.info("gRPC is at %s", _address(options.host, rpc.port))
     if options.rest_api_port is not None:
@@ -64,13 +84,29 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> None:
     await stop.wait()
     logging.info("%d requests are to be answered, then this ends", predictor.in_flight)
   finally:
-    await asyncio.gather(*(server.stop() for server in (rpc, rest) if server))
     if watch:
       watch.cancel()
-      with contextlib.suppress(asyncio.CancelledError):
-        await watch
-    batcher.close()
-    await manager.close()
+    tasks = [asyncio.ensure_future(server.stop()) for server in (rpc, rest) if server]
+    is_answered = await _are_done(tasks, options.shutdown_grace_seconds)
+    if not is_answered:
+      logging.warning("%d requests are given up", predictor.in_flight)
+      batcher.give_up(ServingError(Code.UNAVAILABLE, "the server is shutting down"))
+      manager.interrupt()
+    tasks += [asyncio.ensure_future(part.close()) for part in (batcher, manager)]
+    is_over = await _are_done(tasks, _END_SECONDS)
+    if not is_over:
+      logging.warning("this ends although a model is still being loaded, or running")
+  return Ending(is_answered, is_over)
+
+
+async def _are_done(tasks: Sequence[asyncio.Future], seconds: float) -> bool:
+  """Waits until all are done, or for so many seconds; raises what one has raised."""
+  if not tasks:
+    return True
+  done, pending = await asyncio.wait(tasks, timeout=seconds)
+  for task in done:
+    task.result()
+  return not pending
 
 
 def _loader(options: BatchingOptions):

@@ -58,6 +58,10 @@ class _Queue:
       self.tasks.remove(task)
       self.size -= task.size
 
+  def clear(self) -> None:
+    self.tasks.clear()
+    self.size = 0
+
   def take(self, max_size: int) -> list[_Task]:
     """Removes and returns what goes into the next batch, without what was given up."""
     batch, size = [], 0
@@ -97,6 +101,7 @@ class Batcher:
     )
     self._free = options.num_batch_threads
     self._queues: dict[tuple, _Queue] = {}
+    self._running: set[_Task] = set()
     self._pump_is_due = False
 
   @property
@@ -153,9 +158,19 @@ class Batcher:
       self._drop_empty()
       raise
 
-  def close(self) -> None:
+  def give_up(self, error: ServingError) -> None:
+    """Fails all requests: what waits is not run, what runs is not waited for."""
+    for task in [*self._running, *(t for q in self._queues.values() for t in q.tasks)]:
+      if not task.result.done():
+        task.result.set_exception(error)
+    for queue in self._queues.values():
+      queue.clear()
+    self._drop_empty()
+
+  async def close(self) -> None:
     """Ends the threads, after what they run."""
-    self._threads.shutdown()
+    loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, self._threads.shutdown)
 
   def _key(
     self, servable: Servable, signature: Signature, feeds: Arrays, merges: bool
@@ -200,6 +215,7 @@ class Batcher:
     if not batch:
       return
     self._free -= 1
+    self._running.update(batch)
     self._on_batch(sum(task.size for task in batch))
     queue.servable.retain()
     loop = asyncio.get_running_loop()
@@ -213,6 +229,7 @@ class Batcher:
     self, servable: Servable, batch: list[_Task], work: concurrent.futures.Future
   ) -> None:
     self._free += 1
+    self._running.difference_update(batch)
     servable.release()
     results = [work.exception()] * len(batch) if work.exception() else work.result()
     for task, result in zip(batch, results, strict=True):

@@ -65,7 +65,7 @@ class BatcherTest(absltest.TestCase):
         return await asyncio.wait_for(scenario(batcher), 30)
       finally:
         self.servable.gate.set()
-        batcher.close()
+        await batcher.close()
 
     return asyncio.run(run())
 
@@ -256,6 +256,21 @@ class BatcherTest(absltest.TestCase):
 
     self.assertEqual(self._run(scenario), 0)
     self.assertEqual(self.servable.batches, [1, 1])
+
+  def test_what_is_given_up_fails_at_once(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      tasks = [self._submit(batcher, 1)]
+      await self._until_waiting(batcher, 0)
+      tasks += [self._submit(batcher, 2), self._submit_wide(batcher, 1)]
+      await self._until_waiting(batcher, 2)
+      batcher.give_up(ServingError(Code.UNAVAILABLE, "the end"))
+      return await asyncio.gather(*tasks, return_exceptions=True), batcher.waiting
+
+    results, waiting = self._run(scenario)
+    self.assertEqual([str(result) for result in results], ["the end"] * 3)
+    self.assertEqual(waiting, 0)
+    self.assertEqual(self.servable.batches, [1])
 
   def test_too_large_requests_and_full_queues_are_refused(self):
     async def scenario(batcher):

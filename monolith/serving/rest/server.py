@@ -28,6 +28,13 @@ class _TooLarge(ServingError):
   http_status = 413
 
 
+class _Refusal(asyncio.Protocol):
+  """Closes a connection as it comes."""
+
+  def connection_made(self, transport: asyncio.BaseTransport) -> None:
+    transport.close()
+
+
 class RestServer:
   """Answers HTTP.
 
@@ -50,6 +57,7 @@ class RestServer:
     self._timeout = timeout_seconds
     self._grace = grace_seconds
     self._runner: web.AppRunner | None = None
+    self._listener: asyncio.Server | None = None
 
   async def start(self, host: str, port: int, tls: TlsFiles | None) -> int:
     """Listens; returns the port.
@@ -57,7 +65,7 @@ class RestServer:
     Raises:
       OSError: the port cannot be had.
     """
-    app = web.Application(client_max_size=self._predictor.limits.max_request_bytes)
+    app = web.Application()
     for version in _VERSIONS:
       path = _MODEL + version
       app.router.add_post(path + ":predict", self._handler(PREDICT, self._predict))
@@ -81,21 +89,40 @@ class RestServer:
       shutdown_timeout=self._grace,
     )
     await self._runner.setup()
-    site = web.TCPSite(
-      self._runner, host, port, ssl_context=tls.context() if tls else None
+    self._listener = await asyncio.get_running_loop().create_server(
+      self._connection, host, port, ssl=tls.context() if tls else None
     )
-    await site.start()
-    return self._runner.addresses[0][1]
+    return self._listener.sockets[0].getsockname()[1]
 
   async def stop(self) -> None:
     """Takes no more requests, and ends when those it has are answered."""
+    if self._listener:
+      self._listener.close()
     if self._runner:
       await self._runner.cleanup()
+
+  def _connection(self) -> asyncio.Protocol:
+    """What speaks on a new connection."""
+    # Above the limit who asks how the server is gets an answer, but not above this.
+    server = self._runner.server
+    if len(server.connections) >= 2 * self._predictor.limits.max_connections:
+      return _Refusal()
+    return server()
+
+  def _is_crowded(self) -> bool:
+    """Whether there are more connections than the limit."""
+    most = self._predictor.limits.max_connections
+    return len(self._runner.server.connections) > most
 
   def _handler(self, name: str, method: _Method):
     async def handle(request: web.Request) -> web.Response:
       try:
         with self._predictor.call(name, "rest") as call:
+          if self._is_crowded():
+            raise ServingError(
+              Code.RESOURCE_EXHAUSTED,
+              f"more than {self._predictor.limits.max_connections} connections",
+            )
           target = _target(request)
           call.model = target.model
           try:
@@ -104,32 +131,43 @@ class RestServer:
             raise ServingError(
               Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout} s"
             ) from None
-          except web.HTTPRequestEntityTooLarge:
-            raise _TooLarge(
-              Code.RESOURCE_EXHAUSTED,
-              f"the body is larger than {self._predictor.limits.max_request_bytes} "
-              "bytes",
-            ) from None
           except web.RequestPayloadError as error:
             raise invalid_argument(f"the body is incomplete: {error}") from None
           return _json(body)
       except ServingError as error:
-        return _failure(error)
+        answer = _failure(error)
+        if self._is_crowded():
+          answer.force_close()
+        return answer
 
     return handle
 
   async def _predict(self, request: web.Request, target: Target, call: Call) -> bytes:
-    del call
-    try:
-      body = await request.read()
-    except ConnectionError:
-      raise ServingError(Code.CANCELLED, "the client is gone") from None
+    body = await self._read(request, call)
     predictor = self._predictor
     document = await predictor.decode(len(body), JsonRequest.parse, body)
     result = await predictor.predict(
       target, document.signature_name, len(body), document.feeds
     )
-    return json_response.prediction(result, document.by_rows)
+    return await predictor.encode(
+      result, json_response.prediction, result, document.by_rows
+    )
+
+  async def _read(self, request: web.Request, call: Call) -> bytes:
+    """The body, decompressed; its bytes count as they come."""
+    body = bytearray()
+    most = self._predictor.limits.max_request_bytes
+    try:
+      while chunk := await request.content.readany():
+        body += chunk
+        if len(body) > most:
+          raise _TooLarge(
+            Code.RESOURCE_EXHAUSTED, f"the body is larger than {most} bytes"
+          )
+        call.grow(len(chunk))
+    except ConnectionError:
+      raise ServingError(Code.CANCELLED, "the client is gone") from None
+    return bytes(body)
 
   async def _status(self, request: web.Request, target: Target, call: Call) -> bytes:
     del request, call

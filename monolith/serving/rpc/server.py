@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+
 import grpc
 import grpc.aio
-from grpc_health.v1 import health_pb2
 
 from monolith.serving.errors import Code, ServingError
-from monolith.serving.predictor import Predictor
+from monolith.serving.predictor import PREDICT, Predictor
+from monolith.serving.rpc.health import HealthService
 from monolith.serving.rpc.model_service import ModelService
-from monolith.serving.rpc.prediction_service import PredictionService, parse
+from monolith.serving.rpc.prediction_service import PredictionService
 from monolith.serving.tls import TlsFiles
 
 _OVERHEAD_BYTES = 64 * 1024  # What a body of the largest size may come with.
@@ -17,28 +20,12 @@ _OPTIONS = (
   ("grpc.so_reuseport", 0),  # Two servers of one port are a mistake.
   ("grpc.http2.max_ping_strikes", 2),
   ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+  # Clients that are gone, and those that are idle, cost no connection for long.
+  ("grpc.keepalive_time_ms", 60_000),
+  ("grpc.keepalive_timeout_ms", 20_000),
+  ("grpc.max_connection_idle_ms", 900_000),
 )
-
-
-class _Health:
-  """What Kubernetes's gRPC probes ask."""
-
-  name = "grpc.health.v1.Health"
-
-  def __init__(self, predictor: Predictor):
-    self._predictor = predictor
-    self.methods = {"Check": self._check}
-
-  async def _check(self, body: bytes, call) -> bytes:
-    del call
-    request = parse(health_pb2.HealthCheckRequest, body)
-    if request.service:
-      model = self._predictor.manager.model(request.service)
-      ready = model.latest is not None
-    else:
-      ready = self._predictor.manager.is_ready
-    kind = health_pb2.HealthCheckResponse
-    return kind(status=kind.SERVING if ready else kind.NOT_SERVING).SerializeToString()
+_DEADLINE_SECONDS = 0.1  # What clients and this machine may see of it at other times.
 
 
 class RpcServer:
@@ -49,6 +36,7 @@ class RpcServer:
     address: `host:port` to listen at.
     tls: files of certificates, or None for none.
     grace_seconds: that requests have when the server stops.
+    body_seconds: that a message may take to come.
 
   Raises:
     OSError: the port cannot be had.
@@ -60,29 +48,36 @@ class RpcServer:
     address: str,
     tls: TlsFiles | None,
     grace_seconds: float,
+    body_seconds: float,
   ):
     self._predictor = predictor
     self._grace = grace_seconds
+    self._body_seconds = body_seconds
     limits = predictor.limits
+    # gRPC does not tell how much of a message has come, so these may be of any size.
+    self._receiving = asyncio.Semaphore(
+      max(1, limits.max_bytes_in_flight // limits.max_request_bytes)
+    )
     max_bytes = limits.max_request_bytes + _OVERHEAD_BYTES
     self._server = grpc.aio.server(
       options=[
         *_OPTIONS,
         ("grpc.max_receive_message_length", max_bytes),
         ("grpc.max_send_message_length", -1),
-        # A connection cannot hold more than all may together.
-        ("grpc.max_concurrent_streams", limits.max_concurrent_requests),
+        # What is above the limit of all connections, and below this, gets an answer.
+        # There is no other limit here, or nobody could ask for the health of a server
+        # at its limits.
+        ("grpc.max_concurrent_streams", 2 * limits.max_concurrent_requests),
       ],
-      # Against floods: what is above the limit but below this gets a polite answer.
-      maximum_concurrent_rpcs=2 * limits.max_concurrent_requests,
     )
     for service in (
       PredictionService(predictor),
       ModelService(predictor),
-      _Health(predictor),
+      HealthService(predictor),
     ):
       handlers = {
-        name: grpc.unary_unary_rpc_method_handler(self._handler(name, method))
+        # On the wire the same as `unary_unary`, but begins before the message is here.
+        name: grpc.stream_unary_rpc_method_handler(self._handler(name, method))
         for name, method in service.methods.items()
       }
       self._server.add_generic_rpc_handlers(
@@ -104,15 +99,42 @@ class RpcServer:
     await self._server.stop(self._grace)
 
   def _handler(self, name: str, method):
-    async def handle(body: bytes, context: grpc.aio.ServicerContext) -> bytes:
+    async def handle(_, context: grpc.aio.ServicerContext) -> bytes:
       try:
         with self._predictor.call(name, "grpc") as call:
-          remaining = context.time_remaining()
-          if remaining is not None and remaining <= 0:
+          if _is_late(context, 0):
             raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-          # What is still under way at its deadline, gRPC cancels.
-          return await method(body, call)
+          try:
+            body = await self._receive(context, name)
+            call.grow(len(body))
+            return await method(body, call)
+          except asyncio.CancelledError:
+            # By gRPC, which does so too at the deadline.
+            call.is_late = _is_late(context, _DEADLINE_SECONDS)
+            raise
       except ServingError as error:
-        await context.abort(error.code, error.message)
+        with contextlib.suppress(grpc.aio.InternalError):  # Whoever asked may be gone.
+          await context.abort(error.code, error.message)
 
     return handle
+
+  async def _receive(self, context: grpc.aio.ServicerContext, name: str) -> bytes:
+    """The message of a request."""
+    is_bounded = name == PREDICT
+    try:
+      async with asyncio.timeout(self._body_seconds):
+        async with self._receiving if is_bounded else contextlib.nullcontext():
+          body = await context.read()
+    except TimeoutError:
+      raise ServingError(
+        Code.DEADLINE_EXCEEDED, f"no message within {self._body_seconds} s"
+      ) from None
+    if body is grpc.aio.EOF:
+      raise ServingError(Code.INTERNAL, "the request has no message")
+    return body
+
+
+def _is_late(context: grpc.aio.ServicerContext, seconds: float) -> bool:
+  """Whether there are no more than so many seconds until the deadline."""
+  remaining = context.time_remaining()
+  return remaining is not None and remaining <= seconds
