@@ -26,6 +26,17 @@ class Load:
   p99: float
   failed: int
 
+  def without_refused(self, refused: int, seconds: float) -> Load:
+    """With what the server says it has refused as failed.
+
+    Args:
+      refused: answers with another `grpc-status` than 0.
+      seconds: that were measured.
+    """
+    return dataclasses.replace(
+      self, per_second=self.per_second - refused / seconds, failed=self.failed + refused
+    )
+
 
 def grpc_frame(message: bytes) -> bytes:
   """A message as gRPC sends it."""
@@ -42,8 +53,8 @@ def run(
 ) -> Load:
   """Sends the body over connections, on each the next when the last is answered.
 
-  An answer counts as failed by its HTTP status: errors of gRPC have another place, and
-  are for the server to count.
+  An answer counts as failed by its HTTP status, which is all that h2load writes down.
+  That of gRPC's errors is 200: `without_refused` takes them away.
 
   Raises:
     RuntimeError: h2load is missing, or fails.

@@ -3,6 +3,7 @@
 import os
 
 import numpy as np
+import tensorflow as tf
 
 from monolith.native_training.estimator import Estimator, RunnerConfig
 from monolith.native_training.movie_ranking.movie_ranking_model import (
@@ -14,21 +15,26 @@ _NUM_RATINGS = 1_000_000
 _STEPS = 500
 
 
-def export(model_dir: str) -> str:
-  """Returns the folder of the export."""
+def _model() -> MovieRankingModel:
   params = MovieRankingModel.params()
   params.dataset = SYNTHETIC
   params.num_ratings = _NUM_RATINGS
   params.train.per_replica_batch_size = 512
-  job = Estimator(params, RunnerConfig(model_dir=model_dir))
+  return params.instantiate()
+
+
+def export(model_dir: str) -> str:
+  """Returns the folder of the export."""
+  job = Estimator(_model(), RunnerConfig(model_dir=model_dir))
   job.train(max_steps=_STEPS)
   return job.export_saved_model()
 
 
 def batch(size: int) -> dict[str, np.ndarray]:
-  """Ids of a batch. None has a row: that costs as much as if all had."""
-  rng = np.random.default_rng(size)
-  return {name: rng.integers(0, 2**63, (size, 1)) for name in ("mov", "uid")}
+  """Ids of a batch, all with rows: those that the model was trained on first."""
+  batches = _model().input_fn(tf.estimator.ModeKeys.TRAIN).unbatch().batch(size)
+  features = next(iter(batches))
+  return {name: features[name].numpy().reshape(size, 1) for name in ("mov", "uid")}
 
 
 def version_folder(base_path: str, version: int) -> str:
