@@ -6,11 +6,9 @@ import os
 import socket
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 
-from monolith.native_training.local_runner import log_lines
+from monolith.native_training.local_runner import http_probe, log_lines
 from monolith.native_training.local_runner.console import Console
 from monolith.native_training.local_runner.local_cluster import python_environment
 from monolith.native_training.local_runner.local_processes import LocalProcesses
@@ -75,7 +73,7 @@ def serve(
       _poll(processes, signals)
     processes.check()
     processes.start(_SERVER, _server_command(model_dir), python_environment())
-    while not _is_ready():
+    while not http_probe.is_answered(f"{_url()}/health"):
       _poll(processes, signals)
     with open(request, encoding="utf-8") as file:
       body = file.read()
@@ -113,14 +111,3 @@ def _port() -> int:
 
 def _url() -> str:
   return f"http://{_HOST}:{demo_flags.SERVE_REST_API_PORT.value}"
-
-
-def _is_ready() -> bool:
-  try:
-    urllib.request.urlopen(f"{_url()}/health", timeout=5).close()
-    return True
-  except urllib.error.HTTPError as error:
-    error.close()
-  except OSError:
-    pass
-  return False

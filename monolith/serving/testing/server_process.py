@@ -6,11 +6,9 @@ import os
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 
-from monolith.native_training.local_runner import local_cluster
+from monolith.native_training.local_runner import http_probe, local_cluster
 
 _START_SECONDS = 120.0
 
@@ -67,7 +65,7 @@ class ServerProcess:
     Raises:
       RuntimeError: it has ended, or it takes too long.
     """
-    return self.wait_until(lambda: _is_answered(self.url + path))
+    return self.wait_until(lambda: http_probe.is_answered(self.url + path))
 
   def wait_until(self, condition: Callable[[], bool]) -> ServerProcess:
     """Waits for a condition; raises as `wait_until_ready`."""
@@ -85,14 +83,3 @@ class ServerProcess:
         if line.startswith("VmRSS:"):
           return int(line.split()[1]) * 1024
     raise RuntimeError("the server has ended")
-
-
-def _is_answered(url: str) -> bool:
-  try:
-    urllib.request.urlopen(url, timeout=5).close()
-    return True
-  except urllib.error.HTTPError as error:
-    error.close()
-  except OSError:
-    pass
-  return False
