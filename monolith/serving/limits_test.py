@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import socket
@@ -238,6 +239,14 @@ class LimitsTest(absltest.TestCase):
     self.assertEqual(self.health.Check(check).status, serving.SERVING)
     check.service = "two_heads"
     self.assertEqual(self.health.Check(check).status, serving.SERVING)
+
+  def test_files_are_not_what_bounds_connections(self):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    server = self._start().wait_until_ready()
+    limit, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
+    self.assertEqual(limit, hard if 0 <= hard < 65_536 else 65_536)
 
   def test_only_this_machine_can_connect(self):
     server = self._start()

@@ -1,12 +1,17 @@
 """What becomes of a request that fails."""
 
+import asyncio
+import threading
+
+import numpy as np
 from absl.testing import absltest
 
 from monolith.serving.batching.batcher import Batcher
 from monolith.serving.batching.options import BatchingOptions
 from monolith.serving.errors import Code, ServingError
 from monolith.serving.metrics import Metrics
-from monolith.serving.predictor import PREDICT, Limits, Predictor
+from monolith.serving.predictor import PREDICT, Limits, Prediction, Predictor
+from monolith.serving.servable.signature import Signature
 from monolith.serving.versions.manager import ModelManager
 
 
@@ -40,6 +45,16 @@ class PredictorTest(absltest.TestCase):
       first.grow(40)
     with self.predictor.call(PREDICT, "grpc") as last:
       last.grow(100)
+
+  def test_only_small_answers_are_written_in_the_thread_of_the_event_loop(self):
+    async def thread_of(array: np.ndarray) -> int:
+      prediction = Prediction({"x": array}, Signature("s", {}, {}, True), 1)
+      return await self.predictor.encode(prediction, threading.get_ident)
+
+    here = threading.get_ident()
+    self.assertEqual(asyncio.run(thread_of(np.zeros(1000, np.float32))), here)
+    for large in (np.zeros(100_000, np.float32), np.full(10_000, b"a", object)):
+      self.assertNotEqual(asyncio.run(thread_of(large)), here)
 
 
 if __name__ == "__main__":
