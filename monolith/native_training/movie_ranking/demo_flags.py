@@ -202,6 +202,11 @@ def _check_stream() -> None:
           f"--{flag.name} has no effect with --kafka_servers: what others send to the "
           "topic is trained on (kafka_producer has --passes, --rate and --partitions)"
         )
+  elif GROUP.value:
+    raise ValueError(
+      "--group has no effect without --kafka_servers: the demo's own broker is new in "
+      "each run, and so is its consumer group"
+    )
 
 
 def refusal(message: str) -> int:

@@ -81,8 +81,11 @@ class DemoJob:
     self._stream = None
     self._group = ""
     if demo_flags.is_stream():
-      self._group = demo_model_dir.consumer_group(model_dir, demo_flags.GROUP.value)
       self._stream = RatingStream(run_dir, signals.check)
+      if self._stream.is_own:  # All that its broker has is new to the model.
+        self._group = demo_model_dir.new_group(model_dir)
+      else:
+        self._group = demo_model_dir.consumer_group(model_dir, demo_flags.GROUP.value)
     self._begin = time.monotonic()
     self._next_memory_look = 0.0
 

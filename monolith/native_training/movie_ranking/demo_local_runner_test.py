@@ -340,6 +340,11 @@ class ProgramTest(absltest.TestCase):
       name = flag.partition("=")[0]
       self.assertIn(f"demo: {name} has no effect with --kafka_servers: ", run.stderr)
 
+  def test_a_group_is_of_a_cluster(self):
+    run = self._run("--training_type=stream", "--group=mine")
+    self.assertEqual(run.returncode, 2)
+    self.assertIn("--group has no effect without --kafka_servers", run.stderr)
+
   def test_a_wrong_value_is_an_error(self):
     run = self._run("--dataset=2m")
     self.assertEqual(run.returncode, 2)

@@ -54,10 +54,15 @@ def consumer_group(path: str, chosen: str = "") -> str:
   """
   folder = pathlib.Path(path)
   record = _read(folder)
-  group = chosen or record.get("group") or f"{folder.name}-{secrets.token_hex(4)}"
+  group = chosen or record.get("group") or new_group(path)
   if group != record.get("group"):
     _write(folder, {**record, "group": group})
   return group
+
+
+def new_group(path: str) -> str:
+  """A consumer group that no broker and no checkpoint knows, named after a folder."""
+  return f"{pathlib.Path(path).name}-{secrets.token_hex(4)}"
 
 
 def _trained_on(folder: pathlib.Path) -> str | None:

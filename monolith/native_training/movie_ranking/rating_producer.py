@@ -49,7 +49,7 @@ class RatingProducer:
     check: Callable[[], object] = lambda: None,
   ):
     fixed = {"bootstrap.servers": "it is --servers"}
-    settings = {**_DEFAULTS, **kafka_settings.parse(configuration, fixed)}
+    settings = kafka_settings.parse(configuration, fixed, _DEFAULTS)
     try:
       self._producer = confluent_kafka.Producer(
         {**settings, "bootstrap.servers": servers}, logger=kafka_settings.Silent()
