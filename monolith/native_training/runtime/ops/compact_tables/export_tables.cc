@@ -228,8 +228,9 @@ absl::StatusOr<ExportedTables> ExportTables(
                         is_cancelled, env);
       }));
   thread.reset();  // Waits for it.
-  if (!result.ok()) return StorageError(result.status());
-  return result;
+  if (result.ok()) return result;
+  // Storage may say so too, which means something else.
+  return is_cancelled() ? Cancelled() : StorageError(result.status());
 }
 
 }  // namespace monolith
