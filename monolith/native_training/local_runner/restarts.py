@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NoReturn
 
 from monolith.native_training.local_runner.local_processes import (
   LocalProcesses,
@@ -76,6 +77,8 @@ class RestartingProcesses(LocalProcesses):
     self._due: dict[str, float] = {}
     self._is_over = False
     self._left: set[str] = set()  # Failed, and that is all right.
+    self._needs: dict[str, Sequence[str]] = {}
+    self._is_last_attempt: set[str] = set()
 
   def start(
     self,
@@ -83,6 +86,7 @@ class RestartingProcesses(LocalProcesses):
     command: Sequence[str],
     environment: Mapping[str, str],
     restarts: bool = True,
+    needs: Sequence[str] = (),
   ) -> None:
     """Starts a process.
 
@@ -91,8 +95,11 @@ class RestartingProcesses(LocalProcesses):
       command: program and arguments.
       environment: all of its environment variables.
       restarts: whether it is started again when it fails.
+      needs: processes without which it has nothing but its own end to come to. Where it
+        is started again when all of these have ended well, and fails, it is given up.
     """
     super().start(name, command, environment)
+    self._needs[name] = needs
     if restarts:
       self._restarts[name] = 0
       self._in_a_row[name] = 0
@@ -127,6 +134,9 @@ class RestartingProcesses(LocalProcesses):
       del self._due[name]
       self._restarts[name] += 1
       self._in_a_row[name] += 1
+      codes, needs = self.exit_codes(), self._needs[name]
+      if needs and all(codes[needed] == 0 for needed in needs):
+        self._is_last_attempt.add(name)
       self.start_again(name)
 
   def stop(
@@ -158,18 +168,28 @@ class RestartingProcesses(LocalProcesses):
       return
     if failure.ran_seconds >= self._policy.good_seconds:
       self._in_a_row[name] = 0
+    if name in self._is_last_attempt:
+      self._give_up(
+        failure, f" again when {', '.join(self._needs[name])} had ended well"
+      )
     pause = self._policy.pause_seconds(self._in_a_row[name])
     if pause is None:
-      raise ProcessFailed(
-        name,
-        failure.exit_code,
-        failure.last_lines,
-        failure.ran_seconds,
+      self._give_up(
+        failure,
         f" again after {self._in_a_row[name]} restarts in a row, none of which ran for "
-        f"{self._policy.good_seconds:g} s; it is given up",
+        f"{self._policy.good_seconds:g} s",
       )
     self._due[name] = time.monotonic() + pause
     self._on_restart(
       f"{failure} after {failure.ran_seconds:.0f} s; restart "
       f"{self._restarts[name] + 1} in {pause:g} s"
+    )
+
+  def _give_up(self, failure: ProcessFailed, why: str) -> NoReturn:
+    raise ProcessFailed(
+      failure.name,
+      failure.exit_code,
+      failure.last_lines,
+      failure.ran_seconds,
+      f"{why}; it is given up",
     )

@@ -78,10 +78,10 @@ class RestartingProcessesTest(absltest.TestCase):
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
     processes.start(name, command, os.environ, **options)
 
-  def _start_failing(self, processes, name: str, times: int) -> None:
+  def _start_failing(self, processes, name: str, times: int, **options) -> None:
     path = self.folder / f"{name} fails"
     path.write_text(str(times))
-    self._start(processes, name, _FAILS_AT_FIRST, str(path))
+    self._start(processes, name, _FAILS_AT_FIRST, str(path), **options)
 
   def _check_while(self, processes, condition, what: str) -> None:
     deadline = time.monotonic() + _PATIENCE_SECONDS
@@ -111,6 +111,26 @@ class RestartingProcessesTest(absltest.TestCase):
       r"^worker 0 failed \(exit code 3\) after \d+ s; restart 1 in 0.05 s$",
     )
     self.assertRegex(self.told[1], r"restart 2 in 0.1 s$")
+
+  def test_what_fails_without_those_that_have_left_is_given_up(self):
+    policy = RestartPolicy(0.1, 0.1, max_restarts=10**6)
+    with self._processes(policy) as processes:
+      self._start(processes, "ps 0", "")
+      self._start(processes, "ps 1", "import time; time.sleep(1)")
+      self._start_failing(processes, "chief", 10**6, needs=["ps 0", "ps 1"])
+      with self.assertRaisesRegex(
+        ProcessFailed, "chief failed .* when ps 0, ps 1 had ended well; it is given up"
+      ):
+        self._wait(processes)
+      self.assertEqual(processes.exit_codes()["ps 1"], 0)
+
+  def test_what_is_left_to_do_when_others_have_left_is_done(self):
+    with self._processes() as processes:
+      self._start(processes, "ps 0", "")
+      self._wait(processes)
+      self._start_failing(processes, "chief", 1, needs=["ps 0"])
+      self._wait(processes)
+      self.assertEqual(processes.exit_codes()["chief"], 0)
 
   def test_a_process_that_is_killed_is_started_again(self):
     with self._processes() as processes:

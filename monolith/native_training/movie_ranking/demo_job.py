@@ -167,6 +167,7 @@ class DemoJob:
   def _start(self, processes: RestartingProcesses) -> None:
     environment = python_environment()
     stream_flags = self._stream.model_flags(self._group) if self._stream else []
+    servers = [task.name for task in self._tasks if task.role == "ps"]
     for task in self._tasks:
       arguments = ["train", *self.model_flags(), *stream_flags]
       if task.name in self._progress_files:
@@ -181,6 +182,7 @@ class DemoJob:
         _python(*arguments),
         {**environment, "TF_CONFIG": task.tf_config},
         self._restarts,
+        needs=servers if task.name == _CHIEF else (),
       )
     evaluation = _python(
       "evaluate_held_out",
