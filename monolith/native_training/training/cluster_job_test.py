@@ -131,7 +131,9 @@ class ClusterJobTest(absltest.TestCase):
     self.assertFailed(outcomes["ps", 0], "chief has not been heard of for 20 s")
 
   def test_a_worker_that_fails_fails_the_job_when_the_others_are_done(self):
-    model_dir, outcomes = self._outcomes({"worker": 2, "ps": 1}, "--fail_worker=1")
+    model_dir, outcomes = self._outcomes(
+      {"worker": 2, "ps": 1}, "--fail_worker=1", "--worker_timeout_secs=20"
+    )
     why = "FileNotFoundError: the data of this worker are gone"
     self.assertFailed(outcomes["worker", 1], why)
     self.assertFailed(outcomes["worker", 0], f"RuntimeError: worker 1 failed: {why}")

@@ -8,7 +8,7 @@ with an error. One that was asked to leave reports that as workers report, and l
 when the chief has saved (`serving`). Workers
 that are done say so again and again, because the chief may have been restarted, and
 wait for a variable on the first server, which the chief initializes when it has saved.
-One that fails says why, so that the chief need not wait for it.
+One that fails says why; the chief waits for a while whether it is started again.
 """
 
 import contextlib
@@ -36,6 +36,8 @@ _GOODBYE_SECS = 5.0
 _LONGEST_REASON = 1000  # Characters.
 _CAPACITY = 1 << 20  # Reports wait here while the chief is away.
 _SAY_AGAIN_SECS = 1.0
+# A worker that has failed comes back within that, or nobody starts it again.
+_COMES_BACK_SECS = 60.0
 # What was said before training went back may be on its way for so long.
 _OUTDATED_SECS = 3.0
 
@@ -108,6 +110,7 @@ class JobReports:
     self._last_report = [time.monotonic()] * cluster.num_workers
     self._gone: set[int] = set()
     self._failures: dict[int, str] = {}
+    self._failed_at: dict[int, float] = {}
     with tf.device(cluster.ps_devices[0]):
       queue = _reports_queue(cluster)
       self._size = queue.size()
@@ -158,10 +161,12 @@ class JobReports:
           self._gone.add(int(worker))
           continue
         if failure:
-          self._failures[worker] = failure.decode(errors="replace")
+          self._failures[int(worker)] = failure.decode(errors="replace")
+          self._failed_at.setdefault(int(worker), time.monotonic())
           logging.warning("%s", self._failures[worker])
           continue
-        self._failures.pop(worker, None)
+        self._failures.pop(int(worker), None)
+        self._failed_at.pop(int(worker), None)
         # A restarted worker counts from 0 again, and is not done until it says so.
         self._examples[worker] = int(examples)
         self._done[worker] = done and time.monotonic() >= self._done_counts_from
@@ -179,8 +184,8 @@ class JobReports:
   def wait_for_workers(
     self, session: tf.compat.v1.Session, check: Callable[[], None] = lambda: None
   ) -> bool:
-    """Returns when every other worker is done, has failed, or has not reported for the
-    timeout. For a chief that is done.
+    """Returns when every other worker is done, has not come back within a minute after
+    it failed, or has not reported for the timeout. For a chief that is done.
 
     Args:
       check: called again and again; ends the waiting by what it raises.
@@ -195,28 +200,33 @@ class JobReports:
         return False
       check()
       self.job_examples(session)
-      now = time.monotonic()
-      silent = [
-        now - max(last, begin) > self._timeout_secs for last in self._last_report
-      ]
       missing = [
         i
         for i, done in enumerate(self._done)
-        if not done and i not in self._failures and i != self._cluster.worker_index
+        if not done and i != self._cluster.worker_index
       ]
-      if all(silent[i] for i in missing):
+      now = time.monotonic()
+      if all(self._is_given_up(i, begin, now) for i in missing):
         break
       if now > notice:
         progress_log.info("waiting for worker %s", ", ".join(map(str, missing)))
         notice = now + _NOTICE_SECS
       time.sleep(_POLL_SECS)
     for i in missing:
-      logging.warning(
-        "worker %d has sent nothing for %.0f s; finishing without it",
-        i,
-        self._timeout_secs,
-      )
+      if i not in self._failures:
+        logging.warning(
+          "worker %d has sent nothing for %.0f s; finishing without it",
+          i,
+          self._timeout_secs,
+        )
     return True
+
+  def _is_given_up(self, worker: int, begin: float, now: float) -> bool:
+    """Whether a worker that is not done is waited for no longer."""
+    if worker in self._failures:
+      patience = min(_COMES_BACK_SECS, self._timeout_secs)
+      return now - self._failed_at[worker] > patience
+    return now - max(self._last_report[worker], begin) > self._timeout_secs
 
   def failures(self) -> list[str]:
     """Which workers have failed and did not come back, and why. Chief only."""

@@ -265,19 +265,45 @@ class CoordinationTest(absltest.TestCase):
     chief.report(chief_session, 0, done=True)
     chief.wait_for_workers(chief_session)
 
-  def test_a_worker_that_fails_is_not_waited_for(self):
-    chief, session = self._worker(0)
-    chief.job_examples(session)
+  def _fail(self) -> None:
     cluster = self._cluster("worker", 1)
     target = self._servers["worker", 1].target
     coordination.report_failure(cluster, target, ValueError("no such data"))
+
+  def test_a_worker_that_fails_is_not_waited_for_long(self):
+    chief, session = self._worker(0)
+    chief.job_examples(session)
+    self._fail()
     chief.report(session, 10, done=True)
-    chief.wait_for_workers(session)
+    with mock.patch.object(coordination, "_COMES_BACK_SECS", 1.0):
+      chief.wait_for_workers(session)
     self.assertEqual(chief.failures(), ["worker 1 failed: ValueError: no such data"])
 
     restarted, restarted_session = self._worker(1)
     restarted.report(restarted_session, 5, done=True)
     self.assertEqual(chief.job_examples(session), 15)
+    self.assertEmpty(chief.failures())
+
+  def test_a_worker_that_fails_is_waited_for_until_it_comes_back(self):
+    chief, session = self._worker(0)
+    chief.job_examples(session)
+    chief.report(session, 10, done=True)
+    restarted, restarted_session = self._worker(1)
+    looks = 0
+
+    def check() -> None:
+      nonlocal looks
+      looks += 1
+      if looks == 1:
+        self._fail()
+      if looks == 5:
+        self.assertLen(chief.failures(), 1)
+        restarted.report(restarted_session, 3)
+      if looks == 10:
+        restarted.report(restarted_session, 5, done=True)
+
+    self.assertTrue(chief.wait_for_workers(session, check))
+    self.assertGreaterEqual(looks, 10)
     self.assertEmpty(chief.failures())
 
   def test_reports_do_not_pile_up(self):

@@ -1,3 +1,4 @@
+import json
 import os
 from unittest import mock
 
@@ -39,10 +40,22 @@ class HeartbeatTest(absltest.TestCase):
         pass
     self.assertIn("cannot write", logs.output[0])
 
+  @property
+  def _file(self) -> str:
+    return os.path.join(self._dir, "chief.alive")
+
+  def _write_sign(self, **words) -> None:
+    sign = dict(pid=1, time=0, job="", chief="a", term=1, ends=False, failures=[])
+    with open(self._file, "w") as file:
+      json.dump({**sign, **words}, file)
+
+  def _sign(self) -> dict:
+    with open(self._file) as file:
+      return json.load(file)
+
   def _beats_of_another(self, count: int) -> None:
     """A chief of another job, and the folder at its `count`-th look."""
     os.makedirs(self._dir)
-    file = os.path.join(self._dir, "chief.alive")
     looks = 0
 
     def sleep(seconds: float) -> None:
@@ -50,8 +63,7 @@ class HeartbeatTest(absltest.TestCase):
       self._now += seconds
       looks += 1
       if looks <= count:
-        with open(file, "w") as f:
-          f.write(f"4711 {looks}.000 that\n")
+        self._write_sign(pid=4711, time=looks, job="that")
 
     sleep(0)
     self.enter_context(mock.patch.object(heartbeat.time, "sleep", sleep))
@@ -79,18 +91,109 @@ class HeartbeatTest(absltest.TestCase):
       self.assertEqual(self._now, 0)
 
   def test_who_is_killed_at_the_end_is_known_to_the_next(self):
-    file = os.path.join(self._dir, "chief.alive")
     with heartbeat.beating(self._dir, "this") as first:
       self.assertFalse(first.was_ending)
       first.job_ends()
-      with open(file) as f:
+      with open(self._file) as f:
         left_behind = f.read()
     for job, was_ending in (("this", True), ("this", False), ("that", False)):
       if was_ending:
-        with open(file, "w") as f:
+        with open(self._file, "w") as f:
           f.write(left_behind)
       with heartbeat.beating(self._dir, job) as later:
         self.assertEqual(later.was_ending, was_ending)
+
+  def test_who_fails_at_the_end_is_known_to_the_next(self):
+    for failures in ([], ["worker 1 failed: no such data"]):
+      with self.assertRaises(ZeroDivisionError):
+        with heartbeat.beating(self._dir, "this") as first:
+          first.job_ends(failures)
+          _ = 1 / 0
+      # As long as nobody says that the job goes on it has ended.
+      for _ in range(2):
+        with self.assertRaises(ZeroDivisionError):
+          with heartbeat.beating(self._dir, "this") as later:
+            self.assertTrue(later.was_ending)
+            self.assertSequenceEqual(later.failures, failures)
+            _ = 1 / 0
+      with self.assertRaises(ZeroDivisionError):
+        with heartbeat.beating(self._dir, "this") as later:
+          later.job_goes_on()
+          _ = 1 / 0
+      with heartbeat.beating(self._dir, "this") as later:
+        self.assertFalse(later.was_ending)
+        self.assertEmpty(later.failures)
+
+  def test_of_two_chiefs_of_a_job_the_first_leaves(self):
+    with heartbeat.beating(self._dir, "this") as first:
+      first.look()
+      with heartbeat.beating(self._dir, "this") as second:
+        with self.assertRaisesRegex(RuntimeError, "another chief .*chief.alive"):
+          first.look()
+        with self.assertRaisesRegex(RuntimeError, "another chief"):
+          first.check()
+        first.job_ends()
+        first.stop()
+        second.look()
+        self.assertFalse(self._sign()["ends"], "the first has overwritten it")
+    self.assertEmpty(os.listdir(self._dir))
+
+  def test_a_second_chief_is_noticed_at_a_beat(self):
+    with (
+      mock.patch.object(heartbeat, "_BEAT_SECS", 0.01),
+      heartbeat.beating(self._dir, "this") as first,
+    ):
+      first.check()
+      sign = self._sign()
+      self._write_sign(job="this", chief="z", term=sign["term"] + 1)
+
+      def is_noticed() -> bool:
+        try:
+          first.check()
+        except RuntimeError:
+          return True
+        return False
+
+      self._wait_until(is_noticed)
+
+  def test_what_a_first_chief_still_writes_does_not_stop_the_second(self):
+    with (
+      mock.patch.object(heartbeat, "_BEAT_SECS", 0.01),
+      heartbeat.beating(self._dir, "this") as second,
+    ):
+      term = self._sign()["term"]
+      self._write_sign(job="this", chief="a", term=term - 1)
+      self._wait_until(lambda: self._sign_or_none().get("term") == term)
+      second.look()
+
+  def test_one_of_two_that_begin_at_once_leaves(self):
+    chiefs = []
+    for _ in range(2):  # Neither sees the other.
+      with mock.patch.object(heartbeat, "_read", return_value=""):
+        chief = self.enter_context(heartbeat.beating(self._dir, None))
+      chiefs.append(chief)
+    chiefs[0]._beat()
+    leave = []
+    for chief in chiefs:
+      chief._beat()
+      try:
+        chief.look()
+      except RuntimeError:
+        leave.append(chief)
+    self.assertLen(leave, 1)
+
+  def test_jobs_of_one_process_are_never_the_same(self):
+    self.enter_context(mock.patch.object(heartbeat, "_BEAT_SECS", 0.5))
+    with heartbeat.beating(self._dir, None):
+      with self.assertRaisesRegex(RuntimeError, "another job trains"):
+        with heartbeat.beating(self._dir, None):
+          self.fail("it began")
+
+  def _sign_or_none(self) -> dict:
+    try:
+      return self._sign()
+    except ValueError:  # Just being written.
+      return {}
 
   def _wait_until(self, condition) -> None:
     for _ in range(10_000):

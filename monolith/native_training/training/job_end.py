@@ -1,12 +1,13 @@
 """How a process comes to the end of its part of a job."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.training import checkpoint, evaluator
+from monolith.native_training.training.checkpoint_errors import StorageError
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.heartbeat import Heartbeat
@@ -60,19 +61,51 @@ class JobEnd:
     self._heartbeat = heartbeat
 
   def was_reached(self) -> bool:
-    """Whether the servers, which a chief that was killed had let leave at the end of
-    the job, do not come back, as they do where the whole job was started again."""
+    """Whether the servers, which an earlier chief had let leave at the end of the job,
+    do not come back, as they do where the whole job was started again."""
     if not self._watch:
       return False
-    give_up = time.monotonic() + _SERVERS_COME_SECS
-    return not self._watch.servers_come(
+    # Before the watch gives them up, with an error.
+    patience = min(_SERVERS_COME_SECS, self._watch.timeout_secs / 2)
+    give_up = time.monotonic() + patience
+    if self._watch.servers_come(
       lambda: time.monotonic() > give_up, self._stop.leave_if_made
-    )
+    ):
+      self._heartbeat.job_goes_on()
+      return False
+    return True
 
-  def mark(self) -> int:
-    """Marks the last checkpoint as the end of the job; returns its step."""
+  def take_up(self) -> int:
+    """Does what is left of the end of an earlier chief's job; returns its step.
+
+    Raises:
+      RuntimeError: it had ended without a worker that has failed.
+    """
+    self._raise_failures(self._heartbeat.failures)
+    return self._mark()
+
+  def _raise_failures(self, failures: Sequence[str]) -> None:
+    if failures:
+      raise RuntimeError(
+        f"{'; '.join(failures)}. The job went on without it to its end, which is saved "
+        f"in {self._model_dir}, and its parameter servers have left. Started again, "
+        "all of its processes, it trains on what that worker has left"
+      )
+
+  def _mark(self) -> int:
+    """Marks the last checkpoint as the end of the job; returns its step.
+
+    Raises:
+      StorageError: that cannot be written, which whoever is started next does.
+    """
     path = checkpoint.latest_checkpoint(self._model_dir)
-    checkpoint.mark(path, final=True)
+    try:
+      checkpoint.mark(path, final=True)
+    except tf.errors.OpError as error:
+      raise StorageError(
+        f"{path} cannot be marked as the end of the job, although all is trained and "
+        f"saved ({error.message}). A chief that is started again marks it"
+      ) from None
     return checkpoint.step_of(path)
 
   def wait_for_others(
@@ -139,7 +172,7 @@ class JobEnd:
     if self._is_saver:
       # The last that the chief does: who begins with what is marked so begins the data
       # anew, and before this somebody who is killed would do so.
-      self.mark()
+      self._mark()
     return step
 
   def _is_all_saved(self, session: tf.compat.v1.Session) -> bool:
@@ -159,20 +192,15 @@ class JobEnd:
     """The chief lets everybody leave; others wait for its last checkpoint."""
     positions = self._graph.positions
     if self._is_chief:
-      if self._heartbeat:
-        self._heartbeat.job_ends()
+      self._tell_that_job_ends()
       unless_a_server_is_away(
         "word of the end to all", lambda: self._reports.end_job(session)
       )
+      self._tell_that_job_ends()  # A worker may have failed of that.
       self._watch.stop()
       self._reports.release_servers(session)
       session.abandon()
-      failures = self._reports.failures()
-      if failures:
-        raise RuntimeError(
-          f"{'; '.join(failures)}. The job went on without it to its end, which is "
-          f"saved in {self._model_dir}"
-        )
+      self._raise_failures(self._reports.failures())
     elif self._reports.wait_for_chief(
       session,
       progress.examples,
@@ -188,6 +216,10 @@ class JobEnd:
       lambda: evaluator.is_over(self._model_dir), self._stop.leave_if_made
     ):
       raise tf.errors.AbortedError(None, None, "before the end of the job was saved")
+
+  def _tell_that_job_ends(self) -> None:
+    if self._heartbeat:
+      self._heartbeat.job_ends(self._reports.failures())
 
 
 def unless_a_server_is_away(what: str, do: Callable[[], object]) -> bool:

@@ -27,6 +27,7 @@ class JobProcesses:
     evaluator: whether there is one as well.
 
   Attributes:
+    flags: for each process that is started.
     model_dir: the job's.
     tasks: of all processes.
   """
@@ -40,7 +41,7 @@ class JobProcesses:
     }
     self._routes: dict[Task, dict[str, list[str]]] = {}
     self._folder = folder
-    self._flags = flags
+    self.flags = flags
     self._processes: dict[Task, subprocess.Popen] = {}
     self._starts = 0
     self.model_dir = os.path.join(folder, "model")
@@ -81,7 +82,7 @@ class JobProcesses:
             "monolith.native_training.training.sums_job",
             f"--model_dir={self.model_dir}",
             f"--progress_file={self._progress_file(task)}",
-            *self._flags,
+            *self.flags,
           ],
           env={
             **os.environ,

@@ -148,6 +148,32 @@ class RecoveryJobTest(absltest.TestCase):
     self.assertNotRegex(job.log(_CHIEF), "worker 1 failed")
     self.assertRegex(job.log(_CHIEF), "servers hold the model; going on")
 
+  def test_a_worker_that_fails_is_waited_for_at_the_end(self):
+    job = self._job("--save_checkpoints_steps=1000", "--fail_worker=1")
+    self.assertEqual(job.wait(_WORKER), 1)
+    job.wait_until("the chief", lambda: "waiting for worker 1" in job.log(_CHIEF))
+    job.flags = job.flags[:1]
+    job.start(_WORKER)
+    self._assert_all_is_trained(job)
+
+  def test_a_job_without_a_worker_ends_once(self):
+    job = self._job("--fail_worker=1", "--worker_timeout_secs=20")
+    self.assertEqual(job.wait(_WORKER), 1)
+    for server in _SERVERS:
+      self.assertEqual(job.wait(server), 0)
+    why = "RuntimeError: worker 1 failed: FileNotFoundError: the data of this worker"
+    self.assertEqual(job.wait(_CHIEF), 1)
+    self.assertRegex(job.log(_CHIEF), why)
+    # A chief that is started by itself finds the same end.
+    job.start(_CHIEF)
+    self.assertEqual(job.wait(_CHIEF), 1)
+    self.assertRegex(job.log(_CHIEF), why)
+    # The whole job trains on what is left.
+    job.flags = job.flags[1:]
+    job.start(*job.tasks)
+    self._assert_all_is_trained(job)
+    self.assertEqual(job.progress(_WORKER)["batches"], _BATCHES // 2)
+
   def test_a_process_by_itself_saves_and_leaves(self):
     job = self._job("--save_checkpoints_steps=1000", worker=1)
     job.wait_for_position(_CHIEF, 10)

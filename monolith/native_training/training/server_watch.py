@@ -50,7 +50,7 @@ class ServerWatch:
   """
 
   def __init__(self, cluster: Cluster, target: str, timeout_secs: float):
-    self._timeout_secs = timeout_secs
+    self.timeout_secs = timeout_secs
     self._over = threading.Event()
     self._servers = [
       _Server(cluster, target, i, min(_LONGEST_PERIOD_SECS, timeout_secs / 4))
@@ -144,7 +144,7 @@ class ServerWatch:
       secs = min(now - looked_at, _LONGEST_LOOK_SECS)
       looked_at = now
       silent = max([server.count_silence(secs) for server in self._servers])
-      if silent > self._timeout_secs:
+      if silent > self.timeout_secs:
         break
     else:
       return
@@ -152,7 +152,7 @@ class ServerWatch:
     problem = "; ".join(
       server.problem()
       for server in self._servers
-      if server.silent_secs > self._timeout_secs / 2
+      if server.silent_secs > self.timeout_secs / 2
     )
     with self._lock:
       self._problem = problem

@@ -82,8 +82,8 @@ class TrainLoop:
       The global step reached.
 
     Raises:
-      RuntimeError: on the chief, a worker has failed; the job went on without it, and
-        what was trained is saved.
+      RuntimeError: on the chief, a worker has failed and has not come back; the job
+        went on without it, and what was trained is saved.
       SystemExit: this process was asked to stop.
     """
     try:
@@ -127,16 +127,14 @@ class TrainLoop:
       stack.callback(self._graph.close)
       if self._is_saver:
         folder = self._config.model_dir
-        beats = None
-        if self._cluster.is_given:
-          fingerprint = self._cluster.fingerprint()
-          beats = stack.enter_context(heartbeat.beating(folder, fingerprint))
-          self._end.tell_by(beats)
+        job = self._cluster.fingerprint() if self._cluster.is_given else None
+        beats = stack.enter_context(heartbeat.beating(folder, job))
+        self._end.tell_by(beats)
         checkpoint_leftovers.sweep(folder)
-        if beats and beats.was_ending:
+        if beats.was_ending:
           self._start.resume_end()
           if self._end.was_reached():
-            return self._end.mark()
+            return self._end.take_up()
       session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=list(hooks))
       stack.enter_context(session)
       return self._train(session)
