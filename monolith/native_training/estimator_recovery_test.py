@@ -12,7 +12,11 @@ from absl.testing import absltest
 
 from monolith.native_training import entry, estimator
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training import (
+  checkpoint,
+  checkpoint_leftovers,
+  sound_checkpoint,
+)
 
 _BATCHES = 40
 
@@ -200,6 +204,51 @@ class EstimatorRecoveryTest(absltest.TestCase):
       next(job.predict(checkpoint_path=newest))
     # They change nothing.
     self.assertEqual(self._steps(), [5, 10])
+
+  def test_a_warm_start_passes_over_what_is_damaged(self):
+    self._train_to(5, 10)
+    self._damage(10)
+
+    def begun_from(source: str) -> np.ndarray:
+      config = estimator.RunnerConfig(model_dir=self.create_tempdir().full_path)
+      model = Numbered.params().instantiate()
+      job = estimator.Estimator(model, config, warm_start_from=source)
+      return next(job.train(max_steps=1).predict())["taste"]
+
+    with self.assertLogs("absl", "ERROR") as logs:
+      values = begun_from(self._dir)
+    self.assertRegex(logs.output[0], "ckpt-10 is PASSED OVER")
+    sound = checkpoint.path_of(self._dir, 5)
+    np.testing.assert_array_equal(values, begun_from(sound))
+    with self.assertRaisesRegex(ValueError, "ckpt-10 cannot be restored"):
+      begun_from(checkpoint.path_of(self._dir, 10))
+    self.assertEqual(self._steps(), [5, 10])
+
+  def test_storage_that_does_not_answer_is_waited_for_at_the_beginning(self):
+    self._train_to(5)
+    answer, asked = tf.io.gfile.stat, []
+
+    def stat(path):
+      asked.append(path)
+      if len(asked) == 1:
+        raise tf.errors.UnavailableError(None, None, "storage is away")
+      return answer(path)
+
+    is_folder = tf.io.gfile.isdir
+
+    def isdir(path):
+      return is_folder(path) and (path != self._dir or bool(asked))
+
+    self.enter_context(mock.patch.object(sound_checkpoint, "_PAUSES_SECS", (0.1,)))
+    self.enter_context(mock.patch.object(checkpoint_leftovers, "sweep"))
+    with (
+      mock.patch.object(tf.io.gfile, "stat", stat),
+      mock.patch.object(tf.io.gfile, "isdir", isdir),
+      self.assertLogs("absl", "ERROR") as logs,
+    ):
+      self._train(max_steps=7)
+    self.assertRegex(logs.output[0], "storage is away.* is tried again in 0.1 s")
+    self.assertEqual(self._steps(), [5, 7])
 
   def test_export_passes_over_what_is_damaged(self):
     self._train_to(5, 10)

@@ -22,14 +22,18 @@ others, because what is kept of an id on trial does not tell its server. With an
 `admission_capacity` they begin at 0 again, which the log says.
 """
 
+import contextlib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
 from monolith.native_training.training import manifest
-from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  StorageError,
+)
 from monolith.native_training.training.manifest import Manifest
 
 NAME = r"model\.ckpt-(?P<step>\d+)(?:\.(?P<again>\d+))?"
@@ -75,18 +79,46 @@ def _order(path: str) -> tuple[int, int]:
 
 
 def checkpoints(model_dir: str) -> list[str]:
-  """Paths of the complete checkpoints of a folder, oldest first."""
-  if not model_dir or not tf.io.gfile.isdir(model_dir):
+  """Paths of the complete checkpoints of a folder, oldest first.
+
+  Raises:
+    StorageError: the folder cannot be read.
+  """
+  if not model_dir or not _is_folder(model_dir):
     return []
   pattern = re.compile(f"({NAME}){re.escape(_TABLES)}/?")
-  matches = map(pattern.fullmatch, tf.io.gfile.listdir(model_dir))
+  with _told_as_unreadable(model_dir):
+    names = tf.io.gfile.listdir(model_dir)
+  matches = map(pattern.fullmatch, names)
   paths = [os.path.join(model_dir, match[1]) for match in matches if match]
   return [path for path in sorted(paths, key=_order) if is_complete(path)]
 
 
 def is_complete(path: str) -> bool:
-  """Whether there is a checkpoint at a path, with its manifest."""
-  return tf.io.gfile.exists(_manifest_path(path))
+  """Whether there is a checkpoint at a path, with its manifest.
+
+  Raises:
+    StorageError: that cannot be seen.
+  """
+  with _told_as_unreadable(path):
+    return tf.io.gfile.exists(_manifest_path(path))
+
+
+def _is_folder(path: str) -> bool:
+  if tf.io.gfile.isdir(path):
+    return True
+  # That also says no where storage does not answer.
+  with _told_as_unreadable(path), contextlib.suppress(tf.errors.NotFoundError):
+    tf.io.gfile.stat(path)
+  return False
+
+
+@contextlib.contextmanager
+def _told_as_unreadable(path: str) -> Iterator[None]:
+  try:
+    yield
+  except tf.errors.OpError as error:
+    raise StorageError(f"{path}: cannot be read ({error.message})") from None
 
 
 def latest_checkpoint(model_dir: str) -> str | None:

@@ -1,9 +1,12 @@
 import json
 import os
+from unittest import mock
 
+import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from monolith.native_training.training import checkpoint, manifest
+from monolith.native_training.training.checkpoint_errors import StorageError
 from monolith.native_training.training.manifest import Manifest
 
 
@@ -43,6 +46,21 @@ class CheckpointManifestTest(parameterized.TestCase):
     self.assertEqual(checkpoint.checkpoints(self._dir), [paths[0], paths[2], paths[1]])
     self.assertEqual(checkpoint.latest_checkpoint(self._dir), paths[1])
     self.assertEqual(checkpoint.step_of(paths[1]), 100)
+
+  def test_storage_that_does_not_answer_is_no_empty_folder(self):
+    self._add(10)
+    away = tf.errors.UnavailableError(None, None, "storage is away")
+    for broken in ("listdir", "exists"):
+      with mock.patch.object(tf.io.gfile, broken, side_effect=away):
+        with self.assertRaisesRegex(StorageError, "cannot be read .storage is away"):
+          checkpoint.checkpoints(self._dir)
+    with (
+      mock.patch.object(tf.io.gfile, "isdir", return_value=False),
+      mock.patch.object(tf.io.gfile, "stat", side_effect=away),
+      self.assertRaises(StorageError),
+    ):
+      checkpoint.checkpoints(self._dir)
+    self.assertEqual(checkpoint.checkpoints(self._path(10)), [])
 
   def test_one_without_manifest_does_not_exist(self):
     complete = self._add(10)

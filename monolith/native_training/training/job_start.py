@@ -68,30 +68,41 @@ class JobStart:
 
   def resume_end(self) -> None:
     """Before it begins: the end of an earlier chief's job is not that of another run,
-    because that chief was killed when it had come to it."""
+    because that chief was killed, or failed, when it had come to it."""
     logging.warning(
-      "the last chief was killed when all was trained and saved; the data do not begin "
-      "anew this time"
+      "the last chief did not get further than the end of the job, at which all is "
+      "saved; the data do not begin anew this time"
     )
     self._is_same_run = True
 
   def checkpoints(self) -> list[str]:
-    """Paths of those to begin with, the best first."""
-    return checkpoint.checkpoints(self._model_dir)[::-1]
+    """Paths of those to begin with, the best first.
+
+    Raises:
+      StorageError: the folder could not be read, several times.
+    """
+    paths = sound_checkpoint.with_patience(
+      self._model_dir, lambda: checkpoint.checkpoints(self._model_dir)
+    )
+    return paths[::-1]
 
   def warm_start(self, session: tf.compat.v1.Session) -> None:
     """Takes initial values from another model, where that is asked for.
 
     Raises:
-      ValueError: it has no checkpoint, or that cannot be used.
+      ValueError: it has no checkpoint, or none that can be used.
     """
     source = self._warm_start_from
     if not source:
       return
-    path = checkpoint.latest_checkpoint(source) if tf.io.gfile.isdir(source) else source
-    if path is None or not checkpoint.is_complete(path):
+    paths = checkpoint.checkpoints(source)[::-1]
+    if not paths and checkpoint.is_complete(source):
+      paths = [source]
+    if not paths:
       raise ValueError(f"warm_start_from: found no complete checkpoint in {source}")
-    self._checkpointer.warm_start(session, path)
+    sound_checkpoint.first_sound(
+      paths, lambda path: self._checkpointer.warm_start(session, path)
+    )
 
   def begin(
     self,

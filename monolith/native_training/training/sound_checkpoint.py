@@ -4,6 +4,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import tensorflow as tf
 from absl import logging
@@ -13,6 +14,8 @@ from monolith.native_training.training.checkpoint_errors import (
   DamagedCheckpointError,
   StorageError,
 )
+
+_Result = TypeVar("_Result")
 
 _SET_ASIDE = ".refused"
 # Between attempts to read from storage that does not work.
@@ -42,7 +45,7 @@ def first_sound(paths: Sequence[str], use: Callable[[str], object]) -> str:
   reasons = []
   for i, path in enumerate(paths):
     try:
-      _with_patience(path, use)
+      with_patience(f"checkpoint {path}", lambda: use(path))  # noqa: B023
       return path
     except DamagedCheckpointError as error:
       reasons.append(str(error))
@@ -61,15 +64,22 @@ def first_sound(paths: Sequence[str], use: Callable[[str], object]) -> str:
   )
 
 
-def _with_patience(path: str, use: Callable[[str], object]) -> None:
+def with_patience(what: str, use: Callable[[], _Result]) -> _Result:
+  """Uses something; again, several times, where storage does not work.
+
+  Args:
+    what: names it in the log.
+
+  Returns:
+    What `use` does.
+  """
   for pause in _PAUSES_SECS:
     try:
-      use(path)
-      return
+      return use()
     except StorageError as error:
-      logging.error("%s; checkpoint %s is tried again in %g s", error, path, pause)
+      logging.error("%s; %s is tried again in %g s", error, what, pause)
     time.sleep(pause)
-  use(path)
+  return use()
 
 
 def set_aside(paths: Sequence[str], keep: int) -> None:
