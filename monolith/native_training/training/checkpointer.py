@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from collections.abc import Callable
 
 import tensorflow as tf
 from absl import logging
@@ -17,9 +18,16 @@ from monolith.native_training.training import (
   retention,
   table_restore,
 )
-from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  StorageError,
+)
 from monolith.native_training.training.dense_variables import DenseVariables
 from monolith.native_training.training.increments import Increments
+from monolith.native_training.training.server_question import (
+  SERVER_IS_AWAY,
+  ServerQuestion,
+)
 
 # That each server writes beside each other, and as many threads.
 _FILES_PER_SERVER = 2
@@ -51,10 +59,14 @@ class Checkpointer:
     self._max_to_keep = max_to_keep
     self._increments = Increments(max_increments)
     self._for_training = for_training
-    self._dense = DenseVariables()
     self._tables = embedding.plan.tables
     self._features = table_restore.features_of_tables(embedding.plan)
     sets = embedding.table_sets()
+    variables = tf.compat.v1.global_variables()
+    self._servers = ServerQuestion(
+      [*(server for server, _ in sets), *(v.device for v in variables)]
+    )
+    self._dense = DenseVariables(self._servers)
     ops = loader.ops()
     self._folder = tf.compat.v1.placeholder(tf.string, [])
     self._files = tf.compat.v1.placeholder(tf.string, [None])
@@ -109,25 +121,42 @@ class Checkpointer:
   def clear_tables(self, session: tf.compat.v1.Session) -> None:
     session.run(self._clear)
 
-  def save(self, session: tf.compat.v1.Session, model_dir: str, step: int) -> str:
+  def save(
+    self,
+    session: tf.compat.v1.Session,
+    model_dir: str,
+    step: int,
+    check: Callable[[], object] = lambda: None,
+  ) -> str:
     """Saves a checkpoint and removes those beyond `max_to_keep`.
 
     Args:
       model_dir: the folder.
       step: the global step, for its name. While a server saves, others train: what is
         saved may have seen some steps more.
+      check: called when nothing but the manifest is missing; what it raises ends the
+        save.
 
     Returns:
       Its path, without suffix.
+
+    Raises:
+      tf.errors.AbortedError, tf.errors.UnavailableError: a server is away.
+      StorageError: storage says the like, and every server is there.
+      Exception: else as storage and servers raise it.
     """
-    path = checkpoint.next_path(model_dir, step)
-    self._check_base(model_dir)
     try:
-      self._write(session, path, step)
-    except BaseException:
-      self._increments.forget()
-      checkpoint_leftovers.remove_incomplete(path)
-      raise
+      path = self._save_new(session, model_dir, step, check)
+    except SERVER_IS_AWAY as error:
+      if self._servers.is_away(session, error):
+        raise
+      raise StorageError(
+        f"{type(error).__name__} of storage, because every parameter server is there: "
+        f"{error.message}"
+      ) from None
+    except tf.errors.OutOfRangeError as error:
+      # Of a file that grows too large. Who trains would take it for the data's end.
+      raise StorageError(error.message) from None
     self._increments.saved_as(os.path.basename(path))
     try:
       self._keep_newest(model_dir)
@@ -140,7 +169,30 @@ class Checkpointer:
       )
     return path
 
-  def _write(self, session: tf.compat.v1.Session, path: str, step: int) -> None:
+  def _save_new(
+    self,
+    session: tf.compat.v1.Session,
+    model_dir: str,
+    step: int,
+    check: Callable[[], object],
+  ) -> str:
+    path = checkpoint.next_path(model_dir, step)
+    self._check_base(model_dir)
+    try:
+      self._write(session, path, step, check)
+    except BaseException:
+      self._increments.forget()
+      checkpoint_leftovers.remove_incomplete(path)
+      raise
+    return path
+
+  def _write(
+    self,
+    session: tf.compat.v1.Session,
+    path: str,
+    step: int,
+    check: Callable[[], object],
+  ) -> None:
     """Writes a checkpoint where none is."""
     checkpoint.remove(path)  # What a save that was killed has left.
     folder = checkpoint.tables_dir(path)
@@ -167,6 +219,7 @@ class Checkpointer:
           f"{os.path.join(folder, name)}: a parameter server has written it, but it "
           "cannot be seen here. model_dir must be a folder that all processes share"
         )
+    check()
     checkpoint.write_manifest(path, content)
     self._increments.wrote(content)
 
@@ -233,9 +286,9 @@ class Checkpointer:
     files = checkpoint.table_files(path)
     try:
       restored = session.run(restores, {self._files: files}) if files else []
-    except (tf.errors.AbortedError, tf.errors.UnavailableError):
-      raise  # A server is away; what is made of that is the session's matter.
     except tf.errors.OpError as error:
+      if self._servers.is_away(session, error):
+        raise  # What is made of that is the session's matter.
       raise table_restore.refusal(path, error, self._features) from None
     for warning in sorted({w.decode() for each in restored for w in each.warnings}):
       logging.warning("checkpoint %s: %s", path, warning)

@@ -1,3 +1,5 @@
+import contextlib
+import itertools
 import os
 from unittest import mock
 
@@ -5,7 +7,12 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training import (
+  checkpoint,
+  checkpoint_leftovers,
+  manifest,
+)
+from monolith.native_training.training.checkpoint_errors import StorageError
 from monolith.native_training.training.checkpointer import Checkpointer
 
 
@@ -107,6 +114,96 @@ class CheckpointerTest(absltest.TestCase):
           self._save(2, step)
       self.assertEqual(sorted(os.listdir(self._dir)), before)
     self.assertEqual(self._restored(path), 1)
+
+  def test_storage_is_no_server_that_is_away(self):
+    path = self._save(1, 7)
+    for kind in (tf.errors.AbortedError, tf.errors.UnavailableError):
+      error = kind(None, None, "storage is busy")
+      for where, broken in (
+        (checkpoint, "write_manifest"),
+        (tf.io.gfile, "makedirs"),
+        (self._checkpointer._dense._saver, "save"),
+      ):
+        with mock.patch.object(where, broken, side_effect=error):
+          with self.assertRaisesRegex(StorageError, f"{kind.__name__}.*is busy"):
+            self._save(2, 8)
+      with mock.patch.object(
+        self._checkpointer._dense._saver, "restore", side_effect=error
+      ):
+        with self.assertRaisesRegex(StorageError, f"{path}.index.*is busy"):
+          self._checkpointer.restore(self._session, path)
+      self.assertEqual(checkpoint.latest_checkpoint(self._dir), path)
+
+  def test_a_file_that_grows_too_large_is_no_end_of_data(self):
+    too_large = tf.errors.OutOfRangeError(None, None, "File too large")
+    with mock.patch.object(
+      self._checkpointer._dense._saver, "save", side_effect=too_large
+    ):
+      with self.assertRaisesRegex(StorageError, "too large"):
+        self._save(1, 7)
+
+  def test_a_server_that_is_away_is_no_storage(self):
+    path = self._save(1, 7)
+    away = tf.errors.UnavailableError(None, None, "gone")
+    self.enter_context(
+      mock.patch.object(self._checkpointer._servers, "is_away", return_value=True)
+    )
+    for broken, do in (
+      ("save", lambda: self._save(2, 8)),
+      ("restore", lambda: self._checkpointer.restore(self._session, path)),
+    ):
+      with mock.patch.object(
+        self._checkpointer._dense._saver, broken, side_effect=away
+      ):
+        with self.assertRaisesRegex(tf.errors.UnavailableError, "gone"):
+          do()
+
+  def test_whatever_storage_refuses_the_last_one_stays(self):
+    """Each call that a save makes fails in turn."""
+    names = ("exists", "isdir", "listdir", "makedirs", "remove", "rename", "rmtree")
+    calls, failing = 0, None
+
+    def failing_at(do):
+      def call(*arguments, **named):
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+          raise tf.errors.ResourceExhaustedError(None, None, "no space left")
+        return do(*arguments, **named)
+
+      return call
+
+    for step in (1, 2):
+      self._save(step, step)
+    with contextlib.ExitStack() as stack:
+      for name in names:
+        function = failing_at(getattr(tf.io.gfile, name))
+        stack.enter_context(mock.patch.object(tf.io.gfile, name, function))
+      write = failing_at(manifest.flush_to_storage)
+      stack.enter_context(mock.patch.object(manifest, "flush_to_storage", write))
+      failed = 0
+      for nth in itertools.count(1):
+        calls, failing = 0, nth
+        step += 1
+        try:
+          self._save(step, step)
+          is_saved = True
+        except (OSError, tf.errors.OpError):
+          is_saved = False
+          failed += 1
+        is_done, failing = calls < nth, None
+        path = checkpoint.latest_checkpoint(self._dir)
+        self.assertEqual(checkpoint.step_of(path), step if is_saved else step - 1)
+        self.assertEqual(self._restored(path), checkpoint.step_of(path))
+        if is_done:
+          break
+        # Once all is well nothing is left of what was not.
+        step += 1
+        self._save(step, step)
+        checkpoint_leftovers.sweep(self._dir)
+        self.assertLen(checkpoint.checkpoints(self._dir), 2)
+        self.assertLen(os.listdir(self._dir), 7)  # And the file `checkpoint`.
+    self.assertGreater(failed, 10)
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from monolith.native_training.training.checkpoint_errors import (
   DamagedCheckpointError,
   MisfitError,
 )
+from monolith.native_training.training.server_question import ServerQuestion
 
 # A graph collection of `JobVariable`.
 OF_THE_JOB = "monolith_variables_of_the_job"
@@ -37,9 +38,6 @@ class JobVariable(NamedTuple):
     return self.variable.name
 
 
-_SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
-
-
 class DenseVariables:
   """Saves and restores the default graph's global variables.
 
@@ -49,9 +47,15 @@ class DenseVariables:
   others do so where `restore` may let them.
 
   Errors name the checkpoint's files: PATH.index and PATH.data-*.
+
+  Args:
+    servers: tells whether one is away; default: asks those that have variables.
   """
 
-  def __init__(self):
+  def __init__(self, servers: ServerQuestion | None = None):
+    if servers is None:
+      servers = ServerQuestion(v.device for v in tf.compat.v1.global_variables())
+    self._servers = servers
     self._step = tf.compat.v1.train.get_global_step()
     # Where there is none, as in another thread, TensorFlow's saver takes its variables
     # for eager ones.
@@ -134,9 +138,9 @@ class DenseVariables:
     try:
       with self._graph.as_default():
         restorer.restore(session, path)
-    except _SERVER_IS_AWAY:
-      raise
     except tf.errors.OpError as error:
+      if self._servers.is_away(session, error):
+        raise
       sentence = core_errors.sentence_of(error)
       raise checkpoint_errors.of_reading(error, _unreadable(path, sentence)) from None
 
