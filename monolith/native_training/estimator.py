@@ -127,7 +127,7 @@ class Estimator:
 
     The chief saves in a thread, beside training. A save that fails is an error in the
     log, training goes on, and it is tried again within a minute; only the last one, at
-    the end, raises.
+    the end, raises, when it was tried for some minutes.
 
     SIGTERM, where this is called in the main thread: a chief ends its step, saves and
     leaves, a worker ends its step, a parameter server asks the chief to save and leaves
@@ -150,7 +150,8 @@ class Estimator:
         does not fit the checkpoint (`MisfitError`).
       tf.errors.InvalidArgumentError: a batch is not usable, or a gradient not finite.
       RuntimeError: called again in a cluster with parameter servers, which leave when
-        the job is over; or another job trains in the same `model_dir`.
+        the job is over; another process trains in the same `model_dir`; or, on the
+        chief, a worker has failed and has not come back.
       TimeoutError: another process of the job has been silent for too long.
       SystemExit: SIGTERM has come before the end.
     """

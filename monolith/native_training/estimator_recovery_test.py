@@ -4,6 +4,7 @@ over."""
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from unittest import mock
 
 import numpy as np
@@ -15,10 +16,14 @@ from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import (
   checkpoint,
   checkpoint_leftovers,
+  heartbeat,
+  job_saves,
   sound_checkpoint,
 )
 
 _BATCHES = 40
+# Of a chief that a later one has found in the folder.
+_LATER = heartbeat.Sign(term=7)
 
 
 class Interrupted(Exception):
@@ -42,6 +47,19 @@ class InterruptAfter(tf.compat.v1.train.SessionRunHook):
       self._steps -= 1
       if not self._steps:
         raise Interrupted
+
+
+class RunAt(tf.compat.v1.train.SessionRunHook):
+  """Does something after a step."""
+
+  def __init__(self, step: int, do: Callable[[], object]):
+    self._steps_left = step
+    self._do = do
+
+  def after_run(self, run_context, run_values):
+    self._steps_left -= 1
+    if not self._steps_left:
+      self._do()
 
 
 class StopAtEnd(tf.compat.v1.train.SessionRunHook):
@@ -273,8 +291,26 @@ class EstimatorRecoveryTest(absltest.TestCase):
   def test_the_last_save_fails_aloud(self):
     with open(os.path.join(self._dir, "model.ckpt-5.tables"), "w"):
       pass
+    self.enter_context(mock.patch.object(job_saves, "_LAST_SAVE_SECS", 0.0))
     with self.assertRaisesRegex(tf.errors.OpError, "model.ckpt-5.tables"):
       self._train_to(5)
+
+  def test_nobody_else_trains_in_the_same_folder(self):
+    self.enter_context(mock.patch.object(heartbeat, "_BEAT_SECS", 0.2))
+    other = RunAt(5, lambda: self._estimator().train(max_steps=20))
+    with self.assertRaisesRegex(RuntimeError, "another job trains in the same model"):
+      self._estimator().train(max_steps=10, hooks=[other])
+    self.assertEmpty(self._steps())
+
+  def test_who_was_taken_for_dead_saves_nothing_and_leaves(self):
+    def begin() -> None:
+      with mock.patch.object(heartbeat, "_check_alone", return_value=_LATER):
+        self.enter_context(heartbeat.beating(self._dir, "another"))
+
+    with self.assertRaisesRegex(RuntimeError, "another chief trains"):
+      self._estimator().train(max_steps=10, hooks=[RunAt(5, begin)])
+    self.assertEmpty(self._steps())
+    self.assertTrue(os.path.exists(os.path.join(self._dir, "chief.alive")))
 
 
 if __name__ == "__main__":

@@ -158,7 +158,7 @@ def install(stop: Stop) -> None:
     return function(*arguments, **named)
 
   _wrap(checkpointer.Checkpointer, "save", around_save)
-  _wrap(job_saves.JobSaves, "save_now", around_last_save)
+  _wrap(job_saves.JobSaves, "save_last", around_last_save)
   _wrap(dense_variables.DenseVariables, "save", before(BEFORE_DENSE))
   _wrap(checkpoint, "write_manifest", around_manifest)
   _wrap(checkpoint, "mark", around_mark)

@@ -61,6 +61,16 @@ class BackgroundSave:
     """Whether there is a save that `take_done` has not returned."""
     return self._current is not None
 
+  @property
+  def is_busy(self) -> bool:
+    """Whether there is one that has not ended."""
+    return self._thread is not None and self._thread.is_alive()
+
+  @property
+  def current(self) -> Save | None:
+    """The save that `take_done` has not returned."""
+    return self._current
+
   def begin(
     self,
     session: tf.compat.v1.Session,
@@ -79,18 +89,6 @@ class BackgroundSave:
       target=self._run, args=(save,), name=THREAD_NAME, daemon=True
     )
     self._thread.start()
-
-  def run(self, session: tf.compat.v1.Session, step: int) -> Save:
-    """Does a save in this thread.
-
-    Raises:
-      RuntimeError: there is one already.
-    """
-    if self.is_running:
-      raise RuntimeError("a save is running already")
-    save = Save(session, step)
-    self._run(save)
-    return save
 
   def _run(self, save: Save) -> None:
     try:

@@ -26,10 +26,13 @@ class BackgroundSaveTest(absltest.TestCase):
     self.assertFalse(saving.is_running)
     saving.begin(self._session, 7)
     self.assertTrue(saving.is_running)
+    self.assertTrue(saving.is_busy)
+    self.assertEqual(saving.current.step, 7)
     self.assertIsNone(saving.take_done())
     saving.wait(0.01)
     self._may_end.set()
     saving.wait()
+    self.assertFalse(saving.is_busy)
     self.assertTrue(saving.is_running)  # Until it is reported.
     done = saving.take_done()
     self.assertEqual((done.step, done.path), (7, "model.ckpt-7"))
@@ -41,12 +44,8 @@ class BackgroundSaveTest(absltest.TestCase):
   def test_one_at_a_time(self):
     saving = BackgroundSave(self._save)
     saving.begin(self._session, 7)
-    for begin in (
-      lambda: saving.begin(self._session, 8),
-      lambda: saving.run(self._session, 8),
-    ):
-      with self.assertRaisesRegex(RuntimeError, "running already"):
-        begin()
+    with self.assertRaisesRegex(RuntimeError, "running already"):
+      saving.begin(self._session, 8)
 
   def test_an_error_is_told_and_the_next_one_may_begin(self):
     self._may_end.set()
@@ -57,13 +56,6 @@ class BackgroundSaveTest(absltest.TestCase):
     saving.begin(self._session, 14)
     saving.wait()
     self.assertIsNone(saving.take_done().error)
-
-  def test_the_last_one_runs_here(self):
-    self._may_end.set()
-    saving = BackgroundSave(self._save)
-    save = saving.run(self._session, 9)
-    self.assertEqual(save.path, "model.ckpt-9")
-    self.assertFalse(saving.is_running)
 
 
 if __name__ == "__main__":

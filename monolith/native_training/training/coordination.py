@@ -26,6 +26,7 @@ from monolith.native_training.training.closable_session import (
   sees_only,
 )
 from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.server_question import SERVER_IS_AWAY
 from monolith.native_training.training.stop_request import StopRequest
 
 _POLL_SECS = 0.2
@@ -261,6 +262,10 @@ class JobReports:
     """Tells the servers that the chief leaves before the job is over. Chief only."""
     _say_at_last(session, self._words[Word.CHIEF_LEAVES])
 
+  def keep_leaving(self, servers: frozenset[int]) -> None:
+    """Notes that these still wait for a save."""
+    self._leaving |= servers
+
   @property
   def has_leaving_servers(self) -> bool:
     """Whether a server waits for a save, to leave then. Chief only."""
@@ -314,7 +319,7 @@ class JobReports:
           self.report(session, examples, done=True)
         time.sleep(_POLL_SECS)
       return True
-    except (tf.errors.AbortedError, tf.errors.UnavailableError):
+    except SERVER_IS_AWAY:
       return False
 
   def say_goodbye(self, session: tf.compat.v1.Session) -> None:

@@ -19,7 +19,7 @@ _LOOK_SECS = 0.2
 
 
 @dataclasses.dataclass(frozen=True)
-class _Sign:
+class Sign:
   """What the file says.
 
   Attributes:
@@ -41,7 +41,7 @@ class _Sign:
   failures: tuple[str, ...] = ()
 
   @classmethod
-  def of(cls, text: str) -> "_Sign":
+  def of(cls, text: str) -> "Sign":
     """What a text says; nothing where it is none of ours."""
     try:
       said = json.loads(text)
@@ -60,7 +60,7 @@ class _Sign:
   def text(self) -> str:
     return json.dumps(dataclasses.asdict(self)) + "\n"
 
-  def is_after(self, other: "_Sign") -> bool:
+  def is_after(self, other: "Sign") -> bool:
     """Whether it is that of a chief that has begun after another. Of two that have
     begun at once all agree on one."""
     return (self.term, self.chief) > (other.term, other.chief)
@@ -75,12 +75,12 @@ class Heartbeat:
     failures: of workers without which the job had ended then.
   """
 
-  def __init__(self, path: str, job: str, left_behind: _Sign):
+  def __init__(self, path: str, job: str, left_behind: Sign):
     is_same = left_behind.job == job
     self.was_ending = left_behind.ends and is_same
     self.failures = left_behind.failures if self.was_ending else ()
     self._path = path
-    self._sign = _Sign(
+    self._sign = Sign(
       os.getpid(),
       time.time(),
       job,
@@ -90,7 +90,7 @@ class Heartbeat:
       self.was_ending,
       self.failures,
     )
-    self._other: _Sign | None = None
+    self._other: Sign | None = None
     self._lock = threading.Lock()
     self._stop = threading.Event()
     self._beat()
@@ -154,7 +154,7 @@ class Heartbeat:
       self._beat()
 
   def _look(self) -> None:
-    found = _Sign.of(_read(self._path))
+    found = Sign.of(_read(self._path))
     if found.chief and found.is_after(self._sign):
       self._other = found
 
@@ -197,14 +197,14 @@ def beating(model_dir: str, job: str | None) -> Iterator[Heartbeat]:
   heartbeat.stop()
 
 
-def _check_alone(path: str, job: str) -> _Sign:
+def _check_alone(path: str, job: str) -> Sign:
   """Waits until it is certain that no other job's chief lives: one that was killed has
   left a file behind that changes no more. Returns what that says."""
   content = _read(path)
   if not content and tf.io.gfile.exists(path):  # Just being written.
     time.sleep(_LOOK_SECS)
     content = _read(path)
-  sign = _Sign.of(content)
+  sign = Sign.of(content)
   if not content or sign.job == job:
     return sign
   logging.warning("looking whether the chief of another job lives, as %s says", path)
@@ -215,7 +215,7 @@ def _check_alone(path: str, job: str) -> _Sign:
     if now and now != content:
       raise RuntimeError(
         f"another job trains in the same model_dir: its chief, process "
-        f"{_Sign.of(now).pid} of its machine, is alive, as {path} shows. Two jobs "
+        f"{Sign.of(now).pid} of its machine, is alive, as {path} shows. Two jobs "
         "would spoil each other's checkpoints; end one of them, or give it another "
         "model_dir"
       )

@@ -13,6 +13,7 @@ from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.heartbeat import Heartbeat
 from monolith.native_training.training.job_saves import JobSaves
 from monolith.native_training.training.progress import ProgressReporter
+from monolith.native_training.training.server_question import SERVER_IS_AWAY
 from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.stop_request import StopRequest
 from monolith.native_training.training.training_graph import TrainingGraph
@@ -144,27 +145,36 @@ class JobEnd:
     Returns the global step."""
     self.how_it_leaves = "this worker leaves; the job goes on without it"
     step = int(session.run(self._graph.global_step))
-    if self._is_saver:
-      saved = unless_a_server_is_away(
-        "checkpoint", lambda: self._saves.save_now(session, step, progress)
-      )
-      self._commit_last()
-      self.how_it_leaves = f"{'' if saved else 'not '}saved at step {step}; leaving"
-    progress.stopped(step)
+    try:
+      if self._is_saver:
+        saved = unless_a_server_is_away(
+          "checkpoint", lambda: self._saves.save_now(session, step, progress)
+        )
+        self._commit_last()
+        self.how_it_leaves = f"{'' if saved else 'not '}saved at step {step}; leaving"
+    finally:
+      progress.stopped(step)
+      self._say_leaving(session)
+    return step
+
+  def _say_leaving(self, session: tf.compat.v1.Session) -> None:
+    """Tells the servers that this chief leaves before the job is over."""
     if self._reports and self._is_chief:
       self._watch.stop()
       self._reports.say_leaving(session)
-    return step
 
   def finish(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> int:
     """Ends this worker's part; the chief ends the job. Returns the global step."""
     step = int(session.run(self._graph.global_step))
     if self._is_saver:
-      self._saves.wait()
-      self._saves.report(session, progress)
-      is_saved = step == self._saves.policy.last_step and self._is_all_saved(session)
+      try:
+        is_saved = self._save_last(session, step, progress)
+      except BaseException:
+        if self._stop.is_made():
+          self._say_leaving(session)
+        raise
       if not is_saved:
-        self._saves.save_now(session, step, progress)
+        return self.leave_early(session, progress)
       self._commit_last()
     progress.finished(step)
     if self._reports:
@@ -174,6 +184,17 @@ class JobEnd:
       # anew, and before this somebody who is killed would do so.
       self._mark()
     return step
+
+  def _save_last(
+    self, session: tf.compat.v1.Session, step: int, progress: ProgressReporter
+  ) -> bool:
+    """Saves all that was trained, if it is not yet; False where it was time to leave
+    before."""
+    self._saves.wait_for_end(self._stop.is_made)
+    self._saves.report(session, progress)
+    if step == self._saves.policy.last_step and self._is_all_saved(session):
+      return True
+    return self._saves.save_last(session, step, progress, self._stop.is_made)
 
   def _is_all_saved(self, session: tf.compat.v1.Session) -> bool:
     """Whether a checkpoint of this very step holds all that was trained: in a cluster
@@ -231,7 +252,7 @@ def unless_a_server_is_away(what: str, do: Callable[[], object]) -> bool:
   """
   try:
     do()
-  except (tf.errors.AbortedError, tf.errors.UnavailableError) as error:
+  except SERVER_IS_AWAY as error:
     logging.warning("no %s: a parameter server is away (%s)", what, error.message)
     return False
   return True

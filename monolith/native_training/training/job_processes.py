@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -124,6 +125,16 @@ class JobProcesses:
   def send(self, signum: signal.Signals, *tasks: Task) -> None:
     for task in tasks:
       self._processes[task].send_signal(signum)
+
+  def limit_files(self, limit: int | None, *tasks: Task) -> None:
+    """Lets processes write no more than so many bytes of any file; None is as many as
+    they like."""
+    for task in tasks:
+      pid = self._processes[task].pid
+      _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+      resource.prlimit(
+        pid, resource.RLIMIT_FSIZE, (most if limit is None else limit, most)
+      )
 
   def wait(self, task: Task) -> int:
     """Waits for a process to end by itself; returns its exit code."""

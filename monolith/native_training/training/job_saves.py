@@ -13,24 +13,39 @@ from monolith.native_training.training import (
   checkpoint,
   progress_log,
 )
-from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  StorageError,
+)
 from monolith.native_training.training.checkpointer import Checkpointer
 from monolith.native_training.training.coordination import JobReports
 from monolith.native_training.training.eviction import Eviction
+from monolith.native_training.training.heartbeat import Heartbeat
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
 from monolith.native_training.training.save_policy import SavePolicy
+from monolith.native_training.training.server_question import SERVER_IS_AWAY
 from monolith.native_training.training.stream_positions import StreamPositions
 
-# What a full disk, a read-only folder and the like raise: training goes on.
-_STORAGE_FAILS = (
-  tf.errors.OpError,
-  OSError,
+# What storage raises that is full, read-only or away.
+_STORAGE_FAILS = (tf.errors.OpError, OSError)
+# With these training goes on.
+_SAVING_FAILS = (
+  *_STORAGE_FAILS,
   RuntimeError,
   DamagedCheckpointError,  # Of what was just saved, when it is exported.
 )
-_SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 _LEAVE_SECS = 5.0
+_POLL_SECS = 0.2
+# A save that takes longer than this, and than the time between saves, may hang.
+_LONG_SECS = 600.0
+_TELL_AGAIN_SECS = 60.0
+# Who was asked to leave waits for no save that takes longer.
+_HANGS_SECS = 1800.0
+# For so long the last save is tried.
+_LAST_SAVE_SECS = 300.0
+# A server that leaves waits for a save, but not for long.
+_SERVER_RETRY_SECS = 5.0
 
 
 class JobSaves:
@@ -64,26 +79,45 @@ class JobSaves:
     self._streams = streams
     self._reports = reports
     self._background = background_save.BackgroundSave(self._save)
+    self._heartbeat: Heartbeat | None = None
+    self._last_path: str | None = None
+    self._tell_at = 0.0
+    self._servers_wait_until = 0.0
+
+  def guard_by(self, heartbeat: Heartbeat) -> None:
+    """Names what tells of another chief; then nothing is saved any more."""
+    self._heartbeat = heartbeat
+
+  def _check_alone(self) -> None:
+    if self._heartbeat:
+      self._heartbeat.look()
 
   def _save(self, save: background_save.Save) -> None:
-    """Does a save; in another thread than the rest, but for the last one."""
+    """Does a save; in another thread than the rest."""
     with contextlib.ExitStack() as stack:
       if self._reports:
         stack.enter_context(self._reports.saving(save.session))
       self._save_all(save)
 
   def _save_all(self, save: background_save.Save) -> None:
+    self._check_alone()
     save.evicted = self._eviction.run(save.session)
     if self._streams:  # Before the rows: what is covered must be in them.
       save.offsets = self._streams.read(save.session)
     begin = time.monotonic()
-    save.path = self._checkpointer.save(save.session, self._model_dir, save.step)
+    save.path = self._checkpointer.save(
+      save.session, self._model_dir, save.step, check=self._check_alone
+    )
     save.secs = time.monotonic() - begin
     # The checkpoint is complete, whoever dies now; the next step notices.
-    with contextlib.suppress(*_SERVER_IS_AWAY):
+    with contextlib.suppress(*SERVER_IS_AWAY):
       save.tables = self._checkpointer.table_stats(save.session)
     if self._on_save:
-      self._on_save(save.path)
+      try:
+        self._on_save(save.path)
+      # Not what it looks like: that needs no server, and no data.
+      except (*SERVER_IS_AWAY, tf.errors.OutOfRangeError) as error:
+        raise StorageError(f"{type(error).__name__}: {error.message}") from None
 
   @contextlib.contextmanager
   def beside_training(self) -> Iterator[None]:
@@ -97,8 +131,30 @@ class JobSaves:
       self.wait(patience)
 
   def wait(self, secs: float | None = None) -> None:
-    """Waits until no save is running, or for so many seconds."""
-    self._background.wait(secs)
+    """Waits until no save is running, or for so many seconds; tells of one that takes
+    long."""
+    give_up = None if secs is None else time.monotonic() + secs
+    while self._background.is_busy and (give_up is None or time.monotonic() < give_up):
+      left = _POLL_SECS if give_up is None else give_up - time.monotonic()
+      self._background.wait(max(min(left, _POLL_SECS), 0))
+      self._tell_of_long_save()
+
+  def _tell_of_long_save(self) -> None:
+    """Tells again and again of a save that may hang; asks storage for nothing."""
+    save, now = self._background.current, time.monotonic()
+    if save is None or not self._background.is_busy or now < self._tell_at:
+      return
+    secs = now - save.began_at
+    if secs < max(_LONG_SECS, self.policy.every_secs or 0):
+      return
+    self._tell_at = now + _TELL_AGAIN_SECS
+    logging.error(
+      "the checkpoint of step %d is NOT SAVED YET after %.0f min: storage may hang. "
+      "Nothing else is saved meanwhile; the last that this chief has saved is %s",
+      save.step,
+      secs / 60,
+      self._last_path or "none",
+    )
 
   def step_done(
     self, session: tf.compat.v1.Session, step: int, progress: ProgressReporter
@@ -109,10 +165,13 @@ class JobSaves:
       session: in which a step was done.
       step: the global step.
     """
+    if self._heartbeat:
+      self._heartbeat.check()
     self.report(session, progress)
     if self._background.is_running:
+      self._tell_of_long_save()
       return
-    if self._reports and self._reports.has_leaving_servers:
+    if self._has_servers_to_save_for():
       leaving = self._reports.take_leaving_servers()
       self._background.begin(session, step, leaving)
     elif self.policy.is_due(step):
@@ -120,6 +179,11 @@ class JobSaves:
         self.policy.begin(step)  # Nothing has come of a stream since.
       else:
         self._background.begin(session, step)
+
+  def _has_servers_to_save_for(self) -> bool:
+    if not self._reports or time.monotonic() < self._servers_wait_until:
+      return False
+    return self._reports.has_leaving_servers
 
   def _is_saved(self, session: tf.compat.v1.Session, step: int) -> bool:
     """Whether the last checkpoint has all that was trained on of streams."""
@@ -137,16 +201,20 @@ class JobSaves:
     if not save:
       return
     self._report_done(save, progress)
-    if save.path and save.for_servers:
-      self._reports.let_leave(session, save.for_servers)
+    if save.for_servers:
+      if save.path:
+        self._reports.let_leave(session, save.for_servers)
+      else:
+        self._reports.keep_leaving(save.for_servers)
+        self._servers_wait_until = time.monotonic() + _SERVER_RETRY_SECS
     error = save.error
     if error is None:
       return
-    if isinstance(error, _SERVER_IS_AWAY) or (
-      save.session is not session and isinstance(error, _STORAGE_FAILS)
+    if isinstance(error, SERVER_IS_AWAY) or (
+      save.session is not session and isinstance(error, _SAVING_FAILS)
     ):
       logging.warning("no checkpoint: a parameter server was away (%s)", error)
-    elif not isinstance(error, _STORAGE_FAILS):
+    elif not isinstance(error, _SAVING_FAILS):
       raise error
     elif save.path:
       logging.error(
@@ -157,20 +225,24 @@ class JobSaves:
         error,
       )
     else:
-      logging.error(
-        "the checkpoint of step %d was NOT SAVED: %s: %s. TRAINING GOES ON, the last "
-        "checkpoint is still %s, and saving is tried again in %s",
-        save.step,
-        type(error).__name__,
-        error,
-        self._last(),
-        self.policy.failed(save.step),
-      )
+      self._tell_not_saved(save, "TRAINING GOES ON, the last checkpoint is still")
+
+  def _tell_not_saved(self, save: background_save.Save, goes_on: str) -> None:
+    logging.error(
+      "the checkpoint of step %d was NOT SAVED: %s: %s. %s %s, and saving is tried "
+      "again in %s",
+      save.step,
+      type(save.error).__name__,
+      save.error,
+      goes_on,
+      self._last(),
+      self.policy.failed(save.step),
+    )
 
   def _last(self) -> str:
     try:
       return checkpoint.latest_checkpoint(self._model_dir) or "none"
-    except tf.errors.OpError:
+    except OSError:
       return "what it was"
 
   def _report_done(
@@ -180,6 +252,7 @@ class JobSaves:
       progress.evicted(save.step, save.evicted)
     if save.path:
       progress_log.info("saved %s in %.1f s", save.path, save.secs)
+      self._last_path = save.path
       self.policy.saved(save.step, save.began_at)
       if self._streams:
         self._streams.saved(save.offsets)
@@ -192,15 +265,89 @@ class JobSaves:
     step: int,
     progress: ProgressReporter,
   ) -> None:
-    """Saves in this thread, after a save that is running.
+    """Saves, after a save that is running. For who was asked to leave.
 
     Raises:
+      TimeoutError: it does not come to an end.
       Exception: what has failed.
     """
-    self.wait()
-    self.report(session, progress)
-    progress.saving()
-    save = self._background.run(session, step)
-    self._report_done(save, progress)
+    save = self._save_and_wait(session, step, progress, lambda: True)
     if save.error:
       raise save.error
+
+  def save_last(
+    self,
+    session: tf.compat.v1.Session,
+    step: int,
+    progress: ProgressReporter,
+    is_to_leave: Callable[[], bool],
+  ) -> bool:
+    """Saves at the end of the job. Where storage fails it is tried for some minutes.
+
+    Args:
+      is_to_leave: whether this process was asked to leave.
+
+    Returns:
+      False where it was so before the job was saved.
+
+    Raises:
+      TimeoutError: it was so, and the save does not come to an end.
+      Exception: what has failed.
+    """
+    give_up = time.monotonic() + _LAST_SAVE_SECS
+    while True:
+      save = self._save_and_wait(session, step, progress, is_to_leave)
+      if not save.error:
+        return True
+      is_storage = isinstance(save.error, _STORAGE_FAILS)
+      if save.path or not is_storage or isinstance(save.error, SERVER_IS_AWAY):
+        raise save.error
+      if time.monotonic() > give_up:
+        raise save.error
+      self._tell_not_saved(
+        save, "ALL IS TRAINED, and this is the last one. The one before is"
+      )
+      while not self.policy.is_due(step):
+        if is_to_leave():
+          return False
+        if self._heartbeat:
+          self._heartbeat.check()
+        time.sleep(_POLL_SECS)
+
+  def _save_and_wait(
+    self,
+    session: tf.compat.v1.Session,
+    step: int,
+    progress: ProgressReporter,
+    is_to_leave: Callable[[], bool],
+  ) -> background_save.Save:
+    """Does a save, after one that is running."""
+    self.wait_for_end(is_to_leave)
+    self.report(session, progress)
+    progress.saving()
+    self._background.begin(session, step)
+    self.wait_for_end(is_to_leave)
+    save = self._background.take_done()
+    self._report_done(save, progress)
+    return save
+
+  def wait_for_end(self, is_to_leave: Callable[[], bool]) -> None:
+    """Waits until no save is running.
+
+    Args:
+      is_to_leave: whether this process was asked to leave: then not for one that does
+        not come to an end.
+
+    Raises:
+      TimeoutError: it was so, and there is one.
+    """
+    while self._background.is_busy:
+      self.wait(_POLL_SECS)
+      save = self._background.current
+      secs = time.monotonic() - save.began_at
+      if self._background.is_busy and secs > _HANGS_SECS and is_to_leave():
+        raise TimeoutError(
+          f"the checkpoint of step {save.step} is not saved after {secs / 60:.0f} min, "
+          "and waited for no longer: storage may hang. The last that this chief has "
+          f"saved is {self._last_path or 'none'}"
+        )

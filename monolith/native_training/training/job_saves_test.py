@@ -7,7 +7,8 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training import checkpoint, job_saves, save_policy
+from monolith.native_training.training.checkpoint_errors import StorageError
 from monolith.native_training.training.job_saves import JobSaves
 from monolith.native_training.training.manifest import Manifest
 from monolith.native_training.training.runner_config import RunnerConfig
@@ -29,10 +30,11 @@ class JobSavesTest(absltest.TestCase):
     self._may_end.set()
     self.addCleanup(self._may_end.set)
 
-  def _write(self, session, model_dir: str, step: int) -> str:
+  def _write(self, session, model_dir: str, step: int, check) -> str:
     self._may_end.wait()
+    check()
     path = checkpoint.path_of(model_dir, step)
-    os.makedirs(checkpoint.tables_dir(path))
+    os.makedirs(checkpoint.tables_dir(path), exist_ok=True)
     if self._error:
       raise self._error
     checkpoint.write_manifest(path, Manifest(step, "save", [], [], 0))
@@ -121,8 +123,12 @@ class JobSavesTest(absltest.TestCase):
     with self.assertLogs("absl", "ERROR"):
       self._step_done(saves, 3)
     reports.let_leave.assert_not_called()
+    reports.keep_leaving.assert_called_once_with(frozenset([1]))
     self._error = None
     reports.has_leaving_servers = True
+    self._step_done(saves, 4)  # Not at once.
+    self.assertEmpty(self._steps())
+    saves._servers_wait_until = 0.0
     self._step_done(saves, 4)
     reports.has_leaving_servers = False
     self._step_done(saves, 5)
@@ -181,7 +187,7 @@ class JobSavesTest(absltest.TestCase):
     with self.assertRaisesRegex(TypeError, "of the model"):
       self._step_done(saves, 11)
 
-  def test_the_last_one_waits_and_fails_aloud(self):
+  def test_one_that_is_asked_for_waits_and_fails_aloud(self):
     saves = self._saves()
     self._may_end.clear()
     saves.step_done(self._session, 10, self._progress)
@@ -192,6 +198,97 @@ class JobSavesTest(absltest.TestCase):
     with self.assertRaisesRegex(OSError, "no space"):
       saves.save_now(self._session, 13, self._progress)
     self.assertEqual(self._steps(), [10, 12])
+
+  def _save_last(self, saves: JobSaves, is_to_leave=lambda: False) -> bool:
+    return saves.save_last(self._session, 12, self._progress, is_to_leave)
+
+  def test_the_last_one_is_tried_again(self):
+    saves = self._saves(every_secs=1e-3, every_steps=None)
+    self._error = tf.errors.ResourceExhaustedError(None, None, "no space left")
+    self.enter_context(mock.patch.object(save_policy, "_SHORTEST_RETRY_SECS", 0.05))
+    threading.Timer(1.0, lambda: setattr(self, "_error", None)).start()
+    with self.assertLogs("absl", "ERROR") as logs:
+      self.assertTrue(self._save_last(saves))
+    self.assertRegex(
+      logs.output[0],
+      "step 12 was NOT SAVED: ResourceExhaustedError: no space left. ALL IS TRAINED, "
+      "and this is the last one. The one before is none, and saving is tried again in",
+    )
+    self.assertGreaterEqual(len(logs.output), 2)
+    self.assertEqual(self._steps(), [12])
+
+  def test_the_last_one_fails_when_it_was_tried_for_long(self):
+    saves = self._saves(every_secs=1e-3, every_steps=None)
+    self._error = OSError("no space left")
+    self.enter_context(mock.patch.object(save_policy, "_SHORTEST_RETRY_SECS", 0.05))
+    self.enter_context(mock.patch.object(job_saves, "_LAST_SAVE_SECS", 0.2))
+    with self.assertRaisesRegex(OSError, "no space"):
+      self._save_last(saves)
+    self.assertGreater(self._checkpointer.save.call_count, 1)
+
+  def test_the_last_one_is_not_tried_again_by_who_is_to_leave(self):
+    saves = self._saves()
+    self._error = OSError("no space left")
+    self.assertFalse(self._save_last(saves, lambda: True))
+
+  def test_the_last_one_is_tried_once_where_no_storage_is_to_blame(self):
+    saves = self._saves()
+    for error in (RuntimeError("wrong"), tf.errors.AbortedError(None, None, "gone")):
+      self._error = error
+      with self.assertRaises(type(error)):
+        self._save_last(saves)
+
+  def test_a_save_that_hangs_is_told_of_and_given_up_by_who_leaves(self):
+    saves = self._saves()
+    self._step_done(saves, 10)
+    self._may_end.clear()
+    self.enter_context(mock.patch.object(job_saves, "_LONG_SECS", 0.1))
+    self.enter_context(mock.patch.object(job_saves, "_TELL_AGAIN_SECS", 0.1))
+    told = "step 20 is NOT SAVED YET after .*storage may hang.*saved is .*ckpt-10"
+    with self.assertNoLogs("absl", "ERROR"):
+      saves.step_done(self._session, 20, self._progress)
+      saves.step_done(self._session, 21, self._progress)
+    time.sleep(0.1)
+    for step in (22, 23):
+      with self.assertLogs("absl", "ERROR") as logs:
+        saves.step_done(self._session, step, self._progress)
+        saves.step_done(self._session, step, self._progress)
+        time.sleep(0.1)
+      self.assertLen(logs.output, 1)
+      self.assertRegex(logs.output[0], told)
+    with self.assertLogs("absl", "ERROR") as logs:
+      saves.wait(0.5)
+    self.assertRegex(logs.output[0], told)
+    with mock.patch.object(job_saves, "_HANGS_SECS", 0.1):
+      for save in (saves.save_now, lambda *args: saves.save_last(*args, lambda: True)):
+        with self.assertRaisesRegex(TimeoutError, "step 20 is not saved .* may hang"):
+          save(self._session, 24, self._progress)
+      threading.Timer(0.5, self._may_end.set).start()
+      self.assertTrue(self._save_last(saves))  # Nobody has asked it to leave.
+    self.assertEqual(self._steps(), [10, 12, 20])
+
+  def test_nothing_is_saved_where_another_chief_has_begun(self):
+    saves = self._saves()
+    chief = mock.Mock()
+    saves.guard_by(chief)
+    self._step_done(saves, 10)
+    chief.look.side_effect = [None, RuntimeError("another chief")]
+    self._step_done(saves, 20)  # It comes in the middle of this.
+    chief.check.side_effect = RuntimeError("another chief")
+    for _ in range(2):
+      with self.assertRaisesRegex(RuntimeError, "another chief"):
+        self._step_done(saves, 30)
+    self.assertEqual(self._steps(), [10])
+
+  def test_storage_is_no_server_that_is_away(self):
+    away = tf.errors.UnavailableError(None, None, "storage is away")
+    saves = self._saves(mock.Mock(side_effect=away))
+    self._step_done(saves, 10)
+    with self.assertLogs("absl", "ERROR") as logs:
+      self._step_done(saves, 11)
+    self.assertRegex(logs.output[0], "ckpt-10 is saved, but what belongs to it is not")
+    with self.assertRaisesRegex(StorageError, "UnavailableError: storage is away"):
+      self._save_last(saves)
 
   def test_a_server_that_dies_behind_the_last_one_does_not_undo_it(self):
     saves = self._saves()

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -199,6 +201,66 @@ class RecoveryJobTest(absltest.TestCase):
     steps = [checkpoint.step_of(p) for p in checkpoint.checkpoints(job.model_dir)]
     self.assertEqual(steps, [100, 150, 200])
 
+  def _assert_trained_although(self, job: JobProcesses, reason: str) -> None:
+    """Waits for the end of a job that could not save for a while."""
+    for task in job.tasks:
+      self.assertEqual(job.wait(task), 0, f"{task}: {job.log(task)[-3000:]}")
+    self.assertRegex(job.log(_CHIEF), f"NOT SAVED: .*{reason}")
+    path = checkpoint.latest_checkpoint(job.model_dir)
+    self.assertTrue(checkpoint.is_final(path))
+    self.assertEqual(checkpoint.step_of(path), _BATCHES)
+
+  def test_training_goes_on_while_servers_can_write_no_files(self):
+    job = self._job("--save_checkpoints_steps=30", worker=1, ps=2)
+    job.wait_for_checkpoint()
+    first = checkpoint.latest_checkpoint(job.model_dir)
+    job.limit_files(0, *_SERVERS)
+    job.wait_until("an error", lambda: "was NOT SAVED" in job.log(_CHIEF))
+    self.assertEqual(checkpoint.latest_checkpoint(job.model_dir), first)
+    position = job.progress(_CHIEF)["position"]
+    job.wait_for_position(_CHIEF, position + 10)
+    job.limit_files(None, *_SERVERS)
+    self._assert_trained_although(job, "(?i:too large)")
+
+  def test_the_last_save_is_tried_until_there_is_room(self):
+    job = self._job("--save_checkpoints_secs=2", worker=1, ps=2)
+    job.wait_for_checkpoint()
+    job.limit_files(0, *_SERVERS)
+    job.wait_until("an error", lambda: "ALL IS TRAINED, and this" in job.log(_CHIEF))
+    self.assertFalse(checkpoint.is_final(checkpoint.latest_checkpoint(job.model_dir)))
+    job.limit_files(None, *_SERVERS)
+    self._assert_trained_although(job, "(?i:too large)")
+
+  def test_who_leaves_tells_the_servers_although_it_cannot_save(self):
+    job = self._job(
+      "--save_checkpoints_steps=1000", "--stop_grace_secs=200", worker=1, ps=2
+    )
+    job.wait_for_position(_CHIEF, 10)
+    job.limit_files(0, *_SERVERS)
+    begin = time.monotonic()
+    job.send(signal.SIGTERM, *job.tasks)
+    self._leave(job, *_SERVERS)
+    self.assertLess(time.monotonic() - begin, 100, "they waited for a save")
+    self.assertEqual(job.wait(_CHIEF), 1, job.log(_CHIEF)[-3000:])
+    self.assertRegex(job.log(_CHIEF), "(?i:too large)")
+
+  def test_a_save_that_hangs_is_told_of_and_ends_nothing(self):
+    job = self._job(
+      "--save_checkpoints_steps=50",
+      "--long_save_secs=1",
+      "--hung_save_secs=2",
+      worker=1,
+    )
+    os.makedirs(job.model_dir, exist_ok=True)
+    # Whoever writes to it waits for a reader.
+    os.mkfifo(os.path.join(job.model_dir, "checkpoint.tmp"))
+    job.wait_until("an error", lambda: "NOT SAVED YET after" in job.log(_CHIEF))
+    position = job.progress(_CHIEF)["position"]
+    job.wait_for_position(_CHIEF, position + 20)
+    job.send(signal.SIGTERM, _CHIEF)
+    self.assertEqual(job.wait(_CHIEF), 1)
+    self.assertRegex(job.log(_CHIEF), "TimeoutError: .* storage may hang")
+
   def test_training_goes_on_while_the_disk_is_full(self):
     job = JobProcesses(
       {"worker": 1, "ps": 1},
@@ -211,20 +273,38 @@ class RecoveryJobTest(absltest.TestCase):
     job.start(*job.tasks)
     self.enter_context(job)
     job.wait_for_checkpoint()
-    first = checkpoint.latest_checkpoint(job.model_dir)
     filler = os.path.join(job.model_dir, "filler")
     with open(filler, "wb", buffering=0) as file, contextlib.suppress(OSError):
       while True:
         file.write(bytes(1024))
-    job.wait_until("an error", lambda: "was NOT SAVED" in job.log(_CHIEF))
-    self.assertEqual(checkpoint.latest_checkpoint(job.model_dir), first)
+    self._wait_for_error(job, r"NOT SAVED: .*(?i:space|exhausted)")
     os.remove(filler)
-    for task in job.tasks:
-      self.assertEqual(job.wait(task), 0, f"{task}: {job.log(task)[-3000:]}")
-    self.assertRegex(job.log(_CHIEF), r"NOT SAVED: .*(?i:space|exhausted)")
-    path = checkpoint.latest_checkpoint(job.model_dir)
-    self.assertTrue(checkpoint.is_final(path))
-    self.assertEqual(checkpoint.step_of(path), _BATCHES)
+    self._assert_trained_although(job, "(?i:space|exhausted)")
+
+  def test_training_goes_on_while_the_folder_is_read_only(self):
+    job = self._job("--save_checkpoints_steps=40", worker=1)
+    job.wait_for_checkpoint()
+    self._make_read_only(job.model_dir, True)
+    self.addCleanup(self._make_read_only, job.model_dir, False)
+    self._wait_for_error(job, r"NOT SAVED: .*(?i:permi)")
+    self._make_read_only(job.model_dir, False)
+    self._assert_trained_although(job, "(?i:permi)")
+
+  def _make_read_only(self, folder: str, read_only: bool) -> None:
+    """Lets nobody make files in a folder; root needs another means than others."""
+    if os.geteuid():
+      os.chmod(folder, 0o555 if read_only else 0o755)
+      return
+    command = ["chattr", "+i" if read_only else "-i", folder]
+    if not shutil.which("chattr") or subprocess.run(command, check=False).returncode:
+      self.skipTest("there is no read-only folder for root here")
+
+  def _wait_for_error(self, job: JobProcesses, error: str) -> None:
+    """Waits for an error that leaves the last checkpoint as it is."""
+    job.wait_until(error, lambda: bool(re.search(error, job.log(_CHIEF))))
+    last = checkpoint.latest_checkpoint(job.model_dir)
+    self.assertIsNotNone(last)
+    self.assertIn(f"the last checkpoint is still {last}", job.log(_CHIEF))
 
   def _mount_disk(self, folder: str) -> None:
     """Mounts a small disk in memory, where this user may."""

@@ -28,6 +28,11 @@ class SavePolicy:
     self.last_step: int | None = None
     self.begin(0)
 
+  @property
+  def every_secs(self) -> float | None:
+    """The time between saves; None where steps alone count."""
+    return self._secs
+
   def begin(self, step: int) -> None:
     """Counts from here."""
     self._since_step = step

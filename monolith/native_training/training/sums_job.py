@@ -14,12 +14,15 @@ from absl import app, flags
 
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.training import job_saves
 
 BATCH_SIZE = 16
 EXAMPLES = 3200
 
 _ENDLESS = flags.DEFINE_bool("endless", False, "Read the data again and again.")
 _FAIL_WORKER = flags.DEFINE_integer("fail_worker", None, "Worker whose data fail.")
+_LONG_SAVE_SECS = flags.DEFINE_float("long_save_secs", None, "Told of from then on.")
+_HUNG_SAVE_SECS = flags.DEFINE_float("hung_save_secs", None, "Given up from then on.")
 _MAX_STEPS = flags.DEFINE_integer("max_steps", None, "Global step to stop at.")
 _SLOW_WORKER = flags.DEFINE_integer("slow_worker", None, "Waits 4 times.")
 _STEP_SECS = flags.DEFINE_float("step_secs", 0.0, "Wait so long after each step.")
@@ -68,6 +71,9 @@ class Slowly(tf.compat.v1.train.SessionRunHook):
 
 
 def main(_):
+  if _LONG_SAVE_SECS.value:
+    job_saves._LONG_SECS = _LONG_SAVE_SECS.value
+    job_saves._HANGS_SECS = _HUNG_SAVE_SECS.value
   config = RunnerConfig.from_flags()
   job = Estimator(Sums.params().instantiate(), config)
   job.train(steps=_STEPS.value, max_steps=_MAX_STEPS.value, hooks=[Slowly()])

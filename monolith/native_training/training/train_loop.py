@@ -23,12 +23,12 @@ from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.placement import device_setter
 from monolith.native_training.training.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
+from monolith.native_training.training.server_question import SERVER_IS_AWAY
 from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.session import ReadySessionCreator
 from monolith.native_training.training.stop_request import StopRequest
 from monolith.native_training.training.training_graph import TrainingGraph
 
-_SERVER_IS_AWAY = (tf.errors.AbortedError, tf.errors.UnavailableError)
 # What a lost session's save may take to notice that.
 _SAVE_ENDS_SECS = 30.0
 _LOST_AGAIN_SECS = 1.0
@@ -83,7 +83,8 @@ class TrainLoop:
 
     Raises:
       RuntimeError: on the chief, a worker has failed and has not come back; the job
-        went on without it, and what was trained is saved.
+        went on without it, and what was trained is saved. Or another chief has begun
+        with the same folder.
       SystemExit: this process was asked to stop.
     """
     try:
@@ -130,6 +131,7 @@ class TrainLoop:
         job = self._cluster.fingerprint() if self._cluster.is_given else None
         beats = stack.enter_context(heartbeat.beating(folder, job))
         self._end.tell_by(beats)
+        self._saves.guard_by(beats)
         checkpoint_leftovers.sweep(folder)
         if beats.was_ending:
           self._start.resume_end()
@@ -194,7 +196,7 @@ class TrainLoop:
       while True:
         try:
           return self._train_to_end(session, raw)
-        except _SERVER_IS_AWAY as error:
+        except SERVER_IS_AWAY as error:
           # While others were waited for, or the end was saved. In the steps before it
           # is the session that begins anew.
           logging.warning(
