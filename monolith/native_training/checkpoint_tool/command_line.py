@@ -173,14 +173,16 @@ def _verify(options: argparse.Namespace) -> int:
   else:
     for result in results:
       print(_line_of(result))
-      for problem in result.problems:
+      for problem in [*result.problems, *result.unread]:
         print(f"  {problem}")
-  return 1 if any(result.problems for result in results) else 0
+  return 0 if all(result.is_sound for result in results) else 1
 
 
 def _line_of(result: verification.Result) -> str:
   if result.problems:
     return f"{result.path}: damaged"
+  if result.unread:
+    return f"{result.path}: could not be read"
   erased = f" and {result.erased:,} erased ids" if result.erased else ""
   return (
     f"{result.path}: ok ({result.rows:,} rows{erased}, "
@@ -193,7 +195,7 @@ def _bytes_on_disk(path: str) -> int:
   try:
     files = files_of(path, checkpoint.read_manifest(path))
     return sum(int(tf.io.gfile.stat(file).length) for file in files)
-  except (ValueError, tf.errors.OpError):
+  except (OSError, ValueError, tf.errors.OpError):
     return 0
 
 

@@ -14,7 +14,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
+from monolith.native_training.training import checkpoint_errors
+from monolith.native_training.training.checkpoint_errors import (
+  DamagedCheckpointError,
+  StorageError,
+)
 
 _NEWEST_VERSION = 4
 _FIRST_WITH_CHANGED_TRIALS = 4
@@ -39,6 +43,16 @@ class DamagedFile(DamagedCheckpointError):
     where = "" if byte is None else f" (in the record at byte {byte})"
     super().__init__(f"{path}: {reason}{where}")
     self.path, self.reason, self.byte = path, reason, byte
+
+
+def _unreadable(
+  path: str, error: tf.errors.OpError, byte: int | None = None
+) -> DamagedFile | StorageError:
+  """What to raise where reading has failed."""
+  reason = f"cannot be read ({error.message.splitlines()[0]})"
+  damage = DamagedFile(path, reason, byte)
+  kind = checkpoint_errors.of_reading(error, str(damage))
+  return kind if isinstance(kind, StorageError) else damage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -156,6 +170,7 @@ class TableFile:
 
   Raises:
     DamagedFile: it is missing, no file of rows, damaged or from a newer version.
+    StorageError: it cannot be read.
   """
 
   def __init__(self, path: str):
@@ -163,7 +178,7 @@ class TableFile:
     try:
       self.size = int(tf.io.gfile.stat(path).length)
     except tf.errors.OpError as error:
-      raise DamagedFile(path, f"cannot be read ({error.message})") from None
+      raise _unreadable(path, error) from None
     for offset, record in self._records():
       self.header = _header(path, offset, record)
       return
@@ -182,6 +197,7 @@ class TableFile:
 
     Raises:
       DamagedFile: while iterating, as soon as something is found wrong.
+      StorageError: while iterating, where it cannot be read on.
     """
     counts = [Counts() for _ in self.header.tables]
     end = 0
@@ -225,8 +241,7 @@ class TableFile:
         reason = "it ends within a record" if is_cut else "a checksum is wrong"
         raise DamagedFile(self.path, reason, offset) from None
       except tf.errors.OpError as error:
-        sentence = error.message.splitlines()[0]
-        raise DamagedFile(self.path, f"cannot be read ({sentence})", offset) from None
+        raise _unreadable(self.path, error, offset) from None
       yield offset, record
       offset += len(record) + _FRAMING_BYTES
 

@@ -17,6 +17,7 @@ from monolith.native_training.checkpoint_tool.table_file import (
   TableFile,
 )
 from monolith.native_training.training import checkpoint, manifest
+from monolith.native_training.training.checkpoint_errors import StorageError
 
 
 @dataclasses.dataclass
@@ -26,16 +27,22 @@ class Result:
   Attributes:
     path: without suffix.
     problems: what is wrong; none is a sound checkpoint.
+    unread: what storage says of files that could not be read, and may be sound.
     files, bytes: how many were read.
     rows, erased: how many its own files have.
   """
 
   path: str
   problems: list[DamagedFile] = dataclasses.field(default_factory=list)
+  unread: list[str] = dataclasses.field(default_factory=list)
   files: int = 0
   bytes: int = 0
   rows: int = 0
   erased: int = 0
+
+  @property
+  def is_sound(self) -> bool:
+    return not self.problems and not self.unread
 
   def as_json(self) -> dict[str, Any]:
     problems = [
@@ -43,7 +50,8 @@ class Result:
     ]
     fields = ("path", "files", "bytes", "rows", "erased")
     values = {name: getattr(self, name) for name in fields}
-    return {**values, "ok": not self.problems, "problems": problems}
+    values.update(ok=self.is_sound, problems=problems, unread=self.unread)
+    return values
 
 
 class Verifier:
@@ -65,6 +73,8 @@ class Verifier:
         content = checkpoint.read_manifest(path)
       except ValueError as error:
         result.problems.append(_of_manifest(path, str(error)))
+      except StorageError as error:
+        result.unread.append(str(error))
       else:
         self._read_dense_files(result, content)
         self._read_table_files(result, content)
@@ -80,6 +90,8 @@ class Verifier:
       except ValueError as error:
         reason = str(error).removeprefix(file).lstrip(": ")
         result.problems.append(DamagedFile(file, reason))
+      except StorageError as error:
+        result.unread.append(str(error))
 
   def _read_table_files(self, result: Result, content: manifest.Manifest) -> None:
     headers: list[Header] = []
@@ -96,7 +108,9 @@ class Verifier:
             result.erased += len(block.ids)
       except DamagedFile as damage:
         result.problems.append(damage)
-    if result.problems:
+      except StorageError as error:
+        result.unread.append(str(error))
+    if not result.is_sound:
       return  # Counts and parts are bound to be wrong.
     try:
       check_save(result.path, content, headers)
@@ -117,10 +131,17 @@ class Verifier:
     except ValueError as error:
       result.problems.append(_of_manifest(result.path, str(error)))
       return
+    except StorageError as error:
+      result.unread.append(str(error))
+      return
     base = self.verify(os.path.join(os.path.dirname(result.path), content.base))
     if base.problems:
       reason = f"it is made from {base.path}, which is damaged"
       result.problems.append(_of_manifest(result.path, reason))
+    elif base.unread:
+      result.unread.append(
+        f"{result.path}: it is made from {base.path}, which could not be read"
+      )
 
 
 def _of_manifest(path: str, reason: str) -> DamagedFile:

@@ -1,9 +1,12 @@
 """`checkpoint verify`, and what other commands make of the same damage."""
 
+import contextlib
 import os
 import shutil
+from unittest import mock
 
 import numpy as np
+import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
@@ -56,6 +59,47 @@ class VerifyTest(ToolTestCase):
         self.assertEqual(problem.path, file)
         self.flip(file, at)
       self.assertEmpty(Verifier().verify(path).problems)
+
+  def _away_for(self, name: str):
+    """Makes storage fail for files whose names have a text in them."""
+    away = tf.errors.UnavailableError(None, None, "storage is away")
+    patches = contextlib.ExitStack()
+    for attribute in ("stat", "GFile"):
+      function = getattr(tf.io.gfile, attribute)
+
+      def call(path, *arguments, function=function, **named):
+        if name in path:
+          raise away
+        return function(path, *arguments, **named)
+
+      patches.enter_context(mock.patch.object(tf.io.gfile, attribute, call))
+    return patches
+
+  def test_what_cannot_be_read_is_not_called_damaged(self):
+    for name in ("200.tables/rows", "200.index", "200.tables/manifest"):
+      with self.subTest(name), self._away_for(name):
+        first, unread, after = self.json("verify", self.dir, code=1)
+        self.assertTrue(first["ok"])
+        for result in (unread, after):
+          self.assertFalse(result["ok"])
+          self.assertEmpty(result["problems"])
+        self.assertRegex(unread["unread"][0], f"{name}.*storage is away")
+        self.assertRegex(after["unread"][0], "model.ckpt-[23]00")
+        code, out, err = self.run_tool("verify", self.dir)
+        self.assertEqual((code, err), (1, ""))
+        self.assertIn(f"{self.path(200)}: could not be read", out)
+        self.assertIn(f"{self.path(100)}: ok", out)
+        self.assertNotIn(": damaged", out)
+
+  def test_storage_that_fails_in_the_middle_of_a_file_is_no_damage(self):
+    records = mock.MagicMock()
+    records.as_numpy_iterator.return_value.__next__.side_effect = (
+      tf.errors.UnknownError(None, None, "Input/output error")
+    )
+    with mock.patch.object(tf.data, "TFRecordDataset", return_value=records):
+      result = Verifier().verify(self.path(100))
+    self.assertEmpty(result.problems)
+    self.assertRegex(result.unread[0], "rows-.*Input/output error.*at byte 0")
 
   def _problems(self, step: int) -> list[tuple[str, str]]:
     (result,) = self.json("verify", self.path(step), code=1)
