@@ -43,6 +43,9 @@ _ROUNDS = flags.DEFINE_integer(
 _UNDISTURBED = flags.DEFINE_integer(
   "undisturbed", 3, "Undisturbed rounds before, for the loss to compare.", lower_bound=1
 )
+_SKIP = flags.DEFINE_integer(
+  "skip", 0, "Disturbed rounds to leave out, the first ones.", lower_bound=0
+)
 _SEED = flags.DEFINE_integer("seed", 1, "Decides what is killed, and when.")
 
 # A moment that was missed is waited for in another job, so often.
@@ -74,7 +77,7 @@ class Run:
       return
     self._loss_limit = loss_limit(losses)
     faults = fault_plan.faults(_ROUNDS.value, _SEED.value, asked.SERVERS)
-    for number, fault in enumerate(faults, 1):
+    for number, fault in list(enumerate(faults, 1))[_SKIP.value :]:
       self._play(str(number), fault)
     print(report.summary(self.rounds), flush=True)
 

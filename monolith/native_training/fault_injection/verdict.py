@@ -6,6 +6,7 @@ import dataclasses
 import os
 import re
 
+from monolith.native_training.checkpoint_tool.verification import Verifier
 from monolith.native_training.estimator import Estimator, RunnerConfig
 from monolith.native_training.fault_injection import asked, fault_plan, strike
 from monolith.native_training.fault_injection.counted_model import (
@@ -70,6 +71,7 @@ def judge(outcome: Outcome, loss_limit: float | None) -> Verdict:
   if bad and not outcome.failure:
     problems.append("exit codes " + ", ".join(f"{n}: {c}" for n, c in bad.items()))
   problems += leftovers(outcome.model_dir)
+  problems += damages(outcome.model_dir)
   _judge_checkpoint(outcome, verdict)
   _judge_examples(outcome, verdict)
   if verdict.loss is not None and loss_limit is not None:
@@ -98,6 +100,14 @@ def leftovers(model_dir: str) -> list[str]:
   return problems
 
 
+def damages(model_dir: str) -> list[str]:
+  """What is damaged in a job's checkpoints, in words."""
+  verifier = Verifier()
+  paths = checkpoint.checkpoints(model_dir)
+  results = [verifier.verify(path) for path in paths]
+  return [str(p) for result in results for p in (*result.problems, *result.unread)]
+
+
 def _judge_checkpoint(outcome: Outcome, verdict: Verdict) -> None:
   path = checkpoint.latest_checkpoint(outcome.model_dir)
   if path is None:
@@ -111,6 +121,12 @@ def _judge_checkpoint(outcome: Outcome, verdict: Verdict) -> None:
     metrics = Estimator(CountedModel.params().instantiate(), config).evaluate()
   except Exception as error:  # Whatever it is, this checkpoint is not sound.
     verdict.problems.append(f"{os.path.basename(path)} is not sound: {error}")
+    return
+  if metrics["global_step"] != verdict.step:  # Another was used in its place.
+    verdict.problems.append(
+      f"{os.path.basename(path)} is not sound: step {metrics['global_step']} was "
+      "evaluated in its place"
+    )
     return
   verdict.loss = metrics[f"{SUM}/rmse"] ** 2
   numbers = asked.WORKERS * asked.BATCHES

@@ -133,13 +133,32 @@ class VerdictTest(absltest.TestCase):
     checkpoint.mark(checkpoint.latest_checkpoint(str(self.model_dir)), final=False)
     self.assertLost("is not final")
 
-  def test_a_damaged_checkpoint(self):
-    files = (self.model_dir / f"model.ckpt-{_STEPS}.tables").glob("rows-*")
+  def _damage(self, step: int) -> None:
+    files = (self.model_dir / f"model.ckpt-{step}.tables").glob("rows-*")
     file = max(files, key=lambda path: path.stat().st_size)
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    self.assertLost(f"model.ckpt-{_STEPS} is not sound: ")
+
+  def test_a_damaged_checkpoint(self):
+    self._damage(_STEPS)
+    self.assertLost(f"model.ckpt-{_STEPS} is not sound: ", "a checksum is wrong")
+
+  def test_a_damaged_checkpoint_before_which_there_is_a_sound_one(self):
+    _train(str(self.model_dir), steps=50)
+    self.outcome.restarts["worker 1"] = 50
+    newest = _STEPS + 50
+    self._damage(newest)
+    self.assertLost(
+      f"model.ckpt-{newest} is not sound: step {_STEPS} was evaluated in its place",
+      f"model.ckpt-{newest}.* a checksum is wrong",
+    )
+
+  def test_a_damaged_checkpoint_behind_a_sound_one(self):
+    _train(str(self.model_dir), steps=50)
+    self.outcome.restarts["worker 1"] = 50
+    self._damage(_STEPS)
+    self.assertLost(f"model.ckpt-{_STEPS}.* a checksum is wrong", "have 50 twice")
 
   def test_no_checkpoint(self):
     shutil.rmtree(self.model_dir)
