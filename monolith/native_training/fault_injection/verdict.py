@@ -21,9 +21,6 @@ from monolith.native_training.training import checkpoint, retention
 # steps that end while it is written the rows may have the updates, and they are done
 # again. A write takes up to a tenth of a second of this job's 200 steps a second.
 _TWICE_ALLOWED = asked.STEPS // 60
-# Only a step that was under way when the positions were read may count in them and
-# have its rows updated too late: one of each worker.
-_MISSING_ALLOWED = asked.WORKERS
 _OF_A_CHECKPOINT = re.compile(r"(model\.ckpt-\d+(?:\.\d+)?)\.(?:tables|index|data-)")
 _UNFINISHED = (strike.UNFINISHED, ".tmp", ".tempstate", "_temp")
 
@@ -134,8 +131,8 @@ def _judge_checkpoint(outcome: Outcome, verdict: Verdict) -> None:
   too_many = round((metrics[f"{TIMES}/pred_mean"] - asked.PASSES) * numbers)
   verdict.batches_lost = (off - too_many) // 2
   verdict.batches_twice = (off + too_many) // 2
-  allowed = (_MISSING_ALLOWED, _TWICE_ALLOWED) if outcome.struck else (0, 0)
-  if verdict.batches_lost > allowed[0] or verdict.batches_twice > allowed[1]:
+  twice_allowed = _TWICE_ALLOWED if outcome.struck else 0
+  if verdict.batches_lost or verdict.batches_twice > twice_allowed:
     verdict.problems.append(
       f"the tables miss {verdict.batches_lost} batches and have "
       f"{verdict.batches_twice} twice"

@@ -58,14 +58,14 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     checkpointer: for the graph.
     find_checkpoints: returns the paths of the checkpoints to begin with, the best
       first: another is used only when those before it are refused.
-    before_model: called on the chief, given the session, before the model is restored
-      or initialized.
     warm_start: given the session, changes initial values; not called after a restore.
     on_begin: called on the chief, before others begin, with the session.
     input_feed: given the session, returns what to feed where the data begin.
     watch: over the servers, where there are any.
     check: called again and again while something is waited for; ends that by what it
       raises.
+    before_begin: called on the chief, with the session, before a model is restored or
+      initialized.
   """
 
   def __init__(
@@ -74,23 +74,23 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     target: str,
     checkpointer: Checkpointer,
     find_checkpoints: Callable[[], Sequence[str]],
-    before_model: Callable[[tf.compat.v1.Session], None] = lambda session: None,
     warm_start: Callable[[tf.compat.v1.Session], None] | None = None,
     on_begin: Callable[[tf.compat.v1.Session, Beginning], None] | None = None,
     input_feed: Callable[[tf.compat.v1.Session], Mapping[tf.Tensor, Any]] | None = None,
     watch: ServerWatch | None = None,
     check: Callable[[], None] = lambda: None,
+    before_begin: Callable[[tf.compat.v1.Session], None] = lambda session: None,
   ):
     self._cluster = cluster
     self._target = target
     self._checkpointer = checkpointer
     self._find_checkpoints = find_checkpoints
-    self._before_model = before_model
     self._warm_start = warm_start
     self._on_begin = on_begin
     self._input_feed = input_feed
     self._watch = watch
     self._check = check
+    self._before_begin = before_begin
     self._init = tf.compat.v1.global_variables_initializer()
     ready = _ready_words(cluster)
     self._say_ready = tf.group([word.initializer for word in ready])
@@ -133,8 +133,8 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
   def _begin(self, session: tf.compat.v1.Session) -> Beginning:
     if session.run(self._is_ready):
       return Beginning(is_live=True)
-    self._before_model(session)
     paths = self._find_checkpoints()
+    self._before_begin(session)
     if paths:
       path = sound_checkpoint.first_sound(
         paths, lambda path: self._checkpointer.restore(session, path)

@@ -52,8 +52,8 @@ class Timeline:
       return tf.equal(own, self._now.read_value())
 
   def begin(self, session: tf.compat.v1.Session) -> None:
-    """Says that the model is about to be restored or made anew: what steps of before
-    still write counts no more. Before any worker joins."""
+    """Says that the model goes back or is new; before it does, so that no earlier step
+    counts in what is restored, and before any worker joins."""
     session.run([self._now.initializer, self._joined.initializer])
 
   def join(self, session: tf.compat.v1.Session) -> None:

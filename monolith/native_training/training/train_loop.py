@@ -116,7 +116,6 @@ class TrainLoop:
         self._target,
         self._checkpointer,
         self._checkpoints_to_resume,
-        self._graph.timeline.begin,
         self._start.warm_start,
         lambda session, beginning: self._start.begin(
           session, beginning, steps, max_steps
@@ -124,6 +123,7 @@ class TrainLoop:
         self._graph.begin_data,
         self._watch,
         self._stop.leave_if_made,
+        self._graph.timeline.begin,
       )
       stack.callback(self._graph.close)
       if self._is_saver:

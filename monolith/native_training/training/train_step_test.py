@@ -163,5 +163,51 @@ class WeightDecayTest(parameterized.TestCase):
     np.testing.assert_allclose(got.embedding, _EMBEDDING - gradient[2], rtol=1e-6)
 
 
+class CountingTest(absltest.TestCase):
+  def test_a_batch_counts_when_every_server_has_all_of_it(self):
+    servers = [f"/job:ps/task:{i}/device:CPU:0" for i in range(3)]
+    params = _Model.params()
+    counts = []
+
+    def count() -> list[tf.Operation]:
+      counts.append(tf.no_op("count"))
+      return counts
+
+    with tf.Graph().as_default() as graph:
+      with tf.device(servers[0]):
+        step = tf.compat.v1.train.get_or_create_global_step()
+      features = {"id": tf.constant([[7]], tf.int64)}
+      mode = tf.estimator.ModeKeys.TRAIN
+      with tf.device(servers[1]):
+        built = model_graph.build(params.instantiate(), features, mode, servers)
+      done, step_after = train_step.train_op(params.instantiate(), built, count)
+    updates = [op for op in graph.get_operations() if op.type == "MonolithUpdate"]
+    updates += [op for op in graph.get_operations() if op.type.startswith("Resource")]
+    self.assertEqual(
+      {op.device for op in updates if op.type.startswith("Monolith")}, set(servers)
+    )
+    (added,) = [
+      op
+      for op in graph.get_operations()
+      if op.type == "AssignAddVariableOp" and op.inputs[0] is step.handle
+    ]
+    for counted in (added, *counts):
+      self.assertContainsSubset(updates, _all_before(counted))
+    self.assertContainsSubset([added, *counts], _all_before(done))
+    self.assertIn(added, _all_before(step_after.op))
+
+
+def _all_before(op: tf.Operation) -> set[tf.Operation]:
+  """The ops that are done when an op begins."""
+  found, ahead = set(), [op]
+  while ahead:
+    op = ahead.pop()
+    for before in [*op.control_inputs, *(tensor.op for tensor in op.inputs)]:
+      if before not in found:
+        found.add(before)
+        ahead.append(before)
+  return found
+
+
 if __name__ == "__main__":
   absltest.main()
