@@ -40,7 +40,7 @@ class TableTurns {
   // while it waits for its turn or has it.
   using IsCancelled = std::function<bool()>;
 
-  // Lasts until it is destroyed.
+  // Lasts until it is destroyed, by the thread that has begun it.
   class Turn {
    public:
     ~Turn();
@@ -92,8 +92,8 @@ class TableTurns {
   std::atomic<int64_t> last_number_{0};
   // Of the newest that has asked for its turn to replace rows.
   std::atomic<int64_t> newest_replacing_{0};
-  std::timed_mutex mutex_;  // held by a turn
-  std::string last_save_;   // guarded by mutex_
+  std::mutex mutex_;       // held by a turn
+  std::string last_save_;  // guarded by mutex_
 };
 
 }  // namespace monolith
