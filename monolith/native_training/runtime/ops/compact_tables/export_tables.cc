@@ -229,8 +229,9 @@ absl::StatusOr<ExportedTables> ExportTables(
       }));
   thread.reset();  // Waits for it.
   if (result.ok()) return result;
-  // Storage may say so too, which means something else.
-  return is_cancelled() ? Cancelled() : StorageError(result.status());
+  // Whatever else failed, that is why it ends.
+  if (is_cancelled()) return Cancelled();
+  return StorageError(result.status());
 }
 
 }  // namespace monolith

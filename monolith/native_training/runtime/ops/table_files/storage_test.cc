@@ -72,6 +72,12 @@ TEST_F(StorageTest, OthersAreTheirStoragesMatter) {
   EXPECT_TRUE(Flushed().empty());
 }
 
+TEST_F(StorageTest, APipeHasNothingToFlush) {
+  unlink(file_.c_str());
+  ASSERT_EQ(mkfifo(file_.c_str(), 0600), 0);
+  EXPECT_TRUE(FlushFile(file_).ok());
+}
+
 TEST_F(StorageTest, WhatCannotBeFlushedIsNamed) {
   absl::Status status = FlushFile(folder_ + "/nothing");
   EXPECT_TRUE(absl::IsNotFound(status));
