@@ -86,7 +86,8 @@ class ProgressReporter:
 
   Args:
     config: how often to log and to write summaries.
-    cluster: only the chief writes summaries.
+    cluster: only the chief writes summaries into `model_dir`; another worker writes
+      those of its streams, into `model_dir/worker-INDEX`.
     max_steps: where the bar ends; None where that is not known.
     on_report: called about once a second with the examples trained on so far.
     streams: metrics of the streams, if the worker reads any.
@@ -112,9 +113,13 @@ class ProgressReporter:
     self._next_report = 0.0
     self._log_speed = _Speed()
     self._summary_speed = _Speed()
-    self._writer = None
+    self._writer = self._stream_writer = None
     if config.model_dir and cluster.is_chief:
       self._writer = tf.compat.v1.summary.FileWriterCache.get(config.model_dir)
+    if config.model_dir and streams:
+      self._stream_writer = self._writer or tf.compat.v1.summary.FileWriterCache.get(
+        os.path.join(config.model_dir, f"worker-{cluster.worker_index}")
+      )
     self._bar = None
     if sys.stderr.isatty():
       self._bar = tqdm.tqdm(total=max_steps, unit="step", dynamic_ncols=True)
@@ -156,7 +161,7 @@ class ProgressReporter:
     self._summary_speed.count(examples)
     if self._log_speed.steps >= self._config.log_step_count_steps:
       self._log(step, loss)
-    if self._writer and self._summary_speed.steps >= self._config.save_summary_steps:
+    if self._summary_speed.steps >= self._config.save_summary_steps:
       self._summarize(step, loss, summary)
     if self._bar is not None:
       self._bar.n = step
@@ -240,8 +245,8 @@ class ProgressReporter:
     )
     if self._bar is not None:
       self._bar.close()
-    if self._writer:
-      self._writer.flush()
+    for writer in filter(None, {self._writer, self._stream_writer}):
+      writer.flush()
     self.close()
     progress_log.info(
       "trained on %s examples, to step %d%s",
@@ -269,11 +274,13 @@ class ProgressReporter:
 
   def _summarize(self, step: int, loss: float, summary: bytes | None) -> None:
     steps, examples = self._summary_speed.read()
-    values = {"loss": loss, "steps_per_sec": steps, "examples_per_sec": examples}
-    if self._streams:
-      values |= {f"stream/{n}": v for n, v in self._streams.values().items()}
+    if self._stream_writer:
+      values = {f"stream/{n}": v for n, v in self._streams.values().items()}
       for (_, topic, partition), lag in self._streams.lags.items():
         values[f"stream/lag/{topic}/{partition}"] = lag
-    summaries.add(self._writer, step, values)
-    if summary:
+      summaries.add(self._stream_writer, step, values)
+    if self._writer:
+      values = {"loss": loss, "steps_per_sec": steps, "examples_per_sec": examples}
+      summaries.add(self._writer, step, values)
+    if self._writer and summary:
       self._writer.add_summary(summary, step)

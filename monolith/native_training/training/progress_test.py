@@ -5,9 +5,11 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import absltest
 
+from monolith.native_training.data.stream_offsets import Partition
 from monolith.native_training.training import progress
 from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.runner_config import RunnerConfig
+from monolith.native_training.training.stream_metrics import StreamMetrics
 
 _WORKER_1 = Cluster(workers=("a:1", "b:1"), ps=("c:1",), task_index=1)
 
@@ -21,10 +23,10 @@ class ProgressTest(absltest.TestCase):
     self.enter_context(mock.patch.object(progress.time, "monotonic", lambda: self._now))
     self.enter_context(mock.patch.object(progress.sys.stderr, "isatty", lambda: False))
 
-  def _reporter(self, cluster=_WORKER_1, on_report=None, **settings):
+  def _reporter(self, cluster=_WORKER_1, on_report=None, streams=None, **settings):
     config = RunnerConfig(tf_config="", progress_file=self._path, **settings)
     with tf.Graph().as_default():
-      return progress.ProgressReporter(config, cluster, 100, on_report)
+      return progress.ProgressReporter(config, cluster, 100, on_report, streams)
 
   def _read(self) -> dict:
     with open(self._path) as file:
@@ -163,6 +165,21 @@ class ProgressTest(absltest.TestCase):
     reporter.step_done(5, 1.0, 10, own.SerializeToString())
     reporter.finished(5)
     self.assertEqual(self._curves(folder)["mine"], {5: 2.0})
+
+  def test_every_worker_draws_its_own_streams(self):
+    folder = self.create_tempdir().full_path
+    stream = mock.Mock(bad_messages=2, deleted_messages=0)
+    stream.lags.return_value = {Partition("g", "films", 1): 7}
+    streams = StreamMetrics([stream])
+    reporter = self._reporter(streams=streams, model_dir=folder, save_summary_steps=1)
+    reporter.idle(0)
+    reporter.step_done(1, 1.0, 10, None)
+    reporter.finished(1)
+    self.assertEqual(os.listdir(folder), ["worker-1"])
+    curves = self._curves(f"{folder}/worker-1")
+    self.assertEqual(curves["stream/lag/films/1"], {1: 7.0})
+    self.assertEqual(curves["stream/bad_messages"], {1: 2.0})
+    self.assertNotIn("loss", curves)
 
   def test_other_workers_draw_nothing(self):
     folder = self.create_tempdir().full_path
