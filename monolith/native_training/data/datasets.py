@@ -74,20 +74,20 @@ def create_plain_kafka_dataset(
     poll_batch_size,
     configuration,
   )
-  # Large elements cross over from Python, and TensorFlow cuts them.
-  together = tf.data.Dataset.from_generator(
-    stream.batches,
-    output_signature=KafkaMessages(
-      message=tf.TensorSpec([None], tf.string),
-      topic=tf.TensorSpec([None], tf.string),
-      partition=tf.TensorSpec([None], tf.int32),
-      offset=tf.TensorSpec([None], tf.int64),
-      timestamp=tf.TensorSpec([None], tf.int64),
-      position=tf.TensorSpec([None], tf.int64),
-    ),
+  spec = KafkaMessages(
+    message=tf.TensorSpec([None], tf.string),
+    topic=tf.TensorSpec([None], tf.string),
+    partition=tf.TensorSpec([None], tf.int32),
+    offset=tf.TensorSpec([None], tf.int64),
+    timestamp=tf.TensorSpec([None], tf.int64),
+    position=tf.TensorSpec([None], tf.int64),
   )
+  # Large elements cross over from Python, and TensorFlow cuts them.
+  together = tf.data.Dataset.from_generator(stream.batches, output_signature=spec)
   # Reading goes on while TensorFlow cuts, and what comes after that.
-  return together.prefetch(1).flat_map(lambda x: _cut(x, poll_batch_size))
+  messages = together.prefetch(1).flat_map(lambda x: _cut(x, poll_batch_size))
+  end = tf.data.Dataset.from_generator(stream.drained, output_signature=spec)
+  return messages.concatenate(end)
 
 
 def _cut(together: KafkaMessages, size: int) -> tf.data.Dataset:

@@ -121,9 +121,12 @@ class KafkaStream:
     self._iteration = 0
     self._round: threading.Event | None = None
     self._heard: float | None = None  # When the last message came.
+    self._told_at = -_NOTICE_SECS  # That none comes.
     self.is_over = False
-    # The last one that came to an end because its streams had nothing.
+    # The last one that came to an end because its streams had nothing, and the last one
+    # of which whoever reads this stream has got all.
     self._ended_round: threading.Event | None = None
+    self._drained_round: threading.Event | None = None
     streams = _collected.get()
     if streams is not None:
       self._check_is_another(streams)
@@ -197,9 +200,14 @@ class KafkaStream:
           if own == self._iteration:
             self._consumer.close()
 
+  def drained(self) -> Iterator[KafkaMessages]:
+    """Yields nothing: who asks for it has got all of the batches before."""
+    self._drained_round = self._ended_round
+    yield from ()
+
   def _read_open_again(self) -> None:
     """Goes back to what a round left open: the dataset of several streams may end with
-    one of them, and an iteration may be taken over."""
+    one of them, before the others are drained, and an iteration may be taken over."""
     self._consumer.seek(self._ledger.drop_open())
 
   def _is_silent(self) -> bool:
@@ -217,13 +225,10 @@ class KafkaStream:
     return self.is_over
 
   def _notice(self, now: float) -> None:
-    logging.log_every_n_seconds(
-      logging.INFO,
-      "no message of %s for %.0f s",
-      _NOTICE_SECS,
-      ", ".join(self._topics),
-      now - (self._heard or now),
-    )
+    if now - self._told_at >= _NOTICE_SECS:
+      self._told_at = now
+      secs = now - (self._heard or now)
+      logging.warning("no message of %s for %.0f s", ", ".join(self._topics), secs)
 
   def _begins_at(self, partition: Partition) -> int | None:
     own = self._ledger.offsets().get(partition)
@@ -317,12 +322,18 @@ class KafkaStream:
     trained on was left out by `input_fn`.
 
     Returns:
-      False where the dataset has ended for another reason than the stream.
+      False where the dataset has ended for another reason than that the stream had
+      nothing more: then the rest is still to be trained on.
     """
-    has_ended = self._round is not None and self._ended_round is self._round
-    if has_ended:
+    is_drained = self._round is not None and self._drained_round is self._round
+    if is_drained:
       self._ledger.pass_rest()
-    return has_ended
+    return is_drained
+
+  @property
+  def group(self) -> str:
+    """The consumer group."""
+    return self._group
 
   def trained(self) -> Offsets:
     """Up to where all that was emitted went on to be trained on, or was bad."""

@@ -1,12 +1,15 @@
 """What a stream notes of its messages when several things go on at once."""
 
 import threading
+from unittest import mock
 
+import tensorflow as tf
 from absl.testing import absltest
 from confluent_kafka import Message
 
 from monolith.native_training.data import kafka_stream, stream_ledger
 from monolith.native_training.data.broker_errors import StreamFailed
+from monolith.native_training.data.datasets import create_plain_kafka_dataset
 from monolith.native_training.data.group_consumer import PartitionEnds
 from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.data.stream_offsets import Offsets, Partition
@@ -137,6 +140,9 @@ class KafkaStreamTest(absltest.TestCase):
     self.assertEqual(self.stream.trained(), _at(100))
     ended.set()
     self.assertEqual(list(batches), [])
+    # What comes behind it may still have some of it.
+    self.assertFalse(self.stream.pass_rest())
+    self.assertEqual(list(self.stream.drained()), [])
     self.assertTrue(self.stream.pass_rest())
     self.assertEqual(self.stream.trained(), _at(106))
     # What a late iteration of that round does counts no more.
@@ -162,6 +168,29 @@ class KafkaStreamTest(absltest.TestCase):
     self.stream.begin_round(threading.Event())
     again = next(self.stream.batches())
     self.assertEqual(again.offset[0], 102)
+
+  def test_a_stream_that_waits_for_another_loses_nothing(self):
+    """One of two that are read together has messages, the other has none."""
+    with kafka_stream.collected() as streams:
+      full, empty = (
+        create_plain_kafka_dataset(["t"], group, "127.0.0.1:1", poll_batch_size=2)
+        for group in ("g", "h")
+      )
+    consumers = [_Consumer(), _Consumer()]
+    consumers[1].consume = list
+    ended = threading.Event()
+    for stream, consumer in zip(streams, consumers, strict=True):
+      stream._consumer = consumer
+      stream.begin({})
+      stream.begin_round(ended)
+    with mock.patch.object(kafka_stream, "_IDLE_SECS", 0.1):
+      self.assertEmpty(list(tf.data.Dataset.zip((full, empty))))
+    self.assertEqual([s.pass_rest() for s in streams], [False, True])
+    self.assertEqual(streams[0].trained(), {})
+    # The next round reads it again.
+    streams[0].begin_round(threading.Event())
+    again = next(streams[0].batches())
+    self.assertEqual(again.offset[0], 0)
 
   def test_lag_is_none_where_all_is_read_and_trained_on(self):
     batches = self.stream.batches()

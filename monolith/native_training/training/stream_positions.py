@@ -111,7 +111,12 @@ class StreamPositions:
   def begin(self, session: tf.compat.v1.Session) -> None:
     """Has the streams begin where training is, in a new session."""
     offsets = self.read(session)
-    trained = {p: o for p, o in offsets.items() if o and p.partition != BEGUN}
+    groups = {stream.group for stream in self.streams}
+    trained = {
+      p: o
+      for p, o in offsets.items()
+      if o and p.partition != BEGUN and p.group in groups
+    }
     if trained:
       progress_log.info(
         "the streams go on at %s",
@@ -164,9 +169,10 @@ class StreamPositions:
       Whether there is more to come; False also where `input_fn` has ended the dataset.
     """
     self._note()
-    ended = [stream.pass_rest() for stream in self.streams]
+    drained = [stream for stream in self.streams if stream.pass_rest()]
     self.write(session)
-    return any(ended) and not self.is_over
+    # One that is not drained waits for another.
+    return any(not stream.is_over for stream in drained)
 
   def _note(self) -> None:
     if self._trained:

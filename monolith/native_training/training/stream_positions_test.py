@@ -22,6 +22,8 @@ def _at(offset: int) -> Offsets:
 class _Stream:
   """As far as positions need one."""
 
+  group = "g"
+
   def __init__(self):
     self.ledger = StreamLedger("g")
 
