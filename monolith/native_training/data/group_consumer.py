@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from absl import logging
@@ -16,6 +16,7 @@ from confluent_kafka import (
   Message,
   TopicPartition,
 )
+from confluent_kafka.admin import TopicMetadata
 
 from monolith.native_training.data import kafka_settings
 from monolith.native_training.data.broker_errors import BrokerErrors, StreamFailed
@@ -61,6 +62,7 @@ _CONSUME_SECS = 0.1  # Longest wait for so many.
 _ASK_SECS = 5.0  # For an answer of a broker.
 _SAY_AGAIN_SECS = 60.0
 _TRY_AGAIN_SECS = 0.5
+_TIMES_WITHOUT_TOPIC = 4
 
 
 class PartitionEnds(NamedTuple):
@@ -130,6 +132,7 @@ class GroupConsumer:
     # Up to where partitions were read when nothing was left to read.
     self._read_to: dict[tuple[str, int], int] = {}
     self._ended: dict[tuple[str, int], int] = {}  # The same, not noted yet.
+    self._last_ends: dict[Partition, PartitionEnds] = {}  # When it left the group.
     # Up to where deleted messages are counted.
     self._deleted_to: dict[tuple[str, int], int] = {}
     self.deleted_messages = 0
@@ -164,9 +167,10 @@ class GroupConsumer:
 
   def close(self) -> None:
     """Leaves the group."""
+    self._note_ends()
     self.has_joined = False
-    self._ended = {}
     if self._consumer:
+      self._last_ends = self.ends()
       consumer, self._consumer = self._consumer, None
       consumer.close()
 
@@ -202,8 +206,12 @@ class GroupConsumer:
     own = {(p.topic, p.partition) for p in self._consumer.assignment()}
     for (_, topic, partition), offset in offsets.items():
       if (topic, partition) in own:
-        self._read_to.pop((topic, partition), None)
+        self._forget_end(topic, partition)
         self._consumer.seek(TopicPartition(topic, partition, offset))
+
+  def _forget_end(self, topic: str, partition: int) -> None:
+    self._read_to.pop((topic, partition), None)
+    self._ended.pop((topic, partition), None)
 
   def is_at_end(self) -> bool:
     """Whether the brokers of all this member's partitions are there, and say that it
@@ -226,10 +234,10 @@ class GroupConsumer:
 
   def ends(self) -> dict[Partition, PartitionEnds]:
     """What there is of each of this member's partitions, as far as the brokers have
-    told."""
+    told; of one that has left the group, what there was."""
     consumer = self._consumer
     if consumer is None:
-      return {}
+      return self._last_ends
     ends = {}
     for p in consumer.assignment():
       begin, end = consumer.get_watermark_offsets(p, cached=True)
@@ -255,7 +263,7 @@ class GroupConsumer:
         TopicPartition(name, number)
         for name, topic in there.items()
         if any(is_meant(name, pattern) for pattern in self._topics)
-        for number in topic.partitions
+        for number in _partitions_of(topic)
       ]
       if not partitions:
         return {}
@@ -302,8 +310,9 @@ class GroupConsumer:
         self._on_commit(error.args[0], [])
 
   def commit_last(self, offsets: Offsets, deadline: float) -> None:
-    """Commits offsets when all members have left the group; a member that was killed
-    does so after its session timeout.
+    """Makes sure that offsets are committed. Where a member has not done so that can be
+    done when all have left the group; one that was killed does so after its session
+    timeout. Topics that are gone need no offsets.
 
     Args:
       deadline: until when to try, by `time.monotonic`.
@@ -314,6 +323,7 @@ class GroupConsumer:
     own = self._as_list(self._own(offsets))
     if not own:
       return
+    wanted = {(p.topic, p.partition): p.offset for p in own}
     answers: list[KafkaError | None] = []
 
     def on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
@@ -321,19 +331,27 @@ class GroupConsumer:
       answers.append(error or next(errors, None))
 
     last = "no answer of the brokers"
+    without_topic = 0
     consumer = self._new({"on_commit": on_commit})
     try:
       while (left := deadline - time.monotonic()) > 0:
         try:
           # A commit that finds no coordinator of the group holds up `close` for long.
-          consumer.committed(own, timeout=left)
+          found = consumer.committed(own, timeout=left)
+          if all(wanted[p.topic, p.partition] == p.offset for p in found):
+            return
           answers.clear()
           consumer.commit(offsets=own, asynchronous=True)
           while not answers and time.monotonic() < deadline:
             consumer.poll(_CONSUME_SECS)
           if answers and answers[0] is None:
             return
-          last = answers[0].str() if answers else last
+          if answers:
+            last = answers[0].str()
+            # All other offsets are committed. A new topic is unknown for a moment, too.
+            without_topic += _is_gone(answers[0])
+          if without_topic >= _TIMES_WITHOUT_TOPIC:
+            return
         except KafkaException as error:
           last = error.args[0].str()
         time.sleep(max(min(_TRY_AGAIN_SECS, deadline - time.monotonic()), 0))
@@ -354,10 +372,10 @@ class GroupConsumer:
   def _on_commit(
     self, error: KafkaError | None, partitions: list[TopicPartition]
   ) -> None:
-    if error is not None:
+    if error is not None:  # Of one partition at least: it is not told of which.
       logging.log_every_n_seconds(
         logging.WARNING,
-        "the offsets of a checkpoint are not committed yet: %s",
+        "not all offsets of a checkpoint are committed yet: %s",
         _SAY_AGAIN_SECS,
         error.str(),
       )
@@ -370,13 +388,15 @@ class GroupConsumer:
 
   def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     self.has_joined = True
+    answers = True
     for p in partitions:
-      self._read_to.pop((p.topic, p.partition), None)
+      self._forget_end(p.topic, p.partition)
       offset = self._begins_at(Partition(self._group, p.topic, p.partition))
       if offset is not None:
         p.offset = offset
-      if p.offset >= 0:
-        self._pass_deleted(consumer, p)
+      # Brokers that do not answer are not asked for every partition.
+      if p.offset >= 0 and answers:
+        answers = self._pass_deleted(consumer, p)
     if self._is_cooperative:
       consumer.incremental_assign(partitions)
     else:
@@ -402,12 +422,13 @@ class GroupConsumer:
         q.offset = self._begins_at(Partition(self._group, q.topic, q.partition))
     consumer.assign([*rest, p])
 
-  def _pass_deleted(self, consumer: Consumer, p: TopicPartition) -> None:
-    """Moves the offset of a partition behind messages that brokers have deleted."""
+  def _pass_deleted(self, consumer: Consumer, p: TopicPartition) -> bool:
+    """Moves the offset of a partition behind messages that brokers have deleted; False
+    if they do not answer."""
     try:
       first, end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
     except KafkaException:
-      return  # Whatever keeps it from answering will be told.
+      return False  # Whatever keeps them from answering will be told.
     if p.offset > end:
       raise StreamFailed(
         f"{_place(p)} ends at offset {end}, but training was at {p.offset}: the topic "
@@ -415,11 +436,11 @@ class GroupConsumer:
         "on it from its beginning"
       )
     if p.offset >= first:
-      return
+      return True
     begin, p.offset = p.offset, first
     begin = max(begin, self._deleted_to.get((p.topic, p.partition), 0))
     if begin >= first:
-      return  # They are counted.
+      return True  # They are counted.
     self._deleted_to[p.topic, p.partition] = first
     self.deleted_messages += first - begin
     logging.error(
@@ -431,6 +452,7 @@ class GroupConsumer:
       begin,
       first - 1,
     )
+    return True
 
   def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     del consumer, partitions
@@ -454,6 +476,22 @@ def is_meant(topic: str, pattern: str) -> bool:
 
 def _place(p: TopicPartition) -> str:
   return f"topic {p.topic!r}, partition {p.partition}"
+
+
+def _is_gone(error: KafkaError) -> bool:
+  """Whether an error says that a topic or partition is not there any more."""
+  return error.code() in (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+  )
+
+
+def _partitions_of(topic: TopicMetadata) -> Iterable[int]:
+  """Raises KafkaException where the brokers cannot say."""
+  if topic.error is not None and not _is_gone(topic.error):
+    raise KafkaException(topic.error)
+  return topic.partitions
 
 
 def _checked(partitions: list[TopicPartition]) -> list[TopicPartition]:

@@ -11,7 +11,7 @@ from confluent_kafka import TopicPartition, admin
 
 from monolith.native_training.data import stream_ledger
 from monolith.native_training.data.broker_errors import StreamFailed
-from monolith.native_training.data.group_consumer import GroupConsumer
+from monolith.native_training.data.group_consumer import GroupConsumer, PartitionEnds
 from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
 from monolith.native_training.local_broker.local_broker import LocalBroker
@@ -253,6 +253,42 @@ class GroupConsumerTest(parameterized.TestCase):
     other.commit_last(self._at(7), time.monotonic() + 30)
     leaving.join()
     self.assertEqual(self._committed(), 7)
+
+  def test_the_last_commit_does_not_wait_for_members_that_have_done_it(self):
+    self._make_topic()
+    member, chief = self._consumer(), self._consumer()
+    member.open()
+    while not member.has_joined:
+      member.consume()
+    member.commit(self._at(7))
+    begin = time.monotonic()
+    chief.commit_last(self._at(7), begin + 10)
+    self.assertLess(time.monotonic() - begin, 5)
+    self.assertEqual(self._committed(), 7)
+
+  def test_offsets_of_topics_that_are_gone_hold_up_no_others(self):
+    self._make_topic()
+    gone = {Partition(self._group, "gone", 0): 3}
+    member, chief = self._consumer(), self._consumer()
+    member.open()
+    while not member.has_joined:
+      member.consume()
+    member.commit({**self._at(7), **gone})
+    while self._committed() != 7:
+      member.consume()
+    member.close()
+    chief.commit_last({**self._at(8), **gone}, time.monotonic() + 10)
+    self.assertEqual(self._committed(), 8)
+
+  def test_what_was_there_is_known_when_it_has_left(self):
+    self._make_topic()
+    self._send(3)
+    consumer = self._consumer()
+    consumer.open()
+    self._read(consumer, 3)
+    consumer.close()
+    partition = Partition(self._group, self._topic, 0)
+    self.assertEqual(consumer.ends(), {partition: PartitionEnds(0, 3, True)})
 
   def test_the_last_commit_does_not_wait_for_ever_for_a_broker_that_is_away(self):
     self._make_topic()

@@ -56,7 +56,8 @@ class KafkaDatasetTest(absltest.TestCase):
       self._send(topic, sent[topic])
     got = {"films": [], "songs": []}
     places, positions = set(), []
-    for x in self._dataset("films", "songs", poll_batch_size=128):
+    # A topic that is new may be noticed some seconds after another.
+    for x in self._dataset("films", "songs", timeout=8000, poll_batch_size=128):
       self.assertLessEqual(len(x.message), 128)
       positions += x.position.numpy().tolist()
       for message, topic, partition, offset, timestamp in zip(

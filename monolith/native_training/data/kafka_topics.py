@@ -28,6 +28,10 @@ def ensure(servers: str, topic: str, partitions: int, settings: Mapping[str, str
       return
     new = admin.NewTopic(topic, partitions)
     client.create_topics([new])[topic].result(_ANSWER_SECS)
+  except TimeoutError:
+    raise RuntimeError(
+      f"topic {topic} cannot be made at {servers}: no answer for {_ANSWER_SECS:.0f} s"
+    ) from None
   except KafkaException as error:
     reason = error.args[0]
     if reason.code() == KafkaError.TOPIC_ALREADY_EXISTS:
