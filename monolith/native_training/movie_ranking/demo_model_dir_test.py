@@ -65,6 +65,12 @@ class DemoModelDirTest(absltest.TestCase):
     shutil.rmtree(self._folder)
     self.assertNotEqual(self._group(self._folder), group)
 
+  def test_a_new_group_is_nobodys(self):
+    """What each run of the demo with a broker of its own reads by."""
+    folder = str(self._folder)
+    groups = {demo_model_dir.new_group(folder) for _ in range(3)}
+    self.assertLen(groups - {self._group(self._folder)}, 3)
+
   def test_a_group_that_is_chosen_is_kept(self):
     self._group(self._folder)
     self.assertEqual(self._group(self._folder, "chosen"), "chosen")
