@@ -3,6 +3,8 @@
 import time
 from collections.abc import Iterator
 
+from absl import logging
+
 from monolith.native_training.training import checkpoint
 from monolith.native_training.training.checkpoint_errors import (
   DamagedCheckpointError,
@@ -31,7 +33,11 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
   leave_at = time.monotonic() + _RESUME_SECS
   chief = HeartbeatWatch(model_dir)
   while True:
-    path = checkpoint.latest_checkpoint(model_dir)
+    try:
+      path = checkpoint.latest_checkpoint(model_dir)
+    except StorageError as error:
+      logging.warning("looking for checkpoints again: %s", error)
+      path = seen
     if path and path != seen:
       if is_of_this_job:
         leave_at = 0.0
@@ -53,8 +59,8 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
 
 def is_over(model_dir: str) -> bool:
   """Whether the chief of a job has ended it."""
-  path = checkpoint.latest_checkpoint(model_dir)
   try:
+    path = checkpoint.latest_checkpoint(model_dir)
     return bool(path) and checkpoint.is_final(path)
   # Damaged, or removed just now, because a newer one is there; or storage is away.
   except (DamagedCheckpointError, StorageError):

@@ -2,6 +2,7 @@ import os
 import time
 from unittest import mock
 
+import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.training import checkpoint, evaluator, manifest
@@ -54,6 +55,20 @@ class NewCheckpointsTest(absltest.TestCase):
     self._dir = os.path.join(folder, "later")
     self._chief = {100: lambda: self._save(10, final=True)}
     self.assertEqual(self._steps(), [10])
+
+  def test_storage_that_does_not_answer_is_waited_for(self):
+    listdir, away = tf.io.gfile.listdir, tf.errors.UnavailableError(None, None, "away")
+
+    def answer(path):
+      if 20 <= self._now < 40 or 60 <= self._now < 80:
+        raise away
+      return listdir(path)
+
+    self._chief = {10: lambda: self._save(10), 50: lambda: self._save(20, final=True)}
+    with mock.patch.object(tf.io.gfile, "listdir", answer):
+      self.assertEqual(self._steps(), [10, 20])
+      self._now = 60.0
+      self.assertFalse(evaluator.is_over(self._dir))
 
   def test_those_that_came_while_it_was_busy_are_skipped_but_for_the_newest(self):
     self._save(10)
