@@ -148,10 +148,11 @@ class DenseVariables:
     self, session: tf.compat.v1.Session, path: str, misfits: dict[Any, str]
   ) -> None:
     """Reads variable by variable: TensorFlow's saver knows only all of its own."""
+    reader = _reader(path)
     for variable in self._variables:
       if variable.ref() not in misfits:
         name, part = _place(variable)
-        _assign(session, variable, _read(path, name)[part])
+        _assign(session, variable, _read(reader, path, name)[part])
     if self._restorer_of_others:
       self._run_restorer(self._restorer_of_others, session, path)
     # Last, because an initial value may be made of another variable.
@@ -172,14 +173,15 @@ class DenseVariables:
 
   def _restore_job(self, session: tf.compat.v1.Session, path: str) -> None:
     """Reads the variables of the job, as far as they fit."""
-    shapes = _reader(path).get_variable_to_shape_map()
+    reader = _reader(path)
+    shapes = reader.get_variable_to_shape_map()
     for variable, fit in self._of_job:
       name, shape = variable.op.name, variable.shape.as_list()
       if fit and name in shapes:
-        _assign(session, variable, fit(_read(path, name)))
+        _assign(session, variable, fit(_read(reader, path, name)))
         continue
       if shapes.get(name) == shape:
-        _assign(session, variable, _read(path, name))
+        _assign(session, variable, _read(reader, path, name))
         continue
       if name in shapes:
         progress_log.info(
@@ -192,20 +194,21 @@ class DenseVariables:
       session.run(variable.initializer)
 
   def take_matching(self, session: tf.compat.v1.Session, path: str) -> int:
-    """Reads the variables that another model's files have with the same name and shape,
-    but for the global step; returns how many.
+    """Reads the variables, or parts of one, that another model's files have with the
+    same name and shape, but for the global step; returns how many.
 
     Raises:
       DamagedCheckpointError: a file is missing or damaged.
       StorageError: a file cannot be read.
     """
-    shapes = _reader(path).get_variable_to_shape_map()
+    reader = _reader(path)
+    shapes = reader.get_variable_to_shape_map()
     taken = 0
     for variable in self._variables:
-      name = variable.op.name
-      if variable is self._step or shapes.get(name) != variable.shape.as_list():
+      if variable is self._step or _misfit(variable, shapes):
         continue
-      _assign(session, variable, _read(path, name))
+      name, part = _place(variable)
+      _assign(session, variable, _read(reader, path, name)[part])
       taken += 1
     return taken
 
@@ -264,10 +267,10 @@ def _reader(path: str):
     raise DamagedCheckpointError(_unreadable(path, str(error))) from None
 
 
-def _read(path: str, name: str) -> np.ndarray:
-  """A variable's value in the files."""
+def _read(reader, path: str, name: str) -> np.ndarray:
+  """A variable's value in the files at a path."""
   try:
-    return _reader(path).get_tensor(name)
+    return reader.get_tensor(name)
   except tf.errors.OpError as error:
     raise checkpoint_errors.of_reading(error, _unreadable(path, str(error))) from None
   except (IndexError, RuntimeError) as error:

@@ -67,6 +67,15 @@ class DenseVariablesTest(absltest.TestCase):
       values = session.run(tf.compat.v1.global_variables())
     self.assertEqual([v.tolist() for v in values], [[0, 1, 2], [3, 4], 8])
     self.assertNotIn("variable parts", logs.output[0])
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      dense = build("gained")
+      variables = tf.compat.v1.global_variables()
+      negative = [v.assign(-v) for v in variables[:2]]
+      session.run(tf.compat.v1.global_variables_initializer())
+      session.run(negative)
+      self.assertEqual(dense.take_matching(session, self._path), 2)
+      values = session.run(tf.compat.v1.global_variables())
+    self.assertEqual([v.tolist() for v in values], [[0, 1, 2], [3, 4], 8])
 
   def test_what_is_trained_on_is_read_before_the_rest(self):
     """What counts as trained on must be in the other variables."""
