@@ -104,11 +104,12 @@ def set_aside(paths: Sequence[str], keep: int) -> None:
 
 
 def _keep_newest(model_dir: str, keep: int) -> None:
-  pattern = re.compile(f"({checkpoint.NAME}){re.escape(_SET_ASIDE + '.tables')}/?")
-  matches = [m for m in map(pattern.fullmatch, tf.io.gfile.listdir(model_dir)) if m]
-  matches.sort(key=lambda match: (int(match["step"]), int(match["again"] or 0)))
-  for match in matches[:-keep]:
-    path = os.path.join(model_dir, match[1] + _SET_ASIDE)
+  # Of one that was removed in part there may be any of its files.
+  pattern = re.compile(f"({checkpoint.NAME}){re.escape(_SET_ASIDE)}\\..+")
+  matches = filter(None, map(pattern.fullmatch, tf.io.gfile.listdir(model_dir)))
+  order = {(int(m["step"]), int(m["again"] or 0)): m[1] + _SET_ASIDE for m in matches}
+  for _, name in sorted(order.items())[:-keep]:
+    path = os.path.join(model_dir, name)
     try:
       checkpoint.remove(path)
     except (OSError, tf.errors.OpError) as error:

@@ -81,6 +81,8 @@ class SoundCheckpointTest(absltest.TestCase):
     for path in paths:
       os.makedirs(checkpoint.tables_dir(path))
       open(path + ".index", "w").close()
+    # What is left of one that could be removed in part only.
+    open(checkpoint.path_of(folder, 3) + ".refused.data-00000-of-00001", "w").close()
     for path in (paths[2], paths[0], paths[1]):
       sound_checkpoint.set_aside([path], keep=2)
     self.assertCountEqual(
