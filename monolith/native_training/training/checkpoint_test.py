@@ -164,6 +164,8 @@ class CheckpointManifestTest(parameterized.TestCase):
     ("rows", True, "field 'rows' is True, wanted a whole number"),
     ("final", 1, "field 'final' is 1, wanted true or false"),
     ("base", None, "field 'base' is None, wanted text"),
+    ("base", "../other/model.ckpt-1", "which is not in the same folder"),
+    ("dense_files", {"/../../x": ""}, "which is no file of dense variables"),
     ("table_files", 7, "field 'table_files' is 7, wanted names"),
     ("table_files", ["../rows"], "names '../rows', which is not beside"),
     ("dense_files", {".index": 3}, "field 'dense_files' is .*, wanted an object"),

@@ -219,6 +219,9 @@ class Checkpointer:
           f"{os.path.join(folder, name)}: a parameter server has written it, but it "
           "cannot be seen here. model_dir must be a folder that all processes share"
         )
+    # The names of what the manifest is to make a checkpoint.
+    for names_in in (folder, os.path.dirname(path)):
+      manifest.flush_to_storage(names_in)
     check()
     checkpoint.write_manifest(path, content)
     self._increments.wrote(content)

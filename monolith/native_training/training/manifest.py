@@ -1,9 +1,11 @@
 """The manifest of a checkpoint: what makes its files one. It has a checksum."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import os
+import re
 from typing import Any
 
 import tensorflow as tf
@@ -14,6 +16,9 @@ from monolith.native_training.training.checkpoint_errors import DamagedCheckpoin
 NAME = "manifest.json"
 FORMAT_VERSION = 2
 _READ_BYTES = 1 << 20
+# What follows the checkpoint's path in the names of files of dense variables.
+_OF_DENSE_FILE = re.compile(r"\.(index|data-\d+-of-\d+)")
+_LOCAL = "file://"
 
 
 @dataclasses.dataclass
@@ -109,6 +114,17 @@ def _check_fields(path: str, content: dict[str, Any]) -> None:
       raise DamagedCheckpointError(
         f"{path}: field 'table_files' names {name!r}, which is not beside the manifest"
       )
+  base = content.get("base", "")
+  if os.path.basename(base) != base:
+    raise DamagedCheckpointError(
+      f"{path}: field 'base' names {base!r}, which is not in the same folder"
+    )
+  for name in content.get("dense_files", ()):
+    if not _OF_DENSE_FILE.fullmatch(name):
+      raise DamagedCheckpointError(
+        f"{path}: field 'dense_files' names {name!r}, which is no file of dense "
+        "variables"
+      )
 
 
 def _is_of_type(value: Any, wanted: Any) -> bool:
@@ -140,14 +156,28 @@ def replace_file(path: str, text: str) -> None:
     file.write(text)
   flush_to_storage(temporary)
   tf.io.gfile.rename(temporary, path, overwrite=True)
+  flush_to_storage(os.path.dirname(path))
 
 
 def flush_to_storage(path: str) -> None:
-  """Lets a file of this machine outlive a loss of power; others are their storage's
-  matter."""
-  if os.path.isfile(path):
-    with open(path, "rb") as file:
-      os.fsync(file.fileno())
+  """Lets a file of this machine, or the names in a folder, outlive a loss of power;
+  others are their storage's matter.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  path = path.removeprefix(_LOCAL)
+  if not os.path.exists(path):
+    return
+  file = os.open(path, os.O_RDONLY)
+  try:
+    os.fsync(file)
+  except OSError as error:
+    # Some storage that looks like this machine's has no such thing for folders.
+    if not (os.path.isdir(path) and error.errno in (errno.EINVAL, errno.ENOTSUP)):
+      raise
+  finally:
+    os.close(file)
 
 
 def digest(path: str) -> str:
