@@ -28,10 +28,10 @@ from monolith.native_training.training.server_question import SERVER_IS_AWAY
 from monolith.native_training.training.stream_positions import StreamPositions
 
 # What storage raises that is full, read-only or away.
-_STORAGE_FAILS = (tf.errors.OpError, OSError)
+_WRITING_FAILS = (tf.errors.OpError, OSError)
 # With these training goes on.
 _SAVING_FAILS = (
-  *_STORAGE_FAILS,
+  *_WRITING_FAILS,
   RuntimeError,
   DamagedCheckpointError,  # Of what was just saved, when it is exported.
 )
@@ -299,7 +299,7 @@ class JobSaves:
       save = self._save_and_wait(session, step, progress, is_to_leave)
       if not save.error:
         return True
-      is_storage = isinstance(save.error, _STORAGE_FAILS)
+      is_storage = isinstance(save.error, _WRITING_FAILS)
       if save.path or not is_storage or isinstance(save.error, SERVER_IS_AWAY):
         raise save.error
       if time.monotonic() > give_up:
