@@ -44,7 +44,7 @@ _THRESHOLD = flags.DEFINE_integer(
   "occurrence_threshold",
   0,
   "Of the rows; 2 or more: as many ids again are on trial, and before an increment as "
-  "many of these occur as rows are trained.",
+  "many of these occur as rows are trained. Some get their row if it is low.",
   lower_bound=0,
 )
 _TOUCHED = flags.DEFINE_float("touched", 0.01, "Part of the rows before an increment.")
@@ -138,6 +138,7 @@ def _turn(rows: CheckpointRows, folder: str, turn: int, note) -> None:
   note_steps(note, "beside a save", durations)
 
   full_seconds = _seconds(lambda: rows.save_all(folder, step + 2))
+  before = rows.stats()[0]
   draw = np.random.default_rng(turn)
   for increment_step in (step + 3, step + 4):
     touched = draw.choice(_ROWS.value, int(_ROWS.value * _TOUCHED.value), replace=False)
@@ -156,7 +157,6 @@ def _turn(rows: CheckpointRows, folder: str, turn: int, note) -> None:
   note("increment seconds / all", seconds / full_seconds)
   note("increment bytes / all", increment_size / size)
 
-  before = rows.stats()[0]
   files = glob.glob(f"{folder}/model.ckpt-{step + 2}.tables/*")
   _forget(files)
   seconds = _seconds(lambda: [_dd_read(name) for name in files])
