@@ -128,7 +128,7 @@ class CheckpointerTest(absltest.TestCase):
           with self.assertRaisesRegex(StorageError, f"{kind.__name__}.*is busy"):
             self._save(2, 8)
       with mock.patch.object(
-        self._checkpointer._dense._saver, "restore", side_effect=error
+        self._checkpointer._dense._restorer, "restore", side_effect=error
       ):
         with self.assertRaisesRegex(StorageError, f"{path}.index.*is busy"):
           self._checkpointer.restore(self._session, path)
@@ -176,13 +176,16 @@ class CheckpointerTest(absltest.TestCase):
     self.enter_context(
       mock.patch.object(self._checkpointer._servers, "is_away", return_value=True)
     )
-    for broken, do in (
-      ("save", lambda: self._save(2, 8)),
-      ("restore", lambda: self._checkpointer.restore(self._session, path)),
+    dense = self._checkpointer._dense
+    for where, broken, do in (
+      (dense._saver, "save", lambda: self._save(2, 8)),
+      (
+        dense._restorer,
+        "restore",
+        lambda: self._checkpointer.restore(self._session, path),
+      ),
     ):
-      with mock.patch.object(
-        self._checkpointer._dense._saver, broken, side_effect=away
-      ):
+      with mock.patch.object(where, broken, side_effect=away):
         with self.assertRaisesRegex(tf.errors.UnavailableError, "gone"):
           do()
 

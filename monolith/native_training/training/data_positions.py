@@ -5,10 +5,10 @@ that begins, for the first time or after a crash, leaves out so many: it goes on
 it was. That is exact where its `input_fn` yields the same batches in the same order
 each time.
 
-A batch counts when all that it changes is changed, on every server. So where a
-checkpoint's rows are saved after its positions are, the rows have every batch that
-counts; they may have later ones too, which are trained on again. A worker that is
-killed between the two trains on that one batch again.
+A batch counts when all that it changes is changed, on every server, and a checkpoint
+reads the positions before all else. So it has all of every batch that counts in it; of
+later ones it may have some, which are trained on again. A worker that is killed before
+its batch counts trains on that one again.
 
 When the model goes back, its positions do so with it, and a step of the timeline before
 counts nothing when it comes late.
