@@ -16,6 +16,7 @@ from monolith.native_training.training.cluster import Cluster
 from monolith.native_training.training.stop_request import StopRequest
 
 _POLL_SECS = 0.2
+_END_SECS = 5.0
 
 
 def serve_until_released(
@@ -38,9 +39,32 @@ def serve_until_released(
     TimeoutError: the chief has said nothing for `timeout_secs`.
     tf.errors.OpError: the server itself broke down.
   """
-  stop = stop or StopRequest()
   chief = _Chief(cluster, target)
   chief.start()
+  asking = threading.Thread(target=_ask_to_save, args=(cluster, target), daemon=True)
+  try:
+    _serve(cluster, chief, asking, timeout_secs, stop or StopRequest(), grace_secs)
+  finally:
+    # A thread that comes back from TensorFlow while the interpreter is taken down would
+    # abort the process, whatever its exit code was to be.
+    if asking.ident:
+      asking.join(_END_SECS)
+    chief.stop()
+
+
+def _serve(
+  cluster: Cluster,
+  chief: "_Chief",
+  asking: threading.Thread,
+  timeout_secs: float,
+  stop: StopRequest,
+  grace_secs: float,
+) -> None:
+  """Does what `serve_until_released` does.
+
+  Args:
+    asking: asks the chief to save, when it is started.
+  """
   name = f"parameter server {cluster.task_index}"
   leave_at = None
   # Signals are handled between the joins of the main thread, not inside a session.
@@ -50,7 +74,7 @@ def serve_until_released(
     if stop.is_made():
       if leave_at is None:
         leave_at = now + grace_secs
-        _ask_to_save(cluster, target)
+        asking.start()
       if chief.lets_leave:
         stop.leave(f"{name} leaves; the chief has saved")
       if chief.has_left:
@@ -89,16 +113,26 @@ class _Chief(threading.Thread):
     self.has_left = self.is_saving = self.lets_leave = False
     self.heard = time.monotonic()
     self.failure: tf.errors.OpError | None = None
+    self._session: tf.compat.v1.Session | None = None
+
+  def stop(self) -> None:
+    """Ends the thread, also where it waits for a word."""
+    if self.is_alive() and self._session:
+      self._session.close()
+    self.join(_END_SECS)
 
   def run(self) -> None:
     try:
-      with tf.compat.v1.Session(
+      with ClosableSession(
         self._target, graph=self._graph, config=self._config
       ) as session:
+        self._session = session
         while (word := Word(int(session.run(self._word)))) != Word.IS_OVER:
           self._hear(word)
     except tf.errors.OpError as error:
       self.failure = error
+    except RuntimeError:
+      pass  # `stop` has closed the session between two words.
 
   def _hear(self, word: Word) -> None:
     self.heard = time.monotonic()
@@ -110,15 +144,11 @@ class _Chief(threading.Thread):
 
 
 def _ask_to_save(cluster: Cluster, target: str) -> None:
-  """Tells the chief that this server was asked to leave; comes back at once."""
+  """Tells the chief that this server was asked to leave. Where the first server is gone
+  it waits for that."""
   with tf.Graph().as_default() as graph:
     put = coordination.server_report(cluster)
   config = sees_only("/job:ps/task:0", cluster.worker_device)
-
-  def ask() -> None:
-    with contextlib.suppress(tf.errors.OpError):
-      with ClosableSession(target, graph=graph, config=config) as session:
-        session.run(put)
-
-  # Where the first server is gone a session waits for it.
-  threading.Thread(target=ask, daemon=True).start()
+  with contextlib.suppress(tf.errors.OpError):
+    with ClosableSession(target, graph=graph, config=config) as session:
+      session.run(put)
