@@ -53,6 +53,7 @@ _FOLDER = flags.DEFINE_string(
 )
 _JSON = flags.DEFINE_string("json", "", "Also write the figures to this file, as JSON.")
 _STEP_SECONDS = 5.0
+_SETTLE_SECONDS = 3.0
 
 Figures = dict[str, list[float]]
 
@@ -118,8 +119,19 @@ def _measure(folder: str, processes: LocalProcesses, signals: StopSignals) -> Fi
 
 def _turn(rows: CheckpointRows, folder: str, turn: int, note) -> None:
   step = 10 * (turn + 1)
+  # Before dd: storage may be busy long after that with what it was given.
+  os.sync()
+  _train_for(rows, _SETTLE_SECONDS)
+  note_steps(note, "alone", _train_for(rows, _STEP_SECONDS))
+  saving = threading.Thread(target=rows.save_all, args=(folder, step))
+  saving.start()
+  durations = []
+  while saving.is_alive():
+    durations.append(rows.train_some(_BATCH.value))
+  note_steps(note, "beside a save", durations)
+
   begin = time.monotonic()
-  path = rows.save_all(folder, step)
+  path = rows.save_all(folder, step + 1)
   seconds = time.monotonic() - begin
   note("save seconds", seconds)
   files = glob.glob(f"{path}.tables/*")
@@ -127,15 +139,6 @@ def _turn(rows: CheckpointRows, folder: str, turn: int, note) -> None:
   note("save MB/s", size / seconds / 1e6)
   note("bytes", size)
   note("dd write MB/s", size / _dd_write(os.path.join(folder, "dd"), size) / 1e6)
-
-  _train_for(rows, 1.0)
-  note_steps(note, "alone", _train_for(rows, _STEP_SECONDS))
-  saving = threading.Thread(target=rows.save_all, args=(folder, step + 1))
-  saving.start()
-  durations = []
-  while saving.is_alive():
-    durations.append(rows.train_some(_BATCH.value))
-  note_steps(note, "beside a save", durations)
 
   full_seconds = _seconds(lambda: rows.save_all(folder, step + 2))
   before = rows.stats()[0]

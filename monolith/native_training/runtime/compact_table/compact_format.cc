@@ -4,7 +4,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "monolith/native_training/runtime/compact_table/crc32c.h"
+#include "monolith/native_training/runtime/checksum/crc32c.h"
 #include "nlohmann/json.hpp"
 
 namespace monolith {

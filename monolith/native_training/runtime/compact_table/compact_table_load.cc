@@ -8,8 +8,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/checksum/crc32c.h"
 #include "monolith/native_training/runtime/compact_table/compact_table.h"
-#include "monolith/native_training/runtime/compact_table/crc32c.h"
 
 namespace monolith {
 namespace {

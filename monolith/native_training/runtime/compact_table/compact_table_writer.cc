@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/checksum/crc32c.h"
 #include "monolith/native_training/runtime/compact_table/compact_format.h"
-#include "monolith/native_training/runtime/compact_table/crc32c.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 
 namespace monolith {

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "monolith/native_training/runtime/checksum/crc32c.h"
 #include "monolith/native_training/runtime/compact_table/compact_format.h"
 #include "monolith/native_training/runtime/compact_table/compact_table.h"
-#include "monolith/native_training/runtime/compact_table/crc32c.h"
 #include "monolith/native_training/runtime/compact_table/memory_files.h"
 #include "monolith/native_training/runtime/compact_table/test_compact_tables.h"
 

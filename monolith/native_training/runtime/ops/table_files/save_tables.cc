@@ -17,13 +17,15 @@
 #include "monolith/native_training/runtime/hash_table/table_config.h"
 #include "monolith/native_training/runtime/ops/low_priority.h"
 #include "monolith/native_training/runtime/ops/table_files/initial_state.h"
+#include "monolith/native_training/runtime/ops/table_files/record_writer.h"
+#include "monolith/native_training/runtime/ops/table_files/save_pace.h"
 #include "monolith/native_training/runtime/ops/table_files/storage.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "monolith/native_training/runtime/ops/table_set/table_turns.h"
 #include "tensorflow/core/lib/io/path.h"
-#include "tensorflow/core/lib/io/record_writer.h"
 #include "tensorflow/core/lib/random/random.h"
+#include "tensorflow/core/platform/cpu_info.h"
 #include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/file_system.h"
 #include "tensorflow/core/platform/statusor.h"
@@ -80,8 +82,12 @@ StripeRange StripesOfFile(int num_stripes, int file_index, int num_files) {
 class RecordsWriter : public EmbeddingHashTable::StripeWriter {
  public:
   RecordsWriter(const EmbeddingHashTable& table, uint32_t number,
-                const Check& check, tensorflow::io::RecordWriter& records)
-      : table_(table), number_(number), check_(check), records_(records) {
+                const Check& check, SavePace& pace, RecordWriter& records)
+      : table_(table),
+        number_(number),
+        check_(check),
+        pace_(pace),
+        records_(records) {
     const size_t row_bytes =
         sizeof(float) * (size_t{1} + table.dim() + table.state_dim());
     block_rows_ = std::max(kMaxBlockBytes / row_bytes, size_t{1});
@@ -100,8 +106,7 @@ class RecordsWriter : public EmbeddingHashTable::StripeWriter {
   absl::Status WriteTrials(const TrialBatch& trials) override {
     counts_.trials += trials.trials.size();
     if (trials.aged > 0) {
-      TF_RETURN_IF_ERROR(
-          records_.WriteRecord(EncodeAged(number_, stripe_, trials)));
+      TF_RETURN_IF_ERROR(records_.Write(EncodeAged(number_, stripe_, trials)));
     }
     return InParts(trials.trials.size(), kMaxBlockIds,
                    [&](size_t begin, size_t end) {
@@ -123,7 +128,8 @@ class RecordsWriter : public EmbeddingHashTable::StripeWriter {
     for (size_t begin = 0; begin < n; begin += most) {
       TF_RETURN_IF_ERROR(check_());
       TF_RETURN_IF_ERROR(
-          records_.WriteRecord(encode(begin, std::min(n, begin + most))));
+          records_.Write(encode(begin, std::min(n, begin + most))));
+      pace_.Rest();
     }
     return absl::OkStatus();
   }
@@ -131,7 +137,8 @@ class RecordsWriter : public EmbeddingHashTable::StripeWriter {
   const EmbeddingHashTable& table_;
   const uint32_t number_;
   const Check& check_;
-  tensorflow::io::RecordWriter& records_;
+  SavePace& pace_;
+  RecordWriter& records_;
   size_t block_rows_;
   uint32_t stripe_ = 0;
   TableCounts counts_;
@@ -148,12 +155,14 @@ absl::StatusOr<TableFileFooter> WriteFile(TableSet& tables,
                                           const TableFileHeader& header,
                                           const Check& check,
                                           tensorflow::WritableFile* file) {
-  tensorflow::io::RecordWriter records(file);
-  TF_RETURN_IF_ERROR(records.WriteRecord(EncodeHeader(header)));
+  SavePace pace(request.num_files, tensorflow::port::MaxParallelism(),
+                tables.num_requests());
+  RecordWriter records(*file);
+  TF_RETURN_IF_ERROR(records.Write(EncodeHeader(header)));
   TableFileFooter footer;
   for (int t = 0; t < tables.num_tables(); ++t) {
     EmbeddingHashTable& table = tables.table(t);
-    RecordsWriter writer(table, static_cast<uint32_t>(t), check, records);
+    RecordsWriter writer(table, static_cast<uint32_t>(t), check, pace, records);
     const StripeRange stripes = StripesOfFile(
         table.num_stripes(), header.save.file_index, request.num_files);
     for (int stripe = stripes.begin; stripe < stripes.end; ++stripe) {
@@ -162,8 +171,7 @@ absl::StatusOr<TableFileFooter> WriteFile(TableSet& tables,
     }
     footer.push_back(writer.counts());
   }
-  TF_RETURN_IF_ERROR(records.WriteRecord(EncodeFooter(footer)));
-  TF_RETURN_IF_ERROR(records.Close());
+  TF_RETURN_IF_ERROR(records.Write(EncodeFooter(footer)));
   TF_RETURN_IF_ERROR(file->Sync());
   TF_RETURN_IF_ERROR(file->Close());
   return footer;

@@ -30,8 +30,9 @@ struct TableRequest {
   int64_t value_size = 0;              // floats of the value buffer
 };
 
-// InvalidArgument unless `request` is a well-formed request for the tables.
-// The result points into both and lives as long.
+// Counts it among the tables' requests. InvalidArgument unless `request` is a
+// well-formed request for the tables. The result points into both and lives as
+// long.
 absl::StatusOr<TableRequest> ParseTableRequest(
     const TableSet& tables, const tensorflow::Tensor& request);
 

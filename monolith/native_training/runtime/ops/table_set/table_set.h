@@ -4,6 +4,7 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_SET_TABLE_SET_H_
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -32,6 +33,9 @@ class TableSet : public tensorflow::ResourceBase {
   absl::Span<const int64_t> dims() const { return dims_; }
   std::vector<TableConfig> configs() const;
 
+  // Workers' requests so far, for those who leave the processors to them.
+  std::atomic<uint64_t>& num_requests() const { return num_requests_; }
+
   // Of those who save, restore and clear the tables.
   TableTurns& turns() { return turns_; }
   // Removes all rows. In a turn.
@@ -46,6 +50,7 @@ class TableSet : public tensorflow::ResourceBase {
   std::vector<std::unique_ptr<EmbeddingHashTable>> tables_;
   std::vector<int64_t> dims_;
   TableTurns turns_;
+  mutable std::atomic<uint64_t> num_requests_{0};
 };
 
 }  // namespace monolith

@@ -1,4 +1,4 @@
-#include "monolith/native_training/runtime/compact_table/crc32c.h"
+#include "monolith/native_training/runtime/checksum/crc32c.h"
 
 #include <cstddef>
 #include <cstdint>

@@ -2,8 +2,8 @@
 //
 //   uint32_t crc = Crc32c(first);
 //   crc = ExtendCrc32c(crc, second);  // that of both, one after the other
-#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_COMPACT_TABLE_CRC32C_H_
-#define MONOLITH_NATIVE_TRAINING_RUNTIME_COMPACT_TABLE_CRC32C_H_
+#ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_CHECKSUM_CRC32C_H_
+#define MONOLITH_NATIVE_TRAINING_RUNTIME_CHECKSUM_CRC32C_H_
 
 #include <cstdint>
 
@@ -23,4 +23,4 @@ uint32_t ExtendCrc32cPortably(uint32_t crc, absl::Span<const uint8_t> bytes);
 
 }  // namespace monolith
 
-#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_COMPACT_TABLE_CRC32C_H_
+#endif  // MONOLITH_NATIVE_TRAINING_RUNTIME_CHECKSUM_CRC32C_H_
