@@ -174,14 +174,19 @@ class GroupConsumer:
       consumer, self._consumer = self._consumer, None
       consumer.close()
 
-  def consume(self) -> list[Message]:
+  def consume(self, piece: int = 1) -> list[Message]:
     """The next messages, after at most 0.1 s.
+
+    Args:
+      piece: how many the caller wants together; of as many as come at once, only whole
+        pieces are taken.
 
     Raises:
       StreamFailed: the brokers refuse this consumer, or have lost what it was to read.
     """
     self._note_ends()
-    messages = self._consumer.consume(_CONSUME, _CONSUME_SECS)
+    most = _CONSUME - _CONSUME % piece or _CONSUME
+    messages = self._consumer.consume(most, _CONSUME_SECS)
     if not any(map(Message.error, messages)):
       return messages
     for message in messages:

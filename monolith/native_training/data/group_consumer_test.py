@@ -157,6 +157,17 @@ class GroupConsumerTest(parameterized.TestCase):
     first.commit_last(offsets, time.monotonic() + 20)
     self.assertEqual(self._committed(), 10)
 
+  def test_of_as_many_as_there_are_only_whole_pieces_come_at_once(self):
+    self._make_topic()
+    self._send(25_000)
+    consumer = self._consumer()
+    consumer.open()
+    counts = []
+    while sum(counts) < 25_000:
+      counts += [len(consumer.consume(piece=512))]
+    # 19 pieces: 10,000 are taken at once at most.
+    self.assertLessEqual(max(counts), 9728)
+
   def test_lag_is_none_behind_transactions(self):
     self._make_topic()
     producer = confluent_kafka.Producer({**self._client, "transactional.id": "t"})

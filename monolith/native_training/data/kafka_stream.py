@@ -104,6 +104,7 @@ class KafkaStream:
     self._only_topic = self._topics[0] if is_one else None
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000
+    self._poll_batch_size = poll_batch_size
     self._group = group_id
     self._servers = servers
     self._ledger = StreamLedger(group_id)
@@ -238,7 +239,7 @@ class KafkaStream:
     return max((o for o in (own, known) if o is not None), default=unknown)
 
   def _next_arrays(self) -> KafkaMessages | None:
-    messages = self._consumer.consume()
+    messages = self._consumer.consume(self._poll_batch_size)
     return self._arrays(messages) if messages else None
 
   def _arrays(self, messages: list[Message]) -> KafkaMessages:

@@ -47,7 +47,7 @@ class _Consumer:
   def ends(self):
     return {Partition("g", "t", 0): PartitionEnds(0, self.at + 1, self.is_read)}
 
-  def consume(self):
+  def consume(self, piece: int):
     assert self.is_open
     self.meanwhile()
     self.at += 6
@@ -177,7 +177,7 @@ class KafkaStreamTest(absltest.TestCase):
         for group in ("g", "h")
       )
     consumers = [_Consumer(), _Consumer()]
-    consumers[1].consume = list
+    consumers[1].consume = lambda piece: []
     ended = threading.Event()
     for stream, consumer in zip(streams, consumers, strict=True):
       stream._consumer = consumer
