@@ -3,28 +3,33 @@
 from __future__ import annotations
 
 import collections
-import os
+import math
 
 from absl import flags
 from google.protobuf import text_format
-from tensorflow_serving.config import (
-  file_system_storage_path_source_pb2,
-  model_server_config_pb2,
-)
+from tensorflow_serving.config import model_server_config_pb2
 
+from monolith.native_training.local_files.user_path import user_path
+from monolith.serving.admission import Limits
 from monolith.serving.batching.options import BatchingOptions
-from monolith.serving.predictor import Limits
 from monolith.serving.tls import TlsFiles
-from monolith.serving.versions.manager import LoadOptions
+from monolith.serving.versions import version_folder
+from monolith.serving.versions.model_watcher import LoadOptions
 from monolith.serving.versions.served_model import ModelConfig
 
 _PLATFORM = "tensorflow"
+# Options of gRPC have 32 bits, and it adds some bytes to those of a message.
+_MOST = 2**31 - 1
+_MOST_BYTES = _MOST - 65536
 
 # As TensorFlow Serving's.
 flags.DEFINE_integer("port", 8500, "Port for gRPC; 0 for none.", 0, 65535)
 flags.DEFINE_integer("rest_api_port", 0, "Port for HTTP; 0 for none.", 0, 65535)
 flags.DEFINE_integer(
-  "rest_api_timeout_in_ms", 30_000, "After which HTTP requests are given up.", 1
+  "rest_api_timeout_in_ms",
+  30_000,
+  "After which HTTP requests are given up, and answers that are not read.",
+  1,
 )
 flags.DEFINE_string("model_name", "default", "Of the model in --model_base_path.")
 flags.DEFINE_string(
@@ -72,44 +77,61 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
   "max_enqueued_batches",
   BatchingOptions.max_enqueued_batches,
-  "Full batches that may wait, of each signature of a model; requests beyond that get "
-  "UNAVAILABLE.",
+  "Full batches that may wait with --enable_batching, of each signature of a model; "
+  "requests beyond that get UNAVAILABLE. Without it only the limits of requests bound "
+  "how many wait.",
   1,
 )
 flags.DEFINE_integer(
   "max_request_bytes",
   Limits.max_request_bytes,
-  "Size of a message, and of each tensor in it.",
+  "Size of a message, and of each tensor in it; what is repeated counts each time.",
+  1,
+  _MOST_BYTES,
+)
+flags.DEFINE_integer(
+  "max_rest_body_bytes",
+  Limits.max_rest_body_bytes,
+  "Size of a body of HTTP, if that is less than --max_request_bytes. While JSON is "
+  "parsed nothing else in the server runs but models: tens of milliseconds for 4 MiB, "
+  "hundreds for 16 MiB.",
   1,
 )
 flags.DEFINE_integer(
   "max_concurrent_requests",
   Limits.max_concurrent_requests,
-  "Requests beyond that, over gRPC and HTTP together, get RESOURCE_EXHAUSTED.",
+  "Predictions beyond that, over gRPC and HTTP together, get RESOURCE_EXHAUSTED.",
   1,
+  _MOST,
 )
 flags.DEFINE_integer(
   "body_timeout_in_ms",
   30_000,
-  "After which gRPC requests whose message has not come are given up.",
+  "After which gRPC requests whose message has not come are given up; those, too, that "
+  "are not let in before, since too many messages are being received.",
   1,
 )
 flags.DEFINE_integer(
   "max_bytes_in_flight",
   Limits.max_bytes_in_flight,
-  "Bytes of all bodies under way, over gRPC and HTTP together; beyond that, requests "
-  "get RESOURCE_EXHAUSTED.",
+  "Bytes of all bodies under way, or of what they become when they are decoded if that "
+  "is more, and of answers until they are written, over gRPC and HTTP together; beyond "
+  "that, requests get RESOURCE_EXHAUSTED.",
   1,
 )
 flags.DEFINE_integer(
   "max_connections",
   Limits.max_connections,
-  "Connections of HTTP; on those beyond, requests are refused.",
+  "Connections of gRPC, where those beyond are closed; and as many of HTTP, where on "
+  "those that come beyond predictions are refused.",
   1,
+  _MOST,
 )
 flags.DEFINE_float(
   "shutdown_grace_seconds", 20.0, "For requests under way at SIGTERM.", 0.0
 )
+for _name in ("file_system_poll_wait_seconds", "shutdown_grace_seconds"):
+  flags.register_validator(_name, math.isfinite, "must be a finite number")
 flags.DEFINE_string("tls_certificate", "", "PEM file: the server's certificates.")
 flags.DEFINE_string("tls_key", "", "PEM file: the private key.")
 flags.DEFINE_string(
@@ -132,6 +154,7 @@ def limits() -> Limits:
   f = flags.FLAGS
   return Limits(
     f.max_request_bytes,
+    f.max_rest_body_bytes,
     f.max_concurrent_requests,
     f.max_bytes_in_flight,
     f.max_connections,
@@ -156,7 +179,8 @@ def tls_files() -> TlsFiles | None:
     if f.tls_client_authority:
       raise ValueError("--tls_client_authority needs --tls_certificate and --tls_key")
     return None
-  return TlsFiles(f.tls_certificate, f.tls_key, f.tls_client_authority)
+  paths = (f.tls_certificate, f.tls_key, f.tls_client_authority)
+  return TlsFiles(*map(user_path, paths))
 
 
 def model_configs() -> list[ModelConfig]:
@@ -165,19 +189,16 @@ def model_configs() -> list[ModelConfig]:
   if bool(f.model_config_file) == bool(f.model_base_path):
     raise ValueError("give either --model_base_path or --model_config_file")
   if f.model_config_file:
-    with open(f.model_config_file, encoding="utf-8") as file:
-      return parse_models(file.read())
-  policy = file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig
-  return [
-    ModelConfig(
-      f.model_name, _absolute(f.model_base_path), policy.ServableVersionPolicy()
-    )
-  ]
-
-
-def _absolute(path: str) -> str:
-  """Of a path on this machine; those elsewhere, such as gs://bucket/model, are."""
-  return path if "://" in path else os.path.abspath(path)
+    path = user_path(f.model_config_file)
+    try:
+      with open(path, encoding="utf-8") as file:
+        return parse_models(file.read())
+    except UnicodeDecodeError as error:
+      raise ValueError(f"--model_config_file: {path} is no text: {error}") from None
+  if not f.model_name:
+    raise ValueError("--model_name is empty")
+  path = user_path(f.model_base_path)
+  return [ModelConfig(f.model_name, path, version_folder.Policy())]
 
 
 def parse_models(text: str) -> list[ModelConfig]:
@@ -208,7 +229,7 @@ def parse_models(text: str) -> list[ModelConfig]:
   return [
     ModelConfig(
       model.name,
-      model.base_path,
+      user_path(model.base_path),
       model.model_version_policy,
       dict(model.version_labels),
     )

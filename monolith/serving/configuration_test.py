@@ -1,7 +1,10 @@
 """Flags and files that make sense, and those that do not."""
 
+import math
 import os
+from unittest import mock
 
+from absl import flags
 from absl.testing import absltest, flagsaver
 
 from monolith.serving import configuration
@@ -40,30 +43,59 @@ class ConfigurationTest(absltest.TestCase):
         configuration.parse_models(text)
 
   def test_one_model_by_flags(self):
-    with flagsaver.flagsaver(model_name="m", model_base_path="/models/m"):
-      (model,) = configuration.model_configs()
-    self.assertEqual((model.name, model.base_path), ("m", "/models/m"))
-    for path, wanted in (
-      ("gs://bucket/m", "gs://bucket/m"),
-      ("models/m", os.path.abspath("models/m")),
-    ):
-      with flagsaver.flagsaver(model_base_path=path):
+    for path in ("/models/m", "gs://bucket/m"):
+      with flagsaver.flagsaver(model_name="m", model_base_path=path):
         (model,) = configuration.model_configs()
-      self.assertEqual(model.base_path, wanted)
+      self.assertEqual((model.name, model.base_path), ("m", path))
+
+  def test_relative_paths_count_from_where_the_command_was_typed(self):
+    folder = self.create_tempdir().full_path
+    with open(os.path.join(folder, "two.config"), "w", encoding="utf-8") as file:
+      file.write(_TWO.replace("/models/a", "models/a"))
+    typed_in = {"BUILD_WORKING_DIRECTORY": folder}
+    self.enter_context(mock.patch.dict(os.environ, typed_in))
+    with flagsaver.flagsaver(model_base_path="models/m"):
+      (model,) = configuration.model_configs()
+    self.assertEqual(model.base_path, os.path.join(folder, "models/m"))
+    with flagsaver.flagsaver(model_config_file="two.config"):
+      first, second = configuration.model_configs()
+    self.assertEqual(first.base_path, os.path.join(folder, "models/a"))
+    self.assertEqual(second.base_path, "/models/b")
+    with flagsaver.flagsaver(
+      tls_certificate="c", tls_key="../k", tls_client_authority="a"
+    ):
+      files = configuration.tls_files()
+    paths = (os.path.join(folder, name) for name in ("c", "../k", "a"))
+    self.assertEqual(files, TlsFiles(*map(os.path.normpath, paths)))
 
   def test_flags_that_name_no_models(self):
-    for flags in ({}, {"model_base_path": "/a", "model_config_file": "/b"}):
-      with flagsaver.flagsaver(**flags):
+    for values in ({}, {"model_base_path": "/a", "model_config_file": "/b"}):
+      with flagsaver.flagsaver(**values):
         with self.assertRaisesRegex(ValueError, "either --model_base_path or"):
           configuration.model_configs()
+    with flagsaver.flagsaver(model_base_path="/a", model_name=""):
+      with self.assertRaisesRegex(ValueError, "--model_name is empty"):
+        configuration.model_configs()
     with flagsaver.flagsaver(model_config_file="/no/file"):
       with self.assertRaisesRegex(OSError, "/no/file"):
         configuration.model_configs()
+    binary = self.create_tempfile(content=b"\x7fELF\xff", mode="wb").full_path
+    with flagsaver.flagsaver(model_config_file=binary):
+      pattern = f"--model_config_file: {binary} is no text"
+      with self.assertRaisesRegex(ValueError, pattern):
+        configuration.model_configs()
+
+  def test_times_are_finite(self):
+    for name in ("shutdown_grace_seconds", "file_system_poll_wait_seconds"):
+      for value in (math.nan, math.inf):
+        with self.assertRaisesRegex(flags.Error, f"{name}.*must be a finite number"):
+          with flagsaver.flagsaver(**{name: value}):
+            pass
 
   def test_certificates(self):
     self.assertIsNone(configuration.tls_files())
-    with flagsaver.flagsaver(tls_certificate="c", tls_key="k"):
-      self.assertEqual(configuration.tls_files(), TlsFiles("c", "k", ""))
+    with flagsaver.flagsaver(tls_certificate="/c", tls_key="/k"):
+      self.assertEqual(configuration.tls_files(), TlsFiles("/c", "/k", ""))
     with flagsaver.flagsaver(tls_key="k"):
       with self.assertRaisesRegex(ValueError, "give both or none"):
         configuration.tls_files()

@@ -29,7 +29,9 @@ _HTTP_STATUS = {
 }
 _BY_NUMBER = {code.value[0]: code for code in Code}
 
-_MAX_MESSAGE = 1000
+# Of a message. gRPC sends a byte that is no ASCII as three, and has 8 KiB for all that
+# comes with an answer.
+_MAX_BYTES = 2000
 
 
 class ServingError(Exception):
@@ -37,9 +39,10 @@ class ServingError(Exception):
 
   def __init__(self, code: Code, message: str):
     # It may hold what a client has sent: much, or what is no text.
-    if len(message) > _MAX_MESSAGE:
-      message = message[:_MAX_MESSAGE] + "..."
-    message = message.encode(errors="replace").decode()
+    text = message.encode(errors="replace")
+    if len(text) > _MAX_BYTES:
+      text = text[:_MAX_BYTES] + b"..."
+    message = text.decode(errors="ignore")  # But for half a character.
     super().__init__(message)
     self.code = code
     self.message = message

@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 
 import grpc
 import numpy as np
@@ -28,85 +27,68 @@ from monolith.serving.testing.exported_model import (
   export_sleeper,
 )
 from monolith.serving.testing.server_process import ServerProcess
+from monolith.serving.testing.server_test_case import TIMEOUT, ServerTestCase
 
-_TIMEOUT = 60.0
 _Code = grpc.StatusCode
 
 
-class LimitsTest(absltest.TestCase):
+class LimitsTest(ServerTestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
     cls.model = ExportedModel(os.path.join(absltest.TEST_TMPDIR.value, "model"))
     cls.model.train_and_export()
 
-  def _start(self, *flags: str, base_path: str = "") -> ServerProcess:
-    server = self.enter_context(
-      ServerProcess(
-        os.path.join(self.create_tempdir().full_path, "server.log"),
-        "--model_name=two_heads",
-        f"--model_base_path={base_path or self.model.base_path}",
-        *flags,
-      )
-    )
-    channel = self.enter_context(grpc.insecure_channel(server.address))
-    self.health = health_pb2_grpc.HealthStub(channel)
-    self.stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+  def start(self, base_path: str, *flags: str) -> ServerProcess:
+    server = super().start(base_path, *flags)
+    self.channel = self.connect(server)
+    self.health = health_pb2_grpc.HealthStub(self.channel)
+    self.stub = prediction_service_pb2_grpc.PredictionServiceStub(self.channel)
     return server
 
-  def _predict(self, timeout: float = _TIMEOUT):
+  def _start(self, *flags: str) -> ServerProcess:
+    return self.start(self.model.base_path, *flags)
+
+  def _predict(self, timeout: float = TIMEOUT):
     return self.stub.Predict(predict_request(user=USERS, item=ITEMS), timeout)
 
-  def _code(self, timeout: float = _TIMEOUT) -> grpc.StatusCode:
+  def _code(self, timeout: float = TIMEOUT) -> grpc.StatusCode:
     try:
       self._predict(timeout)
       return _Code.OK
     except grpc.RpcError as error:
       return error.code()
 
-  def _eventually(self, wanted, function) -> None:
-    deadline = time.monotonic() + _TIMEOUT
-    while function() != wanted:
-      self.assertLess(time.monotonic(), deadline, f"not {wanted}")
-      time.sleep(0.05)
-
   def test_too_many_requests_are_refused_and_slow_ones_given_up(self):
-    server = self._start("--max_concurrent_requests=1", "--rest_api_timeout_in_ms=3000")
+    server = self._start(
+      "--max_concurrent_requests=1", "--rest_api_timeout_in_ms=10000"
+    )
     server.wait_until_ready()
     self.assertEqual(self._code(), _Code.OK)
+    # A request counts until its answer is written, and the next one would be refused.
+    idle = "requests_in_flight 0.0"
+    self.eventually(True, lambda: self.has_metric(server, idle))
     address = ("127.0.0.1", server.rest_port)
-    with socket.create_connection(address, _TIMEOUT) as slow:
+    with socket.create_connection(address, TIMEOUT) as slow:
       slow.sendall(
         b"POST /v1/models/two_heads:predict HTTP/1.1\r\nHost: localhost\r\n"
         b"Content-Length: 100\r\n\r\n"
       )
-      self._eventually(_Code.RESOURCE_EXHAUSTED, self._code)
+      self.eventually(_Code.RESOURCE_EXHAUSTED, self._code)
       url = f"{server.url}/v1/models/two_heads:predict"
       self.assertEqual(curl(url, "--data", "{}")[0], 429)
       self.assertStartsWith(slow.recv(1000), b"HTTP/1.1 504 ")
-    self._eventually(_Code.OK, self._code)
+    self.eventually(_Code.OK, self._code)
 
-  def _start_sleeper(self, *flags: str) -> ServerProcess:
-    base_path = self.create_tempdir().full_path
-    export_sleeper(base_path)
-    return self._start(*flags, base_path=base_path).wait_until_ready()
-
-  def _sleep(self, seconds: float, timeout: float = _TIMEOUT) -> grpc.StatusCode:
-    try:
-      self.stub.Predict(predict_request(seconds=np.array([seconds])), timeout)
-      return _Code.OK
-    except grpc.RpcError as error:
-      return error.code()
-
-  def _metric(self, server: ServerProcess, text: str) -> bool:
-    return f"monolith_serving_{text}\n" in curl(f"{server.url}/metrics")[1]
+  def _sleep(self, seconds: float, timeout: float = TIMEOUT) -> grpc.StatusCode:
+    return self.sleep(self.channel, seconds, timeout)
 
   def test_deadlines(self):
-    server = self._start_sleeper("--num_batch_threads=1")
+    server = self.start_sleeper("--num_batch_threads=1")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
       running = pool.submit(self._sleep, 3.0)
       counted = "requests_in_flight 1.0"
-      self._eventually(True, lambda: self._metric(server, counted))
+      self.eventually(True, lambda: self.has_metric(server, counted))
       self.assertEqual(self._sleep(60.0, 0.5), _Code.DEADLINE_EXCEEDED)
       self.assertEqual(running.result(), _Code.OK)
     # It was given up before it was run, and holds up nobody.
@@ -114,12 +96,13 @@ class LimitsTest(absltest.TestCase):
     given_up = (
       'code="DEADLINE_EXCEEDED",method="Predict",model="two_heads",protocol="grpc"'
     )
-    self.assertTrue(self._metric(server, f"requests_total{{{given_up}}} 1.0"))
-    self.assertTrue(self._metric(server, "batch_examples_count 2.0"))
-    self.assertTrue(self._metric(server, "requests_in_flight 0.0"))
+    self.assertTrue(self.has_metric(server, f"requests_total{{{given_up}}} 1.0"))
+    self.assertTrue(self.has_metric(server, "batch_examples_count 2.0"))
+    idle = "requests_in_flight 0.0"
+    self.eventually(True, lambda: self.has_metric(server, idle))
 
   def test_a_stop_waits_for_what_was_begun(self):
-    server = self._start_sleeper()
+    server = self.start_sleeper()
     url = f"{server.url}/v1/models/two_heads:predict"
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
       begun = [
@@ -127,15 +110,15 @@ class LimitsTest(absltest.TestCase):
         pool.submit(curl, url, "--data", '{"instances": [3.0]}'),
       ]
       counted = "requests_in_flight 2.0"
-      self._eventually(True, lambda: self._metric(server, counted))
+      self.eventually(True, lambda: self.has_metric(server, counted))
       server.process.send_signal(signal.SIGTERM)
       self.assertEqual(begun[0].result(), _Code.OK)
       self.assertEqual(begun[1].result(), (200, '{"predictions":[3.0]}'))
-    self.assertEqual(server.process.wait(_TIMEOUT), 0, server.log)
+    self.assertEqual(server.process.wait(TIMEOUT), 0, server.log)
     self.assertNotIn("Traceback", server.log)
 
   def test_a_stop_gives_up_what_takes_too_long(self):
-    server = self._start_sleeper("--shutdown_grace_seconds=1", "--num_batch_threads=1")
+    server = self.start_sleeper("--shutdown_grace_seconds=1", "--num_batch_threads=1")
     url = f"{server.url}/v1/models/two_heads:predict"
     with concurrent.futures.ThreadPoolExecutor(3) as pool:
       begun = [
@@ -144,9 +127,9 @@ class LimitsTest(absltest.TestCase):
         pool.submit(curl, url, "--data", '{"instances": [600.0]}'),
       ]
       counted = "requests_in_flight 3.0"
-      self._eventually(True, lambda: self._metric(server, counted))
+      self.eventually(True, lambda: self.has_metric(server, counted))
       server.process.send_signal(signal.SIGTERM)
-      self.assertEqual(server.process.wait(_TIMEOUT), 1, server.log)
+      self.assertEqual(server.process.wait(TIMEOUT), 1, server.log)
       for call in begun[:2]:
         self.assertEqual(call.result(), _Code.UNAVAILABLE)
       self.assertEqual(begun[2].result()[0], 503)
@@ -156,26 +139,84 @@ class LimitsTest(absltest.TestCase):
   def test_a_stop_does_not_wait_for_a_model_that_is_loaded(self):
     base_path = self.create_tempdir().full_path
     export_sleeper(base_path, warm_up_seconds=600.0)
-    server = self._start("--shutdown_grace_seconds=1", base_path=base_path)
+    server = self.start(base_path, "--shutdown_grace_seconds=1")
     server.wait_until_ready("/health/live")
     server.process.send_signal(signal.SIGTERM)
-    self.assertEqual(server.process.wait(_TIMEOUT), 0, server.log)
+    self.assertEqual(server.process.wait(TIMEOUT), 0, server.log)
     self.assertIn("although a model is still being loaded", server.log)
 
   def test_bodies_are_bounded_together(self):
     server = self._start("--max_bytes_in_flight=20000").wait_until_ready()
     url = f"{server.url}/v1/models/two_heads:predict"
     address = ("127.0.0.1", server.rest_port)
-    with socket.create_connection(address, _TIMEOUT) as slow:
+    with socket.create_connection(address, TIMEOUT) as slow:
       slow.sendall(
         b"POST /v1/models/two_heads:predict HTTP/1.1\r\nHost: localhost\r\n"
         b"Content-Length: 100000\r\n\r\n" + b" " * 19_900
       )
-      self._eventually(_Code.RESOURCE_EXHAUSTED, self._code)
+      self.eventually(_Code.RESOURCE_EXHAUSTED, self._code)
       self.assertEqual(curl(url, "--data", " " * 200)[0], 429)
       self.assertEqual(curl(f"{server.url}/health")[0], 200)
       self.assertEqual(curl(url, "--data", "{}")[0], 400)
-    self._eventually(_Code.OK, self._code)
+    self.eventually(_Code.OK, self._code)
+
+  def test_what_a_small_message_becomes_is_bounded(self):
+    self._start("--max_bytes_in_flight=1000000").wait_until_ready()
+    request = predict_request(user=USERS[:1], item=ITEMS[:1])
+    # The answer has half as many bytes as the inputs.
+    for count, wanted in ((50_000, _Code.OK), (100_000, _Code.RESOURCE_EXHAUSTED)):
+      for tensor in request.inputs.values():
+        tensor.tensor_shape.dim[0].size = count
+      code = _Code.OK
+      try:
+        self.stub.Predict(request, TIMEOUT)
+      except grpc.RpcError as error:
+        code = error.code()
+      self.assertEqual(code, wanted)
+
+  def test_what_json_becomes_is_bounded(self):
+    server = self.start_sleeper("--max_bytes_in_flight=1000000")
+    url = f"{server.url}/v1/models/two_heads:predict"
+    file = self.create_tempfile().full_path
+    for count, wanted in ((100_000, 200), (150_000, 429)):
+      with open(file, "w", encoding="utf-8") as body:
+        body.write('{"inputs":[' + ",".join(["0"] * count) + "]}")
+      self.assertEqual(curl(url, "--data-binary", f"@{file}")[0], wanted)
+
+  def test_what_is_refused_is_freed(self):
+    server = self.start_sleeper()
+    request = predict_request(seconds=np.zeros(1))
+    for size in (1_000_000, 2):  # A value that is to be repeated, in 16 MB.
+      request.inputs["seconds"].tensor_shape.dim.add().size = size
+    del request.inputs["seconds"].tensor_shape.dim[0]
+    url = f"{server.url}/v1/models/two_heads:predict"
+    file = self.create_tempfile().full_path
+    with open(file, "w", encoding="utf-8") as body:
+      body.write('{"inputs": "%s"}' % ("x" * 4_000_000))
+
+    def send(count: int) -> int:
+      for _ in range(count):
+        with self.assertRaisesRegex(grpc.RpcError, r"got shape \[1000000, 2\]"):
+          self.stub.Predict(request, TIMEOUT)
+        self.assertEqual(curl(url, "--data-binary", f"@{file}")[0], 400)
+      return server.resident_bytes()
+
+    # Python would look for garbage, and find it, only after hundreds.
+    before = send(5)
+    self.assertLess(send(40) - before, 200_000_000)
+
+  def test_bodies_of_http_have_a_limit_of_their_own(self):
+    server = self.start_sleeper()
+    url = f"{server.url}/v1/models/two_heads:predict"
+    file = self.create_tempfile().full_path
+    for size, wanted in ((4 * 2**20, 200), (4 * 2**20 + 1, 413)):
+      with open(file, "wb") as body:
+        body.write(b'{"instances": [0.0]}'.ljust(size))
+      status, answer = curl(url, "--data-binary", f"@{file}")
+      self.assertEqual(status, wanted, answer)
+    self.assertIn("larger than 4194304 bytes", answer)
+    larger = predict_request(seconds=np.zeros(2**20))
+    self.assertLen(self.stub.Predict(larger, TIMEOUT).outputs, 1)
 
   def test_a_message_that_does_not_come_is_given_up(self):
     server = self._start("--body_timeout_in_ms=500").wait_until_ready()
@@ -191,28 +232,12 @@ class LimitsTest(absltest.TestCase):
     self.assertEqual(self._code(), _Code.OK)
     self.assertNotIn("Traceback", server.log)
 
-  def test_too_many_connections(self):
-    server = self._start("--max_connections=2").wait_until_ready()
-    url = f"{server.url}/v1/models/two_heads:predict"
-    address = ("127.0.0.1", server.rest_port)
-    with contextlib.ExitStack() as idle:
-      for _ in range(2):
-        idle.enter_context(socket.create_connection(address, _TIMEOUT))
-      self._eventually(429, lambda: curl(url, "--data", "{}")[0])
-      self.assertEqual(curl(f"{server.url}/health")[0], 200)
-      self.assertEqual(self._code(), _Code.OK)
-      for _ in range(3):
-        last = idle.enter_context(socket.create_connection(address, _TIMEOUT))
-      last.settimeout(_TIMEOUT)
-      self.assertEqual(last.recv(1), b"")  # The server has closed it.
-    self._eventually(400, lambda: curl(url, "--data", "{}")[0])
-
   def test_the_health_is_told_at_the_limit(self):
-    server = self._start_sleeper("--max_concurrent_requests=1")
+    server = self.start_sleeper("--max_concurrent_requests=1")
     running = self.stub.Predict.future(predict_request(seconds=np.array([600.0])))
     self.addCleanup(running.cancel)
     counted = "requests_in_flight 1.0"
-    self._eventually(True, lambda: self._metric(server, counted))
+    self.eventually(True, lambda: self.has_metric(server, counted))
     self.assertEqual(self._sleep(0.0), _Code.RESOURCE_EXHAUSTED)
     check = health_pb2.HealthCheckRequest()
     for _ in range(10):
@@ -222,7 +247,7 @@ class LimitsTest(absltest.TestCase):
 
   def test_without_a_version_nothing_is_found(self):
     base_path = os.path.join(self.create_tempdir().full_path, "later")
-    server = self._start(f"--model_base_path={base_path}")
+    server = self.start(base_path)
     server.wait_until_ready("/health/live")
     serving = health_pb2.HealthCheckResponse
     check = health_pb2.HealthCheckRequest()
@@ -253,7 +278,7 @@ class LimitsTest(absltest.TestCase):
     server.wait_until_ready()
     for port in (server.port, server.rest_port):
       with self.assertRaises(ConnectionRefusedError):
-        socket.create_connection(("127.0.0.2", port), _TIMEOUT)
+        socket.create_connection(("127.0.0.2", port), TIMEOUT)
 
   def test_several_models_of_a_configuration(self):
     config = os.path.join(self.create_tempdir().full_path, "models.config")
@@ -264,7 +289,7 @@ class LimitsTest(absltest.TestCase):
         for name in ("two_heads", "other")
       )
       file.write(f"model_config_list {{ {configs} }}")
-    server = self._start("--model_base_path=", f"--model_config_file={config}")
+    server = self.start("", f"--model_config_file={config}")
     server.wait_until_ready()
     self.assertEqual(self._code(), _Code.OK)
     self.assertEqual(curl(f"{server.url}/v1/models/other")[0], 200)
@@ -284,7 +309,7 @@ class LimitsTest(absltest.TestCase):
         command = [sys.executable, "-m", "monolith.serving.model_server", *flags]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         result = subprocess.run(
-          command, capture_output=True, text=True, env=environment, timeout=_TIMEOUT
+          command, capture_output=True, text=True, env=environment, timeout=TIMEOUT
         )
         self.assertNotEqual(result.returncode, 0)
         self.assertRegex(result.stderr + result.stdout, pattern)

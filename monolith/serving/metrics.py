@@ -37,14 +37,14 @@ class Metrics(Collector):
     )
     self._latency = prometheus_client.Histogram(
       "monolith_serving_request_seconds",
-      "From a request that has arrived to its answer.",
+      "From a request that has arrived until its answer is written.",
       ["model", "method", "protocol"],
       buckets=_LATENCY_BUCKETS,
       registry=self.registry,
     )
     self._in_flight = prometheus_client.Gauge(
       "monolith_serving_requests_in_flight",
-      "Requests that are being answered.",
+      "Requests that are being answered, until their answers are written.",
       registry=self.registry,
     )
     self._batches = prometheus_client.Histogram(
@@ -62,7 +62,7 @@ class Metrics(Collector):
   def ended(
     self, model: str, method: str, protocol: str, code: str, seconds: float
   ) -> None:
-    """A request was answered."""
+    """A request is over."""
     self._in_flight.dec()
     # Names that clients make up must not fill the memory.
     key = (model if model in self._models else "", method, protocol, code)

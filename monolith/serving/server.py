@@ -8,17 +8,19 @@ from collections.abc import Sequence
 
 from absl import logging
 
+from monolith.serving.admission import Admission, Limits
 from monolith.serving.batching.batcher import Batcher
 from monolith.serving.batching.options import BatchingOptions
-from monolith.serving.errors import Code, ServingError
+from monolith.serving.errors import Code
 from monolith.serving.metrics import Metrics
-from monolith.serving.predictor import Limits, Predictor
+from monolith.serving.predictor import Predictor
 from monolith.serving.rest.server import RestServer
 from monolith.serving.rpc.server import RpcServer
 from monolith.serving.servable.servable import Servable
 from monolith.serving.servable.warm_up import warm_up
 from monolith.serving.tls import TlsFiles
-from monolith.serving.versions.manager import LoadOptions, ModelManager
+from monolith.serving.versions.manager import ModelManager
+from monolith.serving.versions.model_watcher import LoadOptions
 from monolith.serving.versions.served_model import ModelConfig
 
 _CUT_OFF_SECONDS = 1.0
@@ -65,7 +67,8 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> Ending:
   metrics = Metrics(manager.models)
   batcher = Batcher(options.batching, metrics.batch)
   metrics.waiting = lambda: batcher.waiting
-  predictor = Predictor(manager, batcher, options.limits, metrics)
+  admission = Admission(options.limits, metrics)
+  predictor = Predictor(manager, batcher)
   # They cut off what is still there when everything else was given up.
   grace = options.shutdown_grace_seconds + _CUT_OFF_SECONDS
   rpc = rest = watch = None
@@ -73,29 +76,39 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> Ending:
     if options.port is not None:
       address = _address(options.host, options.port)
       body_seconds = options.body_timeout_seconds
-      rpc = RpcServer(predictor, address, options.tls, grace, body_seconds)
+      rpc = RpcServer(predictor, admission, address, options.tls, grace, body_seconds)
       await rpc.start()
       logging.info("gRPC is at %s", _address(options.host, rpc.port))
     if options.rest_api_port is not None:
-      rest = RestServer(predictor, metrics, options.rest_timeout_seconds, grace)
+      seconds = options.rest_timeout_seconds
+      rest = RestServer(predictor, admission, metrics, seconds, grace)
       port = await rest.start(options.host, options.rest_api_port, options.tls)
       logging.info("HTTP is at %s", _address(options.host, port))
     watch = asyncio.create_task(manager.watch())
     await stop.wait()
-    logging.info("%d requests are to be answered, then this ends", predictor.in_flight)
+    logging.info("%d requests are to be answered, then this ends", admission.in_flight)
   finally:
     if watch:
       watch.cancel()
     tasks = [asyncio.ensure_future(server.stop()) for server in (rpc, rest) if server]
     is_answered = await _are_done(tasks, options.shutdown_grace_seconds)
     if not is_answered:
-      logging.warning("%d requests are given up", predictor.in_flight)
-      batcher.give_up(ServingError(Code.UNAVAILABLE, "the server is shutting down"))
+      logging.warning("%d requests are given up", admission.in_flight)
+      batcher.give_up(Code.UNAVAILABLE, "the server is shutting down")
       manager.interrupt()
+    loop = asyncio.get_running_loop()
+    end = loop.time() + _END_SECONDS
     tasks += [asyncio.ensure_future(part.close()) for part in (batcher, manager)]
     is_over = await _are_done(tasks, _END_SECONDS)
     if not is_over:
       logging.warning("this ends although a model is still being loaded, or running")
+    else:
+      # Its threads decode requests, which may be given up already. They are ended last
+      # of all, since the other parts use them until their own end.
+      threads = asyncio.ensure_future(loop.shutdown_default_executor())
+      is_over = await _are_done([threads], max(0.0, end - loop.time()))
+      if not is_over:
+        logging.warning("this ends although a request is still being decoded")
   return Ending(is_answered, is_over)
 
 

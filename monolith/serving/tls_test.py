@@ -12,6 +12,7 @@ from tensorflow_serving.apis import prediction_service_pb2_grpc
 from monolith.serving.testing.clients import predict_request
 from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
 from monolith.serving.testing.server_process import ServerProcess
+from monolith.serving.tls import TlsFiles
 
 _TIMEOUT = 30.0
 
@@ -85,6 +86,28 @@ class TlsTest(absltest.TestCase):
     url = f"https://localhost:{server.rest_port}/v1/models/two_heads"
     command = ["curl", "--silent", "--fail", *arguments, url]
     return subprocess.run(command, capture_output=True, timeout=_TIMEOUT).returncode
+
+  def test_wrong_files_are_named(self):
+    junk, locked = self._path("junk.pem"), self._path("locked.key")
+    with open(junk, "wb") as file:
+      file.write(b"junk")
+    key, other = self._path("server.key"), self._path("client.key")
+    password = ("-passout", "pass:secret")
+    self._openssl("pkcs8", "-topk8", *password, "-in", key, "-out", locked)
+    own = self._path("server.pem")
+    for files, wrong in (
+      (TlsFiles(own, other), (own, other)),
+      (TlsFiles(junk, key), (junk, key)),
+      (TlsFiles(own, junk), (own, junk)),
+      (TlsFiles(own, locked), (own, locked)),
+      (TlsFiles(own, key, junk), (junk,)),
+      (TlsFiles(own, "/no/key"), ("/no/key",)),
+    ):
+      for function in (files.grpc_credentials, files.context):
+        with self.assertRaises(OSError) as caught:
+          function()
+        for path in wrong:
+          self.assertIn(path, str(caught.exception))
 
   def test_the_servers_certificate(self):
     server = self._start()

@@ -6,6 +6,7 @@ from __future__ import annotations
 import concurrent.futures
 import json
 import os
+import shutil
 import threading
 import time
 import urllib.request
@@ -17,33 +18,40 @@ from absl.testing import absltest
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
 from monolith.serving.testing.clients import curl, predict_request
-from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
+from monolith.serving.testing.exported_model import (
+  ITEMS,
+  USERS,
+  ExportedModel,
+  ManyUsers,
+  bytes_of_tables,
+)
 from monolith.serving.testing.server_process import ServerProcess
 
 _TIMEOUT = 60.0
 _SWITCHES = 10
-_SWITCHES_BEFORE_MEASURING = 4
-_MAX_GROWTH_BYTES = 48_000_000
+_SWITCHES_BEFORE_MEASURING = 2
+_SWITCHES_MEASURED = 4
 
 
 class VersionSwitchTest(absltest.TestCase):
-  def test_switches_under_load(self):
-    folder = self.create_tempdir().full_path
-    model = ExportedModel(os.path.join(folder, "model"))
-    version = model.train_and_export()
-    expected = {version: model.predict()["score"]}
-    answers: list[tuple[int, np.ndarray]] = []
-    done = threading.Event()
-    server = self.enter_context(
+  def _start(self, model: ExportedModel) -> ServerProcess:
+    return self.enter_context(
       ServerProcess(
-        os.path.join(folder, "server.log"),
+        os.path.join(self.create_tempdir().full_path, "server.log"),
         "--model_name=two_heads",
         f"--model_base_path={model.base_path}",
         "--enable_batching",
         "--file_system_poll_wait_seconds=0.1",
       )
-    )
-    server.wait_until_ready()
+    ).wait_until_ready()
+
+  def test_switches_under_load(self):
+    model = ExportedModel(self.create_tempdir().full_path)
+    version = model.train_and_export()
+    expected = {version: model.predict()["score"]}
+    answers: list[tuple[int, np.ndarray]] = []
+    done = threading.Event()
+    server = self._start(model)
 
     def ask_grpc():
       with grpc.insecure_channel(server.address) as channel:
@@ -66,13 +74,10 @@ class VersionSwitchTest(absltest.TestCase):
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
       clients = [pool.submit(ask) for ask in (ask_grpc, ask_grpc, ask_http, ask_http)]
       try:
-        for switch in range(_SWITCHES):
+        for _ in range(_SWITCHES):
           version = model.train_and_export()
           expected[version] = model.predict()["score"]
           self._wait_for(server, version)
-          if switch == _SWITCHES_BEFORE_MEASURING:
-            before = server.resident_bytes()
-        after = server.resident_bytes()
       finally:
         done.set()
       for client in clients:
@@ -84,7 +89,23 @@ class VersionSwitchTest(absltest.TestCase):
         np.testing.assert_array_equal(score, expected[version])
       else:
         self.assertTrue(any(np.array_equal(score, e) for e in expected.values()))
-    self.assertLess(after - before, _MAX_GROWTH_BYTES)
+
+  def test_the_memory_of_old_versions_is_given_back(self):
+    model = ExportedModel(self.create_tempdir().full_path, ManyUsers)
+    first = model.train_and_export()
+    path = os.path.join(model.base_path, str(first))
+    size = bytes_of_tables(path)
+    self.assertGreater(size, 16_000_000)
+    server = self._start(model)
+    resident = []
+    for switch in range(1, 1 + _SWITCHES_BEFORE_MEASURING + _SWITCHES_MEASURED):
+      aside = os.path.join(model.base_path, ".tmp")
+      shutil.copytree(path, aside)
+      os.rename(aside, os.path.join(model.base_path, str(first + switch)))
+      self._wait_for(server, first + switch)
+      resident.append(server.resident_bytes())
+    growth = resident[-1] - resident[_SWITCHES_BEFORE_MEASURING - 1]
+    self.assertLess(growth, size)  # Not even one is left.
 
   def _wait_for(self, server: ServerProcess, version: int) -> None:
     """Waits until a version alone answers."""

@@ -5,80 +5,21 @@ its oldest request has waited for the batch timeout; of several, that whose olde
 request has waited longest. So nobody waits where nothing is going on, what arrives
 while a batch is running goes together, and no model starves another.
 
-Everything here belongs to the thread of the event loop; only `_compute` runs in others.
+Everything here belongs to the thread of the event loop; only `compute` runs in others.
 """
 
 from __future__ import annotations
 
 import asyncio
-import collections
 import concurrent.futures
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 
-import numpy as np
-
+from monolith.serving.batching.computation import Arrays, compute
 from monolith.serving.batching.options import BatchingOptions
+from monolith.serving.batching.task_queue import Task, TaskQueue
 from monolith.serving.errors import Code, ServingError, invalid_argument
 from monolith.serving.servable.servable import Servable
 from monolith.serving.servable.signature import Signature, batch_size
-
-Arrays = Mapping[str, np.ndarray]
-
-
-@dataclasses.dataclass(eq=False)
-class _Task:
-  """A request that waits; `size` is its number of examples."""
-
-  feeds: Arrays
-  size: int
-  result: asyncio.Future
-  enqueued: float
-
-
-class _Queue:
-  """Requests of one signature that wait, the oldest first; with `merges`, such as fit
-  into one batch."""
-
-  def __init__(self, servable: Servable, signature: Signature, merges: bool):
-    self.servable = servable
-    self.signature = signature
-    self.merges = merges
-    self.tasks: collections.deque[_Task] = collections.deque()
-    self.size = 0
-    self.timer: asyncio.TimerHandle | None = None
-
-  def add(self, task: _Task) -> None:
-    self.tasks.append(task)
-    self.size += task.size
-
-  def remove(self, task: _Task) -> None:
-    """Removes what was given up, if it is still here."""
-    if task in self.tasks:
-      self.tasks.remove(task)
-      self.size -= task.size
-
-  def clear(self) -> None:
-    self.tasks.clear()
-    self.size = 0
-
-  def take(self, max_size: int) -> list[_Task]:
-    """Removes and returns what goes into the next batch, without what was given up."""
-    batch, size = [], 0
-    while self.tasks and (not batch or size + self.tasks[0].size <= max_size):
-      task = self.tasks.popleft()
-      self.size -= task.size
-      if not task.result.done():
-        batch.append(task)
-        size += task.size
-        if not self.merges:
-          break
-    return batch
-
-  def stop_timer(self) -> None:
-    if self.timer is not None:
-      self.timer.cancel()
-      self.timer = None
 
 
 class Batcher:
@@ -95,13 +36,12 @@ class Batcher:
     self._options = options
     self._on_batch = on_batch
     self._timeout = options.batch_timeout_micros / 1e6
-    self._max_waiting = options.max_batch_size * options.max_enqueued_batches
     self._threads = concurrent.futures.ThreadPoolExecutor(
       options.num_batch_threads, thread_name_prefix="batch"
     )
     self._free = options.num_batch_threads
-    self._queues: dict[tuple, _Queue] = {}
-    self._running: set[_Task] = set()
+    self._queues: dict[tuple, TaskQueue] = {}
+    self._running: set[Task] = set()
     self._pump_is_due = False
 
   @property
@@ -126,7 +66,7 @@ class Batcher:
       feeds: all inputs, checked.
 
     Raises:
-      ServingError: of this request.
+      ServingError, MemoryError: of this request; and whatever else a model raises.
     """
     size = batch_size(feeds) if signature.is_batch else 1
     if self._options.enabled and size > self._options.max_batch_size:
@@ -135,16 +75,12 @@ class Batcher:
         f"{self._options.max_batch_size}"
       )
     loop = asyncio.get_running_loop()
-    task = _Task(feeds, max(size, 1), loop.create_future(), loop.time())
+    task = Task(feeds, max(size, 1), loop.create_future(), loop.time())
     merges = self._options.enabled and signature.is_batch
     key = self._key(servable, signature, feeds, merges)
-    queue = self._queues.get(key) or _Queue(servable, signature, merges)
-    if queue.tasks and queue.size + task.size > self._max_waiting:
-      raise ServingError(
-        Code.UNAVAILABLE,
-        "The batch scheduling queue to which this task was submitted is full; "
-        f"{queue.size} examples wait",
-      )
+    queue = self._queues.get(key) or TaskQueue(servable, signature, merges)
+    if self._options.enabled:
+      self._check_room(queue, task)
     self._queues[key] = queue
     queue.add(task)
     if not self._pump_is_due:
@@ -157,12 +93,14 @@ class Batcher:
       queue.remove(task)  # Now, so that it keeps nobody out.
       self._drop_empty()
       raise
+    finally:
+      del task  # Its error has this frame, which so does not have the error.
 
-  def give_up(self, error: ServingError) -> None:
+  def give_up(self, code: Code, message: str) -> None:
     """Fails all requests: what waits is not run, what runs is not waited for."""
     for task in [*self._running, *(t for q in self._queues.values() for t in q.tasks)]:
       if not task.result.done():
-        task.result.set_exception(error)
+        task.result.set_exception(ServingError(code, message))
     for queue in self._queues.values():
       queue.clear()
     self._drop_empty()
@@ -178,6 +116,23 @@ class Batcher:
     shapes = (feeds[name].shape[1:] for name in signature.inputs) if merges else ()
     return (id(servable), signature.name, *shapes)
 
+  def _check_room(self, queue: TaskQueue, task: Task) -> None:
+    """Raises `ServingError` where a task is too much beside those of its signature,
+    in whichever queues they wait."""
+    largest = self._options.max_batch_size
+    waiting = sum(
+      other.batches(largest)
+      for other in self._queues.values()
+      if other.servable is queue.servable and other.signature is queue.signature
+    )
+    own = task.size / largest if queue.merges else 1
+    if waiting and waiting + own > self._options.max_enqueued_batches:
+      raise ServingError(
+        Code.UNAVAILABLE,
+        "The batch scheduling queue to which this task was submitted is full; "
+        f"{waiting:.3g} full batches wait",
+      )
+
   def _pump(self) -> None:
     """Starts the batches that are due, the longest waiting first, while threads are
     free."""
@@ -186,7 +141,7 @@ class Batcher:
       self._start(min(due, key=lambda queue: queue.tasks[0].enqueued))
       self._drop_empty()
 
-  def _due(self) -> list[_Queue]:
+  def _due(self) -> list[TaskQueue]:
     """The queues that a batch may leave; the others have their timers set."""
     loop = asyncio.get_running_loop()
     now = loop.time()
@@ -206,11 +161,11 @@ class Batcher:
         queue.stop_timer()
         del self._queues[key]
 
-  def _timer_fired(self, queue: _Queue) -> None:
+  def _timer_fired(self, queue: TaskQueue) -> None:
     queue.timer = None
     self._pump()
 
-  def _start(self, queue: _Queue) -> None:
+  def _start(self, queue: TaskQueue) -> None:
     batch = queue.take(self._options.max_batch_size)
     if not batch:
       return
@@ -220,77 +175,27 @@ class Batcher:
     queue.servable.retain()
     loop = asyncio.get_running_loop()
     feeds = [task.feeds for task in batch]
-    work = self._threads.submit(_compute, queue.servable, queue.signature, feeds)
+    work = self._threads.submit(compute, queue.servable, queue.signature, feeds)
     work.add_done_callback(
       lambda work: loop.call_soon_threadsafe(self._finish, queue.servable, batch, work)
     )
 
   def _finish(
-    self, servable: Servable, batch: list[_Task], work: concurrent.futures.Future
+    self, servable: Servable, batch: list[Task], work: concurrent.futures.Future
   ) -> None:
     self._free += 1
     self._running.difference_update(batch)
     servable.release()
-    results = [work.exception()] * len(batch) if work.exception() else work.result()
+    error = work.exception()  # What no model should raise, such as SystemExit.
+    if error:
+      results = [ServingError(Code.INTERNAL, repr(error)) for _ in batch]
+    else:
+      results = work.result()
     for task, result in zip(batch, results, strict=True):
       if task.result.done():
         continue
-      if isinstance(result, BaseException):
+      if isinstance(result, Exception):
         task.result.set_exception(result)
       else:
         task.result.set_result(result)
     self._pump()
-
-
-class _NotByExample(ServingError):
-  """Outputs that cannot be given to several requests, whatever these are."""
-
-
-def _compute(
-  servable: Servable, signature: Signature, requests: Sequence[Arrays]
-) -> list[Arrays | ServingError]:
-  """Runs requests as one, and halves of them where that fails, so that a bad one harms
-  no other."""
-  if len(requests) == 1:
-    return [_alone(servable, signature, requests[0])]
-  try:
-    return _together(servable, signature, requests)
-  except _NotByExample:
-    return [_alone(servable, signature, feeds) for feeds in requests]
-  except ServingError:
-    half = len(requests) // 2
-    return [
-      *_compute(servable, signature, requests[:half]),
-      *_compute(servable, signature, requests[half:]),
-    ]
-
-
-def _alone(
-  servable: Servable, signature: Signature, feeds: Arrays
-) -> Arrays | ServingError:
-  try:
-    return servable.run(signature, feeds)
-  except ServingError as error:
-    return error
-
-
-def _together(
-  servable: Servable, signature: Signature, requests: Sequence[Arrays]
-) -> list[Arrays]:
-  merged = {
-    name: np.concatenate([feeds[name] for feeds in requests])
-    for name in signature.inputs
-  }
-  outputs = servable.run(signature, merged)
-  total = batch_size(merged)
-  for name, value in outputs.items():
-    if value.ndim == 0 or len(value) != total:
-      raise _NotByExample(
-        Code.FAILED_PRECONDITION, f"output {name!r} is not one value an example"
-      )
-  ends = np.cumsum([batch_size(feeds) for feeds in requests])[:-1]
-  parts = {name: np.split(value, ends) for name, value in outputs.items()}
-  return [
-    {name: values[index] for name, values in parts.items()}
-    for index in range(len(requests))
-  ]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import gc
 import threading
+import weakref
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -20,12 +24,13 @@ _UNBATCHED = Signature("u", {"x": _SPEC}, {"y": _SPEC}, is_batch=False)
 
 
 class _Doubler:
-  """A servable that doubles, refuses negative numbers, and runs while `gate` is
-  open."""
+  """A servable that doubles, refuses negative numbers, has memory for `max_examples`,
+  and runs while `gate` is open."""
 
   def __init__(self):
     self.users = 0
     self.batches: list[int] = []
+    self.max_examples = 1_000_000
     self.gate = threading.Event()
     self.gate.set()
 
@@ -40,6 +45,8 @@ class _Doubler:
     self.gate.wait()
     x = feeds["x"]
     self.batches.append(len(x))
+    if len(x) > self.max_examples:
+      raise MemoryError(f"{len(x)} examples")
     if (x < 0).any():
       raise invalid_argument(f"negative: {x.min()}")
     return {"y": x * 2}
@@ -145,21 +152,50 @@ class BatcherTest(absltest.TestCase):
     # What waits longest goes first, and takes along what fits.
     self.assertEqual(self.servable.batches, [1, 4, 4, 2, 4, 4, 4])
 
-  def test_a_full_queue_leaves_room_for_another(self):
+  def test_the_bound_is_of_a_signature_whatever_its_shapes(self):
+    other = dataclasses.replace(_SIGNATURE, name="other")
+
     async def scenario(batcher):
       self.servable.gate.clear()
       tasks = [self._submit(batcher, 1)]
       await self._until_waiting(batcher, 0)
-      tasks += [self._submit(batcher, 1, 2, 3, 4) for _ in range(2)]
+      tasks += [self._submit(batcher, 1, 2, 3, 4), self._submit_wide(batcher, 4)]
       await self._until_waiting(batcher, 8)
-      with self.assertRaisesRegex(ServingError, "is full"):
-        await self._submit(batcher, 1)
-      tasks.append(self._submit_wide(batcher, 3))
+      for submit in (self._submit, self._submit_wide):
+        with self.assertRaisesRegex(ServingError, "is full; 2 full batches"):
+          await submit(batcher, 1)
+      tasks.append(self._submit(batcher, 1, 2, 3, signature=other))
       await self._until_waiting(batcher, 11)
       self.servable.gate.set()
       await asyncio.gather(*tasks)
 
     self._run(scenario, max_batch_size=4, max_enqueued_batches=2)
+
+  def test_a_request_to_a_signature_without_batches_is_one(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      tasks = [self._submit(batcher, 1, signature=_UNBATCHED)]
+      await self._until_waiting(batcher, 0)
+      tasks += [self._submit(batcher, 1, signature=_UNBATCHED) for _ in range(2)]
+      await self._until_waiting(batcher, 2)
+      with self.assertRaisesRegex(ServingError, "is full; 2 full batches"):
+        await self._submit(batcher, 1, signature=_UNBATCHED)
+      self.servable.gate.set()
+      await asyncio.gather(*tasks)
+
+    self._run(scenario, max_batch_size=100, max_enqueued_batches=2)
+
+  def test_without_batching_any_number_waits(self):
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      tasks = [self._submit(batcher, 1)]
+      await self._until_waiting(batcher, 0)
+      tasks += [self._submit_wide(batcher, 5) for _ in range(10)]
+      await self._until_waiting(batcher, 50)
+      self.servable.gate.set()
+      await asyncio.gather(*tasks)
+
+    self._run(scenario, enabled=False, max_batch_size=4, max_enqueued_batches=1)
 
   def test_nobody_waits_where_nothing_runs(self):
     async def scenario(batcher):
@@ -241,6 +277,56 @@ class BatcherTest(absltest.TestCase):
     self.assertEqual(got, [2 * i for i in range(512) if i != 300])
     self.assertLen(self.servable.batches, 1 + 2 * 9)
 
+  def test_what_lacks_memory_together_runs_in_parts(self):
+    self.servable.max_examples = 3
+
+    async def scenario(batcher):
+      return await asyncio.gather(*(self._submit(batcher, i, i) for i in range(10)))
+
+    for i, outputs in enumerate(self._run(scenario)):
+      np.testing.assert_array_equal(outputs["y"], [[2 * i], [2 * i]])
+
+  def test_what_fails_alone_has_an_exception_of_its_own(self):
+    self.servable.max_examples = 0
+
+    async def scenario(batcher):
+      tasks = [self._submit(batcher, i) for i in range(3)]
+      return await asyncio.gather(*tasks, return_exceptions=True), batcher.waiting
+
+    errors, waiting = self._run(scenario)
+    self.assertEqual([type(error) for error in errors], [MemoryError] * 3)
+    self.assertLen(set(map(id, errors)), 3)
+    self.assertEqual(waiting, 0)
+    self.assertEqual(self.servable.users, 0)
+
+  def test_errors_keep_no_inputs(self):
+    self.servable.max_examples = 2
+
+    async def scenario(batcher):
+      for requests in ([(-1,)], [(1, 2, 3)], [(-1,), (1, 2, 3), (-2,)]):
+        feeds = [_x(*values) for values in requests]
+        inputs = [weakref.ref(each["x"]) for each in feeds]
+        runs = [batcher.run(self.servable, _SIGNATURE, each) for each in feeds]
+        feeds.clear()
+        errors = await asyncio.gather(*runs, return_exceptions=True)
+        self.assertLen([e for e in errors if isinstance(e, Exception)], len(requests))
+        del runs, errors
+        while any(array() is not None for array in inputs):
+          await asyncio.sleep(0.01)
+
+    gc.disable()
+    self.addCleanup(gc.enable)
+    self._run(scenario)
+
+  def test_inputs_that_cannot_be_joined_run_alone(self):
+    async def scenario(batcher):
+      tasks = [self._submit(batcher, i) for i in range(3)]
+      return await asyncio.gather(*tasks)
+
+    with mock.patch.object(np, "concatenate", side_effect=MemoryError("8 GB")):
+      results = self._run(scenario)
+    self.assertEqual([int(outputs["y"].item()) for outputs in results], [0, 2, 4])
+
   def test_what_is_cancelled_is_not_run(self):
     async def scenario(batcher):
       self.servable.gate.clear()
@@ -264,11 +350,12 @@ class BatcherTest(absltest.TestCase):
       await self._until_waiting(batcher, 0)
       tasks += [self._submit(batcher, 2), self._submit_wide(batcher, 1)]
       await self._until_waiting(batcher, 2)
-      batcher.give_up(ServingError(Code.UNAVAILABLE, "the end"))
+      batcher.give_up(Code.UNAVAILABLE, "the end")
       return await asyncio.gather(*tasks, return_exceptions=True), batcher.waiting
 
     results, waiting = self._run(scenario)
     self.assertEqual([str(result) for result in results], ["the end"] * 3)
+    self.assertLen(set(map(id, results)), 3)
     self.assertEqual(waiting, 0)
     self.assertEqual(self.servable.batches, [1])
 
@@ -282,7 +369,7 @@ class BatcherTest(absltest.TestCase):
       await asyncio.sleep(0.05)
       waiting = [self._submit(batcher, 1, 2, 3, 4) for _ in range(2)]
       await asyncio.sleep(0.05)
-      with self.assertRaisesRegex(ServingError, "is full; 8 examples") as caught:
+      with self.assertRaisesRegex(ServingError, "is full; 2 full batches") as caught:
         await self._submit(batcher, 1)
       self.assertEqual(caught.exception.code, Code.UNAVAILABLE)
       self.servable.gate.set()

@@ -14,7 +14,9 @@ class BatchingOptions:
     batch_timeout_micros: how long a request may wait for others to fill its batch while
       another batch is running. It waits longer only if all threads are busy.
     num_batch_threads: batches that run at the same time.
-    max_enqueued_batches: full batches that may wait, of each signature of a model.
+    max_enqueued_batches: full batches that may wait, of each signature of a model. A
+      request that cannot be merged, for its signature has no batches, is one. Where
+      requests are not merged at all, any number waits.
   """
 
   enabled: bool = False

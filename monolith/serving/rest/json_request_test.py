@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl.testing import absltest, parameterized
 
 from monolith.serving.errors import Code, ServingError
+from monolith.serving.rest import json_request
 from monolith.serving.rest.json_request import JsonRequest
 from monolith.serving.servable.signature import Signature, TensorSpec
 
@@ -97,6 +98,17 @@ class JsonRequestTest(parameterized.TestCase):
     with self.assertRaisesRegex(ServingError, "not of expected type"):
       request.feeds(_signature(x=dtype))
     self.assertLess(tracemalloc.get_traced_memory()[1], 1_000_000)
+
+  def test_no_array_is_larger_than_it_is_told_before(self):
+    for dtype, value in (
+      (tf.int64, list(range(1000))),
+      (tf.int64, []),
+      (tf.float64, [[1.5, 2], [3, 4]]),
+      (tf.string, ["", ","]),
+    ):
+      body = json.dumps({"inputs": value}).encode()
+      (array,) = JsonRequest.parse(body).feeds(_signature(x=dtype)).values()
+      self.assertLessEqual(array.nbytes, json_request.decoded_bytes(body))
 
   def test_the_signature_is_read(self):
     request = JsonRequest.parse(b'{"signature_name": "s", "inputs": 1}')

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import logging
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
+from monolith.serving.admission import PREDICT, Admission, Call
 from monolith.serving.errors import Code, ServingError, invalid_argument
 from monolith.serving.metrics import Metrics
-from monolith.serving.predictor import PREDICT, Call, Predictor, Target
-from monolith.serving.rest import json_response
+from monolith.serving.predictor import Predictor, Target
+from monolith.serving.rest import json_request, json_response
+from monolith.serving.rest.connections import Connections
 from monolith.serving.rest.json_request import JsonRequest
 from monolith.serving.tls import TlsFiles
 from monolith.serving.versions import status
@@ -28,31 +32,28 @@ class _TooLarge(ServingError):
   http_status = 413
 
 
-class _Refusal(asyncio.Protocol):
-  """Closes a connection as it comes."""
-
-  def connection_made(self, transport: asyncio.BaseTransport) -> None:
-    transport.close()
-
-
 class RestServer:
   """Answers HTTP.
 
   Args:
     predictor: of the requests.
+    admission: of the requests.
     metrics: to show.
-    timeout_seconds: that a request may take; then it is answered with 504.
+    timeout_seconds: that a request may take; then it is answered with 504. Its client
+      has as long to read the answer.
     grace_seconds: that requests have when the server stops.
   """
 
   def __init__(
     self,
     predictor: Predictor,
+    admission: Admission,
     metrics: Metrics,
     timeout_seconds: float,
     grace_seconds: float,
   ):
     self._predictor = predictor
+    self._admission = admission
     self._metrics = metrics
     self._timeout = timeout_seconds
     self._grace = grace_seconds
@@ -80,17 +81,21 @@ class RestServer:
     app.router.add_route("*", "/{path:.*}", self._unknown)
     self._runner = web.AppRunner(
       app,
-      access_log=None,
-      logger=_quiet(),
       handle_signals=False,
       # Who goes away, or does not finish a request, is not waited for.
       handler_cancellation=True,
-      keepalive_timeout=_IDLE_SECONDS,
       shutdown_timeout=self._grace,
     )
     await self._runner.setup()
+    connections = Connections(
+      self._runner.server,
+      self._admission.limits.max_connections,
+      access_log=None,
+      logger=_quiet(),
+      keepalive_timeout=_IDLE_SECONDS,
+    )
     self._listener = await asyncio.get_running_loop().create_server(
-      self._connection, host, port, ssl=tls.context() if tls else None
+      connections, host, port, ssl=tls.context() if tls else None
     )
     return self._listener.sockets[0].getsockname()[1]
 
@@ -101,53 +106,64 @@ class RestServer:
     if self._runner:
       await self._runner.cleanup()
 
-  def _connection(self) -> asyncio.Protocol:
-    """What speaks on a new connection."""
-    # Above the limit who asks how the server is gets an answer, but not above this.
-    server = self._runner.server
-    if len(server.connections) >= 2 * self._predictor.limits.max_connections:
-      return _Refusal()
-    return server()
-
-  def _is_crowded(self) -> bool:
-    """Whether there are more connections than the limit."""
-    most = self._predictor.limits.max_connections
-    return len(self._runner.server.connections) > most
-
   def _handler(self, name: str, method: _Method):
     async def handle(request: web.Request) -> web.Response:
-      try:
-        with self._predictor.call(name, "rest") as call:
-          if self._is_crowded():
-            raise ServingError(
-              Code.RESOURCE_EXHAUSTED,
-              f"more than {self._predictor.limits.max_connections} connections",
-            )
-          target = _target(request)
-          call.model = target.model
-          try:
-            body = await asyncio.wait_for(method(request, target, call), self._timeout)
-          except asyncio.TimeoutError:
-            raise ServingError(
-              Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout} s"
-            ) from None
-          except web.RequestPayloadError as error:
-            raise invalid_argument(f"the body is incomplete: {error}") from None
-          return _json(body)
-      except ServingError as error:
-        answer = _failure(error)
-        if self._is_crowded():
-          answer.force_close()
+      with contextlib.closing(self._admission.begin(name, "rest")) as call:
+        try:
+          with call.answering():
+            body = await self._body(method, request, call)
+            call.answer(len(body))
+            answer = _json(body)
+        except ServingError as error:
+          answer = _failure(error)
+          if request.protocol.is_beyond:
+            answer.force_close()
+        await self._write(request, answer)
         return answer
 
     return handle
 
+  async def _body(self, method: _Method, request: web.Request, call: Call) -> bytes:
+    """Of the answer."""
+    if call.method == PREDICT and request.protocol.is_beyond:
+      raise ServingError(
+        Code.RESOURCE_EXHAUSTED,
+        f"more than {self._admission.limits.max_connections} connections",
+      )
+    target = _target(request)
+    call.model = target.model
+    try:
+      async with asyncio.timeout(self._timeout):
+        return await method(request, target, call)
+    except TimeoutError:
+      raise ServingError(
+        Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout} s"
+      ) from None
+    except web.RequestPayloadError as error:
+      raise invalid_argument(f"the body is incomplete: {error}") from None
+
+  async def _write(self, request: web.Request, answer: web.Response) -> None:
+    """Writes an answer, up to what the connection has room for; closes the connection
+    of a client that does not read it."""
+    try:
+      async with asyncio.timeout(self._timeout):
+        await answer.prepare(request)
+        await answer.write_eof()
+    except ConnectionError:
+      pass  # The client is gone.
+    except TimeoutError:
+      if request.transport:
+        request.transport.abort()
+
   async def _predict(self, request: web.Request, target: Target, call: Call) -> bytes:
     body = await self._read(request, call)
     predictor = self._predictor
+    call.expand(json_request.decoded_bytes(body))
     document = await predictor.decode(len(body), JsonRequest.parse, body)
     result = await predictor.predict(
-      target, document.signature_name, len(body), document.feeds
+      target,
+      document.signature_name,
+      functools.partial(predictor.decode, len(body), document.feeds),
     )
     return await predictor.encode(
       result, json_response.prediction, result, document.by_rows
@@ -156,7 +172,8 @@ class RestServer:
   async def _read(self, request: web.Request, call: Call) -> bytes:
     """The body, decompressed; its bytes count as they come."""
     body = bytearray()
-    most = self._predictor.limits.max_request_bytes
+    limits = self._admission.limits
+    most = min(limits.max_rest_body_bytes, limits.max_request_bytes)
     try:
       while chunk := await request.content.readany():
         body += chunk

@@ -3,7 +3,7 @@
 from grpc_health.v1 import health_pb2
 
 from monolith.serving.predictor import Predictor
-from monolith.serving.rpc.prediction_service import parse
+from monolith.serving.rpc.messages import parse
 
 
 class HealthService:

@@ -3,7 +3,7 @@
 from tensorflow_serving.apis import get_model_status_pb2
 
 from monolith.serving.predictor import Predictor
-from monolith.serving.rpc.prediction_service import parse, target_of
+from monolith.serving.rpc.messages import parse, target_of
 from monolith.serving.versions import status
 
 

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 
 import numpy as np
-from google.protobuf import message
 from tensorflow_serving.apis import get_model_metadata_pb2, predict_pb2
 
-from monolith.serving.errors import Code, ServingError, invalid_argument
-from monolith.serving.predictor import PREDICT, Prediction, Predictor, Target
+from monolith.serving.admission import PREDICT
+from monolith.serving.errors import invalid_argument
+from monolith.serving.predictor import Prediction, Predictor
 from monolith.serving.rpc import tensors
+from monolith.serving.rpc.messages import parse, target_of
 from monolith.serving.servable.signature import Signature
 
 _SIGNATURE_DEF = "signature_def"
 
 
 class PredictionService:
-  """The methods, of serialized messages."""
+  """The methods, of serialized messages.
+
+  Args:
+    predictor: of the requests.
+    max_bytes: of a tensor in a request.
+  """
 
   name = "tensorflow.serving.PredictionService"
 
-  def __init__(self, predictor: Predictor):
+  def __init__(self, predictor: Predictor, max_bytes: int):
     self._predictor = predictor
+    self._max_bytes = max_bytes
     self.methods = {
       PREDICT: self._predict,
       "GetModelMetadata": self._get_model_metadata,
@@ -34,11 +40,16 @@ class PredictionService:
     request = await predictor.decode(len(body), parse, predict_pb2.PredictRequest, body)
     target = target_of(request)
     call.model = target.model
+
+    async def feeds_of(signature: Signature) -> Mapping[str, np.ndarray]:
+      size = await predictor.decode(
+        len(body), _decoded_bytes, request, self._max_bytes, signature
+      )
+      call.expand(size)
+      return await predictor.decode(max(size, len(body)), _feeds, request, signature)
+
     prediction = await predictor.predict(
-      target,
-      request.model_spec.signature_name,
-      len(body),
-      functools.partial(_feeds, request, predictor.limits.max_request_bytes),
+      target, request.model_spec.signature_name, feeds_of
     )
     return await predictor.encode(
       prediction, _response, target.model, prediction, list(request.output_filter)
@@ -66,46 +77,22 @@ class PredictionService:
     return response.SerializeToString()
 
 
-def parse(kind: type, body: bytes):
-  """Parses a message.
-
-  Raises:
-    ServingError: with the code that gRPC has for it.
-  """
-  try:
-    return kind.FromString(body)
-  except message.DecodeError:
-    raise ServingError(
-      Code.INTERNAL, f"the request is no {kind.DESCRIPTOR.full_name}"
-    ) from None
-
-
-def target_of(request) -> Target:
-  """Whom the `model_spec` of a request names.
-
-  Raises:
-    ServingError: nobody.
-  """
-  if not request.HasField("model_spec"):
-    raise invalid_argument("Missing ModelSpec")
-  spec = request.model_spec
-  if not spec.name:
-    raise invalid_argument("ModelSpec has no name specified.")
-  kind = spec.WhichOneof("version_choice")
-  return Target(
-    spec.name,
-    spec.version.value if kind == "version" else None,
-    spec.version_label if kind == "version_label" else None,
+def _decoded_bytes(
+  request: predict_pb2.PredictRequest, max_bytes: int, signature: Signature
+) -> int:
+  signature.check_names(set(request.inputs))
+  signature.check_outputs(request.output_filter)
+  return sum(
+    tensors.decoded_bytes(name, request.inputs[name], spec, max_bytes)
+    for name, spec in signature.inputs.items()
   )
 
 
 def _feeds(
-  request: predict_pb2.PredictRequest, max_bytes: int, signature: Signature
+  request: predict_pb2.PredictRequest, signature: Signature
 ) -> Mapping[str, np.ndarray]:
-  signature.check_names(set(request.inputs))
-  signature.check_outputs(request.output_filter)
   return {
-    name: tensors.decode(name, request.inputs[name], spec, max_bytes)
+    name: tensors.decode(name, request.inputs[name], spec)
     for name, spec in signature.inputs.items()
   }
 

@@ -8,16 +8,21 @@ import contextlib
 import grpc
 import grpc.aio
 
+from monolith.serving.admission import PREDICT, Admission, Call
 from monolith.serving.errors import Code, ServingError
-from monolith.serving.predictor import PREDICT, Predictor
+from monolith.serving.predictor import Predictor
 from monolith.serving.rpc.health import HealthService
 from monolith.serving.rpc.model_service import ModelService
+from monolith.serving.rpc.places import Places
 from monolith.serving.rpc.prediction_service import PredictionService
 from monolith.serving.tls import TlsFiles
 
 _OVERHEAD_BYTES = 64 * 1024  # What a body of the largest size may come with.
 _OPTIONS = (
   ("grpc.so_reuseport", 0),  # Two servers of one port are a mistake.
+  # Else a connection's windows grow with its speed, and each call whose message nobody
+  # reads yet may hold megabytes. Windows of what is read grow all the same.
+  ("grpc.http2.bdp_probe", 0),
   ("grpc.http2.max_ping_strikes", 2),
   ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
   # Clients that are gone, and those that are idle, cost no connection for long.
@@ -25,6 +30,11 @@ _OPTIONS = (
   ("grpc.keepalive_timeout_ms", 20_000),
   ("grpc.max_connection_idle_ms", 900_000),
 )
+_MIN_STREAMS = 100  # Of a connection, as HTTP/2 recommends.
+# Of messages of other methods than Predict, which are small.
+_SMALL_PLACES = 8
+_SMALL_WAITING = 64
+_SMALL_SECONDS = 2.0
 _DEADLINE_SECONDS = 0.1  # What clients and this machine may see of it at other times.
 
 
@@ -33,10 +43,11 @@ class RpcServer:
 
   Args:
     predictor: of the requests.
+    admission: of the requests.
     address: `host:port` to listen at.
     tls: files of certificates, or None for none.
     grace_seconds: that requests have when the server stops.
-    body_seconds: that a message may take to come.
+    body_seconds: that a message may take to come, and may wait before for its place.
 
   Raises:
     OSError: the port cannot be had.
@@ -45,33 +56,36 @@ class RpcServer:
   def __init__(
     self,
     predictor: Predictor,
+    admission: Admission,
     address: str,
     tls: TlsFiles | None,
     grace_seconds: float,
     body_seconds: float,
   ):
-    self._predictor = predictor
+    self._admission = admission
     self._grace = grace_seconds
     self._body_seconds = body_seconds
-    limits = predictor.limits
-    # gRPC does not tell how much of a message has come, so these may be of any size.
-    self._receiving = asyncio.Semaphore(
-      max(1, limits.max_bytes_in_flight // limits.max_request_bytes)
+    limits = admission.limits
+    most = limits.max_concurrent_requests
+    self._places = Places(
+      max(1, limits.max_bytes_in_flight // limits.max_request_bytes), most, body_seconds
     )
-    max_bytes = limits.max_request_bytes + _OVERHEAD_BYTES
+    self._small_places = Places(_SMALL_PLACES, _SMALL_WAITING, _SMALL_SECONDS)
     self._server = grpc.aio.server(
       options=[
         *_OPTIONS,
-        ("grpc.max_receive_message_length", max_bytes),
+        (
+          "grpc.max_receive_message_length",
+          limits.max_request_bytes + _OVERHEAD_BYTES,
+        ),
         ("grpc.max_send_message_length", -1),
-        # What is above the limit of all connections, and below this, gets an answer.
-        # There is no other limit here, or nobody could ask for the health of a server
-        # at its limits.
-        ("grpc.max_concurrent_streams", 2 * limits.max_concurrent_requests),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        # No connection has all requests. Clients wait with what is beyond.
+        ("grpc.max_concurrent_streams", max(_MIN_STREAMS, most // 2)),
       ],
     )
     for service in (
-      PredictionService(predictor),
+      PredictionService(predictor, limits.max_request_bytes),
       ModelService(predictor),
       HealthService(predictor),
     ):
@@ -100,35 +114,51 @@ class RpcServer:
 
   def _handler(self, name: str, method):
     async def handle(_, context: grpc.aio.ServicerContext) -> bytes:
+      call = self._admission.begin(name, "grpc")
+      # When all of the answer is sent, as far as the client's windows go, or nobody
+      # waits for it any more.
+      context.add_done_callback(lambda _: call.close())
       try:
-        with self._predictor.call(name, "grpc") as call:
-          if _is_late(context, 0):
-            raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
-          try:
-            body = await self._receive(context, name)
-            call.grow(len(body))
-            return await method(body, call)
-          except asyncio.CancelledError:
-            # By gRPC, which does so too at the deadline.
-            call.is_late = _is_late(context, _DEADLINE_SECONDS)
-            raise
+        return await self._answer(context, name, method, call)
       except ServingError as error:
-        with contextlib.suppress(grpc.aio.InternalError):  # Whoever asked may be gone.
-          await context.abort(error.code, error.message)
+        code, message = error.code, error.message
+      # Not where the error is at hand: what `abort` raises is kept in a cycle until
+      # Python looks for garbage, and with the error the request's tensors would be.
+      with contextlib.suppress(grpc.aio.InternalError):  # Whoever asked may be gone.
+        await context.abort(code, message)
 
     return handle
 
+  async def _answer(
+    self, context: grpc.aio.ServicerContext, name: str, method, call: Call
+  ) -> bytes:
+    with call.answering():
+      if _is_late(context, 0):
+        raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
+      try:
+        body = await self._receive(context, name)
+        call.grow(len(body))
+        answer = await method(body, call)
+      except asyncio.CancelledError:
+        # By gRPC, which does so too at the deadline.
+        call.is_late = _is_late(context, _DEADLINE_SECONDS)
+        raise
+      call.answer(len(answer))
+      return answer
+
   async def _receive(self, context: grpc.aio.ServicerContext, name: str) -> bytes:
     """The message of a request."""
-    is_bounded = name == PREDICT
-    try:
-      async with asyncio.timeout(self._body_seconds):
-        async with self._receiving if is_bounded else contextlib.nullcontext():
+    places, seconds = self._small_places, _SMALL_SECONDS
+    if name == PREDICT:
+      places, seconds = self._places, self._body_seconds
+    async with places.one(context.peer()):
+      try:
+        async with asyncio.timeout(seconds):
           body = await context.read()
-    except TimeoutError:
-      raise ServingError(
-        Code.DEADLINE_EXCEEDED, f"no message within {self._body_seconds} s"
-      ) from None
+      except TimeoutError:
+        raise ServingError(
+          Code.DEADLINE_EXCEEDED, f"no message within {seconds} s"
+        ) from None
     if body is grpc.aio.EOF:
       raise ServingError(Code.INTERNAL, "the request has no message")
     return body

@@ -16,36 +16,73 @@ _FIELDS = {
   tf.int32: "int_val",
   tf.bool: "bool_val",
 }
+_MAX_DIMS = 32  # As in JSON. NumPy may have no more.
 
 
-def decode(
+def decoded_bytes(
   name: str, proto: tensor_pb2.TensorProto, spec: TensorSpec, max_bytes: int
-) -> np.ndarray:
-  """The array that a request holds.
+) -> int:
+  """The size of the array that a request holds; the message may be far smaller.
+
+  Of strings it is that of their bytes, also of those that are there once for several
+  elements, but no less than that of the references to them.
 
   Args:
     name: of the input, for errors.
     proto: what was sent.
     spec: whose dtype it must have.
-    max_bytes: size that is refused, of the array: a message may be far smaller.
+    max_bytes: what is larger is refused.
 
   Raises:
-    ServingError: another dtype, or the shape does not fit the values.
+    ServingError: another dtype, or a shape that cannot be.
   """
   if proto.dtype != spec.dtype.as_datatype_enum:
     raise invalid_argument(
       f"input {name!r}: expects {spec.dtype.name} but {_dtype_name(proto.dtype)} is "
       "provided"
     )
+  dims = len(proto.tensor_shape.dim)
+  if dims > _MAX_DIMS:
+    raise invalid_argument(
+      f"tensor parsing error: {name}: {dims} dimensions, wanted {_MAX_DIMS} at most"
+    )
   shape = [dim.size for dim in proto.tensor_shape.dim]
   if proto.tensor_shape.unknown_rank or any(size < 0 for size in shape):
     raise invalid_argument(f"tensor parsing error: {name}: the shape is not known")
-  dtype = np.dtype(spec.dtype.as_numpy_dtype)
+  itemsize = np.dtype(spec.dtype.as_numpy_dtype).itemsize
+  # With one that is too large the product may be zero.
   elements = math.prod(shape)
-  if elements * dtype.itemsize > max_bytes or max(shape, default=0) > max_bytes:
+  if max(shape, default=0) > max_bytes or elements * itemsize > max_bytes:
     raise invalid_argument(
       f"tensor parsing error: {name}: shape {shape} is more than {max_bytes} bytes"
     )
+  if spec.dtype != tf.string:
+    return elements * itemsize
+  strings = proto.string_val
+  total = sum(map(len, strings))
+  if 0 < len(strings) < elements:
+    total += (elements - len(strings)) * len(strings[-1])
+  if total > max_bytes:
+    raise invalid_argument(
+      f"tensor parsing error: {name}: {elements} strings are more than {max_bytes} "
+      "bytes; the last of a message stands for those that are missing"
+    )
+  return max(total, elements * itemsize)
+
+
+def decode(name: str, proto: tensor_pb2.TensorProto, spec: TensorSpec) -> np.ndarray:
+  """The array that a request holds, of which `decoded_bytes` has told the size.
+
+  Args:
+    name: of the input, for errors.
+    proto: what was sent.
+    spec: whose dtype it has.
+
+  Raises:
+    ServingError: the shape does not fit the values.
+  """
+  shape = [dim.size for dim in proto.tensor_shape.dim]
+  dtype = np.dtype(spec.dtype.as_numpy_dtype)
   content = proto.tensor_content
   try:
     if not content:

@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
-from tensorflow.core.framework import tensor_pb2
+from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 
 from monolith.serving.errors import Code, ServingError
 from monolith.serving.rpc import tensors
@@ -25,7 +25,12 @@ _MAX_BYTES = 1000
 
 
 def _decode(proto: tensor_pb2.TensorProto, dtype: tf.DType) -> np.ndarray:
-  return tensors.decode("x", proto, TensorSpec("x:0", dtype, None), _MAX_BYTES)
+  spec = TensorSpec("x:0", dtype, None)
+  size = tensors.decoded_bytes("x", proto, spec, _MAX_BYTES)
+  array = tensors.decode("x", proto, spec)
+  if dtype != tf.string:
+    assert size == array.nbytes
+  return array
 
 
 class TensorsTest(parameterized.TestCase):
@@ -72,6 +77,35 @@ class TensorsTest(parameterized.TestCase):
   def test_a_small_message_cannot_ask_for_much_memory(self):
     proto = tf.make_tensor_proto([[7]], tf.int64)
     proto.tensor_shape.dim[0].size = _MAX_BYTES // 8 + 1
+    self._refused(proto, "more than 1000 bytes")
+
+  def test_strings_count_as_often_as_they_are_repeated(self):
+    spec = TensorSpec("x:0", tf.string, None)
+    for count, sent, wanted in (
+      (3, [b"a" * 100, b"b" * 300], 700),
+      (4, [b"a" * 100, b"b" * 300], 1000),
+      (5, [b"a" * 100, b"b" * 300], None),
+      (2, [b"b" * 300] * 4, None),
+      (100, [b"a"], 800),
+      (0, [], 0),
+    ):
+      proto = tensor_pb2.TensorProto(dtype=spec.dtype.as_datatype_enum, string_val=sent)
+      proto.tensor_shape.dim.add().size = count
+      with self.subTest(count=count, sent=len(sent)):
+        if wanted is not None:
+          size = tensors.decoded_bytes("x", proto, spec, _MAX_BYTES)
+          self.assertEqual(size, wanted)
+          continue
+        with self.assertRaisesRegex(ServingError, "strings are more than 1000 bytes"):
+          tensors.decoded_bytes("x", proto, spec, _MAX_BYTES)
+
+  def test_a_message_cannot_ask_for_a_long_product(self):
+    for count, size in ((33, 1), (1_000_000, 2**62)):
+      proto = tensor_pb2.TensorProto(dtype=tf.int64.as_datatype_enum, int64_val=[7])
+      dim = tensor_shape_pb2.TensorShapeProto.Dim(size=size)
+      proto.tensor_shape.dim.extend([dim] * count)
+      self._refused(proto, f"x: {count} dimensions, wanted 32 at most")
+    del proto.tensor_shape.dim[32:]
     self._refused(proto, "more than 1000 bytes")
 
   def test_content_that_ends_within_a_value(self):

@@ -1,6 +1,5 @@
 """A loaded version answers as the Estimator does, and frees what it holds."""
 
-import glob
 import os
 
 import numpy as np
@@ -15,10 +14,9 @@ from monolith.serving.testing.exported_model import (
   ITEMS,
   USERS,
   ExportedModel,
-  TwoHeads,
+  ManyUsers,
+  bytes_of_tables,
 )
-
-_LARGE = 500_000
 
 
 def _resident_bytes() -> int:
@@ -73,23 +71,10 @@ class ServableTest(absltest.TestCase):
       Servable("two_heads", 1, self.create_tempdir().full_path)
 
   def test_the_memory_of_large_tables_is_given_back(self):
-    class Large(TwoHeads):
-      """Half a million rows, in 32 MB or more."""
-
-      def input_fn(self, mode):
-        ids = np.arange(_LARGE, dtype=np.int64)[:, None]
-        score = np.zeros((_LARGE, 1), np.float32)
-        data = {"user": ids, "item": ids[:1] * 0 + ids % 10, "score": score}
-        return tf.data.Dataset.from_tensor_slices({**data, "click": score}).batch(
-          _LARGE // 5
-        )
-
-    model = ExportedModel(self.create_tempdir().full_path, Large)
+    model = ExportedModel(self.create_tempdir().full_path, ManyUsers)
     version = model.train_and_export()
     path = os.path.join(model.base_path, str(version))
-    size = sum(
-      os.path.getsize(file) for file in glob.glob(os.path.join(path, "assets", "*"))
-    )
+    size = bytes_of_tables(path)
     self.assertGreater(size, 16_000_000)
     resident = []
     for _ in range(3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 
 import numpy as np
@@ -16,6 +17,7 @@ from monolith.native_training.native_model import MonolithModel
 NUM_USERS = 64
 USERS = np.arange(NUM_USERS, dtype=np.int64)[:, None]
 ITEMS = USERS * 7 + 1000
+_MANY_USERS = 500_000
 
 
 class TwoHeads(MonolithModel):
@@ -80,6 +82,23 @@ class HalfTwoHeads(TwoHeads):
   compressor = None
 
 
+class ManyUsers(TwoHeads):
+  """Half a million rows, in 20 MB or more."""
+
+  def input_fn(self, mode):
+    users = np.arange(_MANY_USERS, dtype=np.int64)[:, None]
+    score = np.zeros((_MANY_USERS, 1), np.float32)
+    data = {"user": users, "item": users % 10, "score": score, "click": score}
+    return tf.data.Dataset.from_tensor_slices(data).batch(_MANY_USERS // 5)
+
+
+def bytes_of_tables(path: str) -> int:
+  """Of an export: what a server holds at least while the version is loaded."""
+  return sum(
+    os.path.getsize(file) for file in glob.glob(os.path.join(path, "assets", "*"))
+  )
+
+
 def examples() -> np.ndarray:
   """`USERS` and `ITEMS` as serialized Examples."""
   return np.array(
@@ -115,6 +134,21 @@ def export_sleeper(base_path: str, warm_up_seconds: float | None = None) -> None
     file = os.path.join(folder, "tf_serving_warmup_requests")
     with tf.io.TFRecordWriter(file) as writer:
       writer.write(log.SerializeToString())
+
+
+def export_counter(base_path: str) -> None:
+  """Writes a model of plain TensorFlow that gives as many numbers, float32, as its
+  input says.
+
+  Args:
+    base_path: folder; the version is 1.
+  """
+  with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    count = tf.compat.v1.placeholder(tf.int64, [None], "count")
+    numbers = tf.cast(tf.range(tf.reduce_sum(count)), tf.float32)
+    tf.compat.v1.saved_model.simple_save(
+      session, os.path.join(base_path, "1"), {"count": count}, {"numbers": numbers}
+    )
 
 
 class ExportedModel:

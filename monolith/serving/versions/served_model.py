@@ -8,8 +8,9 @@ from collections.abc import Collection, Mapping
 
 from monolith.serving.errors import ServingError, invalid_argument, not_found
 from monolith.serving.servable.servable import Servable
+from monolith.serving.versions import version_folder
 
-_ENDED_TO_REMEMBER = 10
+_GONE_TO_REMEMBER = 10
 
 
 class State(enum.IntEnum):
@@ -24,7 +25,8 @@ class State(enum.IntEnum):
 
 @dataclasses.dataclass
 class Version:
-  """`error` is why it could not be loaded; `failures` how often that was tried."""
+  """`error` is why it could not be loaded; `failures` how often that was tried of what
+  is in its folder; `retry_at` is when it may be tried again."""
 
   number: int
   state: State
@@ -36,11 +38,11 @@ class Version:
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-  """What to serve under a name. `policy` is a `ServableVersionPolicy`."""
+  """What to serve under a name."""
 
   name: str
   base_path: str
-  policy: object
+  policy: version_folder.Policy
   labels: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -50,13 +52,11 @@ class ServedModel:
   Attributes:
     config: what to serve.
     versions: those that are or were loaded, or could not be, by number.
-    why_none: what was last said of a folder without versions.
   """
 
   def __init__(self, config: ModelConfig):
     self.config = config
     self.versions: dict[int, Version] = {}
-    self.why_none = ""
 
   @property
   def latest(self) -> Version | None:
@@ -94,13 +94,17 @@ class ServedModel:
       )
     return found.servable
 
-  def forget_ended(self, found: Collection[int]) -> None:
-    """Of the versions that are over keeps those that are found in the folder, or they
-    would be new, and the newest others, for who asks for their status."""
-    ended = sorted(
+  def forget_gone(self, found: Collection[int]) -> None:
+    """Forgets of the versions that are over and no longer found in the folder how
+    often they failed, since what comes back under their numbers is another export; and
+    all but the newest of them, which stay for who asks for their status."""
+    gone = sorted(
       number
       for number, version in self.versions.items()
       if version.state == State.END and number not in found
     )
-    for number in ended[:-_ENDED_TO_REMEMBER]:
+    for number in gone[:-_GONE_TO_REMEMBER]:
       del self.versions[number]
+    for number in gone[-_GONE_TO_REMEMBER:]:
+      self.versions[number].failures = 0
+      self.versions[number].retry_at = 0.0

@@ -4,11 +4,13 @@ import os
 from collections.abc import Sequence
 
 import tensorflow as tf
+from tensorflow_serving.config import file_system_storage_path_source_pb2
 
-_MARKERS = ("saved_model.pb", "saved_model.pbtxt")
-_ENTRY = "entry"  # Of a distributed export.
-_MAX_VERSION = 2**63 - 1
-_MAX_DIGITS = len(str(_MAX_VERSION))
+from monolith.native_training.model_export import numbered_exports
+
+Policy = (
+  file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig
+).ServableVersionPolicy
 
 
 def versions(base_path: str) -> list[int]:
@@ -18,10 +20,12 @@ def versions(base_path: str) -> list[int]:
     tf.errors.OpError: the folder cannot be read.
   """
   try:
-    numbers = _numbers(base_path)
+    numbers = numbered_exports.numbers(base_path)
   except tf.errors.NotFoundError:
     return []
-  return [n for n in numbers if _is_complete(os.path.join(base_path, str(n)))]
+  return [
+    n for n in numbers if numbered_exports.is_model(os.path.join(base_path, str(n)))
+  ]
 
 
 def why_none(base_path: str) -> str:
@@ -31,39 +35,25 @@ def why_none(base_path: str) -> str:
     tf.errors.OpError: the folder cannot be read.
   """
   try:
-    numbers = _numbers(base_path)
+    numbers = numbered_exports.numbers(base_path)
   except tf.errors.NotFoundError:
+    if tf.io.gfile.exists(base_path) and not tf.io.gfile.isdir(base_path):
+      return "it is a file, and no folder"
     return "there is no such folder"
   for number in reversed(numbers):
-    if _is_complete(os.path.join(base_path, str(number), _ENTRY)):
+    if numbered_exports.is_distributed(os.path.join(base_path, str(number))):
       return (
         f"{number} is a distributed export, which this server does not serve yet; "
         "export with p.serving.export_mode = 'standalone'"
       )
-  return f"it has no numbered folder with a {_MARKERS[0]}"
+  return "it has no numbered folder with a saved_model.pb"
 
 
-def _numbers(base_path: str) -> list[int]:
-  """Of the folders that may be versions, ascending."""
-  names = [name.rstrip("/") for name in tf.io.gfile.listdir(base_path)]
-  return sorted(
-    int(name)
-    for name in names
-    # A name such as 007 would be asked for as 7, whose folder is another.
-    if name.isascii() and name.isdecimal() and len(name) <= _MAX_DIGITS
-    if name == str(int(name)) and int(name) <= _MAX_VERSION
-  )
-
-
-def _is_complete(path: str) -> bool:
-  return any(tf.io.gfile.exists(os.path.join(path, marker)) for marker in _MARKERS)
-
-
-def wanted(policy, found: Sequence[int]) -> list[int]:
+def wanted(policy: Policy, found: Sequence[int]) -> list[int]:
   """The versions to serve, newest first.
 
   Args:
-    policy: a `ServableVersionPolicy`; an empty one means the latest.
+    policy: an empty one means the latest.
     found: versions there are, ascending.
   """
   kind = policy.WhichOneof("policy_choice")
@@ -77,6 +67,13 @@ def wanted(policy, found: Sequence[int]) -> list[int]:
   return list(reversed(found[-count:]))
 
 
-def takes_older(policy) -> bool:
+def missing(policy: Policy, found: Sequence[int]) -> list[int]:
+  """The versions, ascending, that a policy names but that are not there."""
+  if policy.WhichOneof("policy_choice") != "specific":
+    return []
+  return sorted(set(policy.specific.versions).difference(found))
+
+
+def takes_older(policy: Policy) -> bool:
   """Whether a version that is not wanted may serve while those wanted cannot."""
   return policy.WhichOneof("policy_choice") in (None, "latest")

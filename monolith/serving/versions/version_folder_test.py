@@ -4,23 +4,20 @@ import os
 
 from absl.testing import absltest
 from google.protobuf import text_format
-from tensorflow_serving.config import file_system_storage_path_source_pb2
 
 from monolith.serving.versions import version_folder
 
-_POLICY = (
-  file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig
-).ServableVersionPolicy
-
 
 def _wanted(policy: str) -> list[int]:
-  return version_folder.wanted(text_format.Parse(policy, _POLICY()), [1, 5, 30])
+  return version_folder.wanted(
+    text_format.Parse(policy, version_folder.Policy()), [1, 5, 30]
+  )
 
 
 class VersionFolderTest(absltest.TestCase):
   def test_complete_exports_are_found(self):
     folder = self.create_tempdir().full_path
-    for name in ("9", "100", ".tmp-101", "007", "best", "-3", str(2**63), "²"):
+    for name in ("9", "100", ".tmp-101", "007", "best"):
       os.mkdir(os.path.join(folder, name))
       with open(os.path.join(folder, name, "saved_model.pb"), "wb"):
         pass
@@ -32,6 +29,11 @@ class VersionFolderTest(absltest.TestCase):
   def test_a_missing_folder_has_no_versions(self):
     missing = os.path.join(self.create_tempdir().full_path, "missing")
     self.assertEqual(version_folder.versions(missing), [])
+
+  def test_a_file_is_no_missing_folder(self):
+    file = self.create_tempfile().full_path
+    self.assertEqual(version_folder.versions(file), [])
+    self.assertRegex(version_folder.why_none(file), "it is a file")
 
   def test_policies(self):
     self.assertEqual(_wanted(""), [30])
