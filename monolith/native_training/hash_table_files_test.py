@@ -1,4 +1,5 @@
 import os
+import stat
 import time
 
 import numpy as np
@@ -75,20 +76,44 @@ class SaveAndRestoreTest(absltest.TestCase):
 
   def test_the_file_of_another_table_is_refused_and_nothing_lost(self):
     other = HashTable("users", 4)
-    other.assign([5], _rows([5]))
-    other.save(self._file)
     table = HashTable("items", 4)
     table.assign([1], _rows([1]))
-    with self.assertRaisesRegex(
-      tf.errors.InvalidArgumentError, "rows: got rows of users, wanted some of items"
-    ):
-      table.restore(self._file)
-    self.assertEqual(table.size(), 1)
-    np.testing.assert_array_equal(table.lookup([1]), _rows([1]))
+    for ids in ([], [5]):
+      if ids:
+        other.assign(ids, _rows(ids))
+      other.save(self._file)
+      with self.assertRaisesRegex(
+        tf.errors.InvalidArgumentError, "rows: got rows of users, wanted some of items"
+      ):
+        table.restore(self._file)
+      self.assertEqual(table.size(), 1)
+      np.testing.assert_array_equal(table.lookup([1]), _rows([1]))
 
   def test_only_the_file_asked_for_is_written(self):
     HashTable("t", 4).save(self._file)
     self.assertEqual(os.listdir(os.path.dirname(self._file)), ["rows"])
+
+  def test_what_is_no_file_stays(self):
+    table = HashTable("t", 4)
+    os.mkfifo(self._file)
+    for path in (self._file, tf.constant(self._file), f"file://{self._file}"):
+      with self.assertRaisesRegex(OSError, "rows: it is no file that can be replaced"):
+        table.save(path)
+    self.assertTrue(stat.S_ISFIFO(os.stat(self._file).st_mode))
+    with self.assertRaisesRegex(OSError, "it is a folder"):
+      table.save(os.path.dirname(self._file))
+
+  def test_what_a_link_points_to_is_replaced(self):
+    table = HashTable("t", 4)
+    folder = self.create_tempdir().full_path
+    real = os.path.join(folder, "real")
+    os.symlink(real, self._file)
+    for ids in ([1], [1, 2]):  # It points to nothing first.
+      table.assign(ids, _rows(ids))
+      table.save(self._file)
+      self.assertTrue(os.path.islink(self._file))
+      self.assertEqual(os.listdir(folder), ["real"])
+      self.assertEqual(HashTable("t", 4).restore(real), len(ids))
 
   def test_another_width_is_refused_and_nothing_lost(self):
     HashTable("t", 4).save(self._file)

@@ -18,6 +18,8 @@ import tensorflow as tf
 import monolith.native_training.tensorflow_compat  # noqa: F401
 from monolith.native_training import entry, feature
 from monolith.native_training.embedding import plan
+from monolith.native_training.local_files import whole_file
+from monolith.native_training.local_files.local_path import local_path
 from monolith.native_training.number_checks import is_whole
 from monolith.native_training.runtime.ops import core_errors, loader
 
@@ -190,12 +192,20 @@ class HashTable:
     removed first, as `evict` does.
 
     Args:
-      basename: path of the file.
+      basename: path of the file; of a link on this machine, what it points to is
+        replaced. A tensor that a graph computes is taken as it is.
       now: seconds since 1970; default now.
 
     Returns:
       How many rows were written: int64 scalar.
+
+    Raises:
+      tf.errors.AbortedError: `restore` was called meanwhile; a file that was there
+        stays as it was.
+      tf.errors.OpError: storage fails.
+      OSError: what is at `basename` is no file, as a folder or device.
     """
+    basename = _file_to_write(basename)
     with tf.control_dependencies([self.evict(now)]):
       saved = self._ops.monolith_save_tables(
         self._handle(),
@@ -204,6 +214,7 @@ class HashTable:
         num_shards=1,
         save_id="",
         base_save_id="",
+        urgent=False,
       )
       return saved.rows
 
@@ -213,9 +224,21 @@ class HashTable:
 
     Returns:
       How many rows were read: int64 scalar.
+
+    Raises:
+      tf.errors.DataLossError, tf.errors.InvalidArgumentError: the file is damaged, or
+        another table's; the rows stay as they were.
+      tf.errors.AbortedError: `restore` was called again meanwhile.
+      tf.errors.OpError: storage fails; where that is while rows are replaced, the table
+        is empty.
     """
     return self._ops.monolith_restore_tables(
-      self._handle(), [basename], shard_index=0, num_shards=1, log_warnings=True
+      self._handle(),
+      [basename],
+      save_ids=tf.constant([], tf.string),
+      shard_index=0,
+      num_shards=1,
+      log_warnings=True,
     ).rows
 
   def _make_handle(self) -> tf.Tensor:
@@ -276,6 +299,20 @@ class HashTable:
       update_time=_seconds("update_time", None),
       mode=mode,
     )
+
+
+@tf.autograph.experimental.do_not_convert
+def _file_to_write(basename):
+  """A path for the op, which would replace links and devices themselves; it follows
+  links to folders when it runs."""
+  given = tf.get_static_value(tf.convert_to_tensor(basename, tf.string))
+  if given is None or np.ndim(given):
+    return basename
+  path = local_path(os.fsdecode(np.asarray(given).item()))
+  if not path:
+    return basename
+  target = whole_file.target_of(path)
+  return target if os.path.islink(path) else basename
 
 
 def _number(what: str, value, dtype: tf.DType) -> tf.Tensor:

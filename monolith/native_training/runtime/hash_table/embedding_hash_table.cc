@@ -159,6 +159,10 @@ void EmbeddingHashTable::Clear() {
   arena_->Reset();
 }
 
+absl::Span<const float> EmbeddingHashTable::initial_state(int segment) const {
+  return schema_->initial_state(segment);
+}
+
 int64_t EmbeddingHashTable::size() const {
   int64_t total = 0;
   for (int i = 0; i < kNumStripes; ++i) total += stripes_[i].size();

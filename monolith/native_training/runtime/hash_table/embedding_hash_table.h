@@ -112,6 +112,9 @@ class EmbeddingHashTable {
   int state_dim() const { return state_dim_; }  // optimizer floats per row
   int num_segments() const { return static_cast<int>(config_.segments.size()); }
 
+  // The optimizer state of a new row's segment, 0 <= segment < num_segments().
+  absl::Span<const float> initial_state(int segment) const;
+
   // Reads the embeddings of `ids`. Never inserts.
   absl::Status Lookup(absl::Span<const int64_t> ids,  // (n)
                       MissingId missing,
@@ -207,8 +210,9 @@ class EmbeddingHashTable {
   class StripeWriter {
    public:
     virtual ~StripeWriter() = default;
-    // Ids that may have a row in the save before, and have been erased. Some
-    // may have got a row again since the save began.
+    // Ids that may have a row in the save before, or in what was written of
+    // this one, and have been erased since. Some may be there twice, or have a
+    // row again, which is written after if it is not left to the next save.
     virtual absl::Status WriteErased(absl::Span<const int64_t> ids) = 0;
     // Trials with their age when the save of the stripe began. In changes they
     // are those that have begun or occurred since, and `aged` tells by how much
@@ -220,12 +224,14 @@ class EmbeddingHashTable {
 
   // Gives all there is to save of one stripe to `writer`, while others train:
   // they never wait for more than some thousand rows. Each row is as it was at
-  // one moment. The order is that in which a reader has to apply them: erased
-  // ids, ids on trial, rows, each in several batches. An id that is admitted
-  // meanwhile is in one of the last two at least. After an error the next save
-  // must be kAll, because changes have been forgotten.
+  // one moment, or was without one at a moment, since the save of the stripe
+  // began. A reader has to apply them in their order: ids on trial, then rows,
+  // in several batches, and before each the ids that were erased until then. An
+  // id that is admitted meanwhile is in one of the first two at least. After an
+  // error the next save must be kAll, because changes have been forgotten.
   //
-  // FailedPrecondition for kChanges if the table does not know them.
+  // FailedPrecondition for kChanges if the table does not know them, or no
+  // longer.
   //
   // Not for two saves of a stripe at a time, other than of kCopy.
   absl::Status SaveStripe(int stripe, SaveMode mode, StripeWriter& writer);
@@ -276,7 +282,10 @@ class EmbeddingHashTable {
   absl::Status CheckStripe(int stripe) const;
 
   // The parts of SaveStripe.
-  absl::Status SaveErased(int stripe, SaveMode mode, StripeWriter& writer);
+  // Those that were erased since the last time; none for kCopy, which leaves
+  // them to others. With the stripe held.
+  absl::Status TakeErased(int stripe, SaveMode mode,
+                          std::vector<int64_t>* erased);
   absl::Status SaveTrials(int stripe, SaveMode mode, StripeWriter& writer);
   absl::Status SaveRows(int stripe, SaveMode mode, StripeWriter& writer);
 

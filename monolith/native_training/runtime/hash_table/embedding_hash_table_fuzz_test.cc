@@ -16,6 +16,7 @@
 #include "monolith/native_training/runtime/hash_table/optimizer/optimizer_factory.h"
 #include "monolith/native_training/runtime/hash_table/table_oracle.h"
 #include "monolith/native_training/runtime/hash_table/test_tables.h"
+#include "monolith/native_training/runtime/sanitizers/sanitizers.h"
 
 namespace monolith {
 namespace {
@@ -326,14 +327,10 @@ TableConfig RandomConfig(uint64_t seed) {
 }
 
 TEST(EmbeddingHashTableFuzzTest, AMillionCallsAgreeWithTheOracle) {
-  constexpr int kCalls = 1'000'000;
+  constexpr int kCalls = kSanitized ? 300'000 : 1'000'000;
   constexpr int kTables = 10;
   // Sanitizers slow a call down by the memory it touches.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-  const Batches batches = {5, 24, 100, 300};
-#else
-  const Batches batches = {5, 200, 100, 300};
-#endif
+  const Batches batches = {5, kSanitized ? 24 : 200, 100, 300};
   ThreadPoolExecutor pool(2);
   for (uint64_t seed = 0; seed < kTables; ++seed) {
     TableConfig config = SmallConfig();
@@ -352,7 +349,7 @@ TEST(EmbeddingHashTableFuzzTest, AMillionCallsAgreeWithTheOracle) {
 
 // From some 2000 ids on a batch is shared by threads.
 TEST(EmbeddingHashTableFuzzTest, BatchesOfThousandsAgreeWithTheOracle) {
-  constexpr int64_t kIds = 1'200'000;
+  constexpr int64_t kIds = kSanitized ? 480'000 : 1'200'000;
   constexpr int kTables = 24;
   const Batches batches = {100, 9000, 6, 12000};
   ThreadPoolExecutor pool(3);

@@ -16,12 +16,7 @@
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/hash_table/test_tables.h"
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define MONOLITH_SANITIZED 1
-#else
-#define MONOLITH_SANITIZED 0
-#endif
+#include "monolith/native_training/runtime/sanitizers/sanitizers.h"
 
 namespace monolith {
 namespace {
@@ -101,20 +96,20 @@ void ExpectResidentMemoryIsAccountedFor(const char* optimizer) {
 }
 
 TEST(EmbeddingHashTableMemoryTest, AccountsForResidentMemory) {
-  if (MONOLITH_SANITIZED) GTEST_SKIP() << "a sanitizer takes memory too";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer takes memory too";
   ExpectResidentMemoryIsAccountedFor("sgd");
   ExpectResidentMemoryIsAccountedFor("adagrad");
 }
 
 TEST(EmbeddingHashTableMemoryTest, AccountsForResidentMemoryOfSmallPages) {
-  if (MONOLITH_SANITIZED) GTEST_SKIP() << "a sanitizer takes memory too";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer takes memory too";
   ASSERT_EQ(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
   ExpectResidentMemoryIsAccountedFor("sgd");
   ASSERT_EQ(prctl(PR_SET_THP_DISABLE, 0, 0, 0, 0), 0);
 }
 
 TEST(EmbeddingHashTableMemoryTest, AccountsForIdsOnTrial) {
-  if (MONOLITH_SANITIZED) GTEST_SKIP() << "a sanitizer takes memory too";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer takes memory too";
   const int64_t before = ResidentBytes();
   TableConfig config = OneSegment(4, kSgd);
   config.occurrence_threshold = 3;
@@ -134,7 +129,7 @@ TEST(EmbeddingHashTableMemoryTest, AccountsForIdsOnTrial) {
 }
 
 TEST(EmbeddingHashTableMemoryTest, EvictedRowsAreUsedAgain) {
-  constexpr int64_t kRows = MONOLITH_SANITIZED ? 50000 : 1000000;
+  constexpr int64_t kRows = kSanitized ? 50000 : 1000000;
   TableConfig config = OneSegment(32, kSgd);
   config.expire_time_days = 0.5;
   const int64_t before = ResidentBytes();
@@ -151,7 +146,7 @@ TEST(EmbeddingHashTableMemoryTest, EvictedRowsAreUsedAgain) {
     if (generation == 0) first_bytes = bytes;
     if (generation == 0) first_resident = resident;
     EXPECT_LE(bytes, first_bytes * 1.2);
-    if (!MONOLITH_SANITIZED) {
+    if (!kSanitized) {
       EXPECT_LE(resident, first_resident * 1.2);
     }
   }
@@ -199,7 +194,7 @@ TEST(EmbeddingHashTableMemoryTest, SmallTablesAreCheap) {
     ASSERT_TRUE(AssignMany(*tables.back(), 0, 10, 0).ok());
     EXPECT_LT(tables.back()->memory_bytes(), 96 << 10);
   }
-  if (!MONOLITH_SANITIZED) {
+  if (!kSanitized) {
     EXPECT_LT((ResidentBytes() - before) / 500, 128 << 10);
   }
 }
@@ -225,7 +220,7 @@ void FillUntilExhausted() {
 }
 
 TEST(EmbeddingHashTableMemoryTest, RunningOutOfMemoryIsAnError) {
-  if (MONOLITH_SANITIZED) GTEST_SKIP() << "a sanitizer needs address space";
+  if (kSanitized) GTEST_SKIP() << "a sanitizer needs address space";
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(FillUntilExhausted(), testing::ExitedWithCode(0),
               "RESOURCE_EXHAUSTED: .*no .* bytes of memory left");

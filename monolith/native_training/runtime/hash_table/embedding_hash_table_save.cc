@@ -12,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
-#include "monolith/native_training/runtime/hash_table/id_hash.h"
 #include "monolith/native_training/runtime/hash_table/prefetch.h"
 #include "monolith/native_training/runtime/hash_table/row_arena.h"
 #include "monolith/native_training/runtime/hash_table/stripe.h"
@@ -27,11 +26,36 @@ using Entries = std::vector<std::pair<int64_t, uint32_t>>;
 // trials, for which others wait for a fraction of a millisecond.
 constexpr uint32_t kSaveBuckets = 512;
 
-// What it looks up in one go, of the ids that were erased.
+// What it writes in one go at least, if there is as much: where few rows have
+// changed, each hold has a few, and each write costs as much as many.
+constexpr size_t kSaveRows = 2048;
+
+// What it writes in one go at most, of the ids that were erased.
 constexpr size_t kSaveErased = 4096;
 
 // Rows are as likely near each other as not: they are asked for in advance.
 constexpr size_t kPrefetchRows = 16;
+
+absl::Status WriteErased(absl::Span<const int64_t> ids,
+                         EmbeddingHashTable::StripeWriter& writer) {
+  for (size_t begin = 0; begin < ids.size(); begin += kSaveErased) {
+    absl::Status status = writer.WriteErased(ids.subspan(begin, kSaveErased));
+    if (!status.ok()) return status;
+  }
+  return absl::OkStatus();
+}
+
+// Empties `rows`.
+absl::Status WriteRows(EmbeddingHashTable::RowBatch* rows,
+                       EmbeddingHashTable::StripeWriter& writer) {
+  if (rows->ids.empty()) return absl::OkStatus();
+  absl::Status status = writer.WriteRows(*rows);
+  rows->ids.clear();
+  rows->embeddings.clear();
+  rows->states.clear();
+  rows->update_times.clear();
+  return status;
+}
 
 }  // namespace
 
@@ -85,51 +109,37 @@ absl::Status EmbeddingHashTable::ExportStripe(int stripe, RowBatch* out,
   return absl::OkStatus();
 }
 
+// A reader applies what is written in order, so each hold takes the ids erased
+// since the one before together with its trials or rows, and they are written
+// before these, after what earlier holds copied. Whoever loses its row after it
+// was copied is then in what the next hold takes, or else in the next save.
 absl::Status EmbeddingHashTable::SaveStripe(int stripe, SaveMode mode,
                                             StripeWriter& writer) {
   absl::Status status = CheckStripe(stripe);
   if (!status.ok()) return status;
-  if (mode != SaveMode::kCopy) status = SaveErased(stripe, mode, writer);
-  if (status.ok() && !filters_.empty()) {
-    status = SaveTrials(stripe, mode, writer);
+  if (mode == SaveMode::kAll) {
+    std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
+    const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
+    stripes_[stripe].TakeErased();  // From here on they count.
   }
+  if (!filters_.empty()) status = SaveTrials(stripe, mode, writer);
   if (status.ok()) status = SaveRows(stripe, mode, writer);
   return status;
 }
 
-absl::Status EmbeddingHashTable::SaveErased(int stripe, SaveMode mode,
-                                            StripeWriter& writer) {
-  Stripe& source = stripes_[stripe];
-  std::vector<int64_t> erased;
-  {
-    std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-    const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
-    if (mode == SaveMode::kChanges && !source.knows_erased()) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "table '", config_.name, "' has lost so many rows since it was last ",
-          "saved that it does not know which; a save of everything has to ",
-          "come first"));
-    }
-    erased = source.TakeErased();
+absl::Status EmbeddingHashTable::TakeErased(int stripe, SaveMode mode,
+                                            std::vector<int64_t>* erased) {
+  erased->clear();
+  if (mode == SaveMode::kCopy) return absl::OkStatus();
+  if (!stripes_[stripe].knows_erased()) {
+    // What is saved of them is still of this save's time.
+    if (mode == SaveMode::kAll) return absl::OkStatus();
+    return absl::FailedPreconditionError(absl::StrCat(
+        "table '", config_.name, "' has lost so many rows since it was last ",
+        "saved that it does not know which; a save of everything has to ",
+        "come first"));
   }
-  if (mode != SaveMode::kChanges) return absl::OkStatus();
-  std::vector<int64_t> part;
-  for (size_t begin = 0; begin < erased.size(); begin += kSaveErased) {
-    const size_t end = std::min(begin + kSaveErased, erased.size());
-    part.clear();
-    {
-      std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
-      std::shared_lock<std::shared_mutex> lock(source.mutex());
-      for (size_t i = begin; i < end; ++i) {
-        // One with a row again is among the rows.
-        if (source.Find(erased[i], HashId(erased[i])) == RowArena::kNoRow) {
-          part.push_back(erased[i]);
-        }
-      }
-    }
-    absl::Status status = writer.WriteErased(part);
-    if (!status.ok()) return status;
-  }
+  *erased = stripes_[stripe].TakeErased();
   return absl::OkStatus();
 }
 
@@ -138,6 +148,7 @@ absl::Status EmbeddingHashTable::SaveTrials(int stripe, SaveMode mode,
   OccurrenceFilter& filter = *filters_[stripe];
   const bool takes = mode != SaveMode::kCopy;
   const bool only_changed = mode == SaveMode::kChanges;
+  std::vector<int64_t> erased;
   TrialBatch trials;
   trials.num_buckets = filter.num_buckets();
   std::optional<OccurrenceFilter::Walk> walk;
@@ -147,6 +158,8 @@ absl::Status EmbeddingHashTable::SaveTrials(int stripe, SaveMode mode,
     {
       std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
       const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
+      absl::Status status = TakeErased(stripe, mode, &erased);
+      if (!status.ok()) return status;
       if (!walk.has_value()) {
         walk = takes ? filter.BeginTaking(&trials.aged) : filter.BeginWalk();
         if (!only_changed) trials.aged = 0;
@@ -157,8 +170,10 @@ absl::Status EmbeddingHashTable::SaveTrials(int stripe, SaveMode mode,
         filter.ExportNext(&*walk, kSaveBuckets, &trials.trials);
       }
     }
+    absl::Status status = WriteErased(erased, writer);
+    if (!status.ok()) return status;
     if (trials.trials.empty() && trials.aged == 0) continue;
-    absl::Status status = writer.WriteTrials(trials);
+    status = writer.WriteTrials(trials);
     if (!status.ok()) return status;
   }
   return absl::OkStatus();
@@ -167,31 +182,39 @@ absl::Status EmbeddingHashTable::SaveTrials(int stripe, SaveMode mode,
 absl::Status EmbeddingHashTable::SaveRows(int stripe, SaveMode mode,
                                           StripeWriter& writer) {
   Stripe& source = stripes_[stripe];
-  absl::Status status;
+  std::vector<int64_t> erased;
   Entries entries;
-  RowBatch rows;
+  RowBatch rows;   // to be written
+  RowBatch later;  // after `erased`
+  const auto keep = [&](int64_t id, uint32_t row) {
+    entries.push_back({id, row});
+  };
   uint64_t place = Stripe::kFirstPlace;
-  while (status.ok() && place != Stripe::kPastPlaces) {
+  while (place != Stripe::kPastPlaces) {
     entries.clear();
-    rows.ids.clear();
-    rows.embeddings.clear();
-    rows.states.clear();
-    rows.update_times.clear();
-    const auto keep = [&](int64_t id, uint32_t row) {
-      entries.push_back({id, row});
-    };
     {
       std::shared_lock<std::shared_mutex> clear_lock(clear_mutex_);
       const StripeHold hold(stripes_.get(), *gate_, stripe, stripe + 1);
+      absl::Status status = TakeErased(stripe, mode, &erased);
+      if (!status.ok()) return status;
       place = mode == SaveMode::kCopy
                   ? source.ForEachFrom(place, kSaveBuckets, keep)
                   : source.TakeChangesFrom(place, kSaveBuckets,
                                            mode == SaveMode::kChanges, keep);
-      CopyRows(entries, &rows);
+      CopyRows(entries, erased.empty() ? &rows : &later);
     }
-    if (!entries.empty()) status = writer.WriteRows(rows);
+    if (!erased.empty()) {
+      absl::Status status = WriteRows(&rows, writer);
+      if (status.ok()) status = WriteErased(erased, writer);
+      if (!status.ok()) return status;
+      std::swap(rows, later);
+    }
+    if (rows.ids.size() >= kSaveRows) {
+      absl::Status status = WriteRows(&rows, writer);
+      if (!status.ok()) return status;
+    }
   }
-  return status;
+  return WriteRows(&rows, writer);
 }
 
 }  // namespace monolith

@@ -1,11 +1,18 @@
 // SaveStripe: what saves write, applied in order, is the table.
 
+#include <algorithm>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
+#include <numeric>
+#include <optional>
 #include <random>
+#include <set>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -27,12 +34,38 @@ struct Row {
   }
 };
 
+using Rows = std::map<int64_t, Row>;
+
+void Put(const RowBatch& batch, Rows* rows) {
+  const size_t n = batch.ids.size();
+  if (n == 0) return;
+  const size_t dim = batch.embeddings.size() / n;
+  const size_t state_dim = batch.states.size() / n;
+  for (size_t i = 0; i < n; ++i) {
+    Row row = {{}, batch.update_times[i]};
+    for (size_t d = 0; d < dim; ++d) {
+      row.floats.push_back(batch.embeddings[i * dim + d]);
+    }
+    for (size_t d = 0; d < state_dim; ++d) {
+      row.floats.push_back(batch.states[i * state_dim + d]);
+    }
+    (*rows)[batch.ids[i]] = row;
+  }
+}
+
+Rows RowsOf(const EmbeddingHashTable& table) {
+  Rows rows;
+  Put(ExportAll(table), &rows);
+  return rows;
+}
+
 // A table made of saves.
 class Replica : public EmbeddingHashTable::StripeWriter {
  public:
   absl::Status WriteErased(absl::Span<const int64_t> ids) override {
     for (int64_t id : ids) rows_.erase(id);
     num_erased_ += ids.size();
+    Meddle();
     return absl::OkStatus();
   }
   absl::Status WriteTrials(const TrialBatch&) override {
@@ -41,6 +74,7 @@ class Replica : public EmbeddingHashTable::StripeWriter {
   absl::Status WriteRows(const RowBatch& rows) override {
     Put(rows, &rows_);
     num_rows_ += rows.ids.size();
+    Meddle();
     return absl::OkStatus();
   }
 
@@ -48,41 +82,33 @@ class Replica : public EmbeddingHashTable::StripeWriter {
     if (mode != SaveMode::kChanges) rows_.clear();
     num_rows_ = num_erased_ = 0;
     for (int stripe = 0; stripe < table.num_stripes(); ++stripe) {
-      ASSERT_TRUE(table.SaveStripe(stripe, mode, *this).ok());
+      const absl::Status status = table.SaveStripe(stripe, mode, *this);
+      ASSERT_TRUE(status.ok()) << status;
     }
   }
 
   bool Equals(const EmbeddingHashTable& table) const {
-    std::map<int64_t, Row> wanted;
-    Put(ExportAll(table), &wanted);
-    return rows_ == wanted;
+    return rows_ == RowsOf(table);
   }
+
+  const Rows& rows() const { return rows_; }
+
+  // Is called whenever a save has written something.
+  void Between(std::function<void()> between) { between_ = std::move(between); }
 
   // Of the last save.
   size_t num_rows() const { return num_rows_; }
   size_t num_erased() const { return num_erased_; }
 
  private:
-  static void Put(const RowBatch& batch, std::map<int64_t, Row>* rows) {
-    const size_t n = batch.ids.size();
-    if (n == 0) return;
-    const size_t dim = batch.embeddings.size() / n;
-    const size_t state_dim = batch.states.size() / n;
-    for (size_t i = 0; i < n; ++i) {
-      Row row = {{}, batch.update_times[i]};
-      for (size_t d = 0; d < dim; ++d) {
-        row.floats.push_back(batch.embeddings[i * dim + d]);
-      }
-      for (size_t d = 0; d < state_dim; ++d) {
-        row.floats.push_back(batch.states[i * state_dim + d]);
-      }
-      (*rows)[batch.ids[i]] = row;
-    }
+  void Meddle() {
+    if (between_) between_();
   }
 
-  std::map<int64_t, Row> rows_;
+  Rows rows_;
   size_t num_rows_ = 0;
   size_t num_erased_ = 0;
+  std::function<void()> between_;
 };
 
 std::unique_ptr<EmbeddingHashTable> AdagradTable() {
@@ -129,7 +155,7 @@ TEST(SaveStripeTest, ChangesAreWhatWasTouchedSince) {
   EXPECT_EQ(table->Evict(5 + 86401), 2998);
   Train(*table, {7}, 90000);  // Back again.
   replica.Save(*table, SaveMode::kChanges);
-  EXPECT_EQ(replica.num_erased(), 2997u);  // All but 7.
+  EXPECT_EQ(replica.num_erased(), 2998u);  // 7 too, before its row.
   EXPECT_EQ(replica.num_rows(), 1u);
   EXPECT_TRUE(replica.Equals(*table));
 }
@@ -163,37 +189,181 @@ TEST(SaveStripeTest, RandomChangesAddUp) {
   }
 }
 
-// Saves beside training: whatever they miss of a change, the next one has.
-TEST(SaveStripeTest, NothingIsLostBesideTraining) {
+// Other threads train and erase whenever a save has written something. Each row
+// of it has to be as it was at some moment of the save, or be missing as it
+// was.
+TEST(SaveStripeTest, EachSaveHasRowsOfItsOwnTime) {
+  constexpr int64_t kIds = 200;
+  using State = std::optional<uint32_t>;  // The update time of a row.
+  const auto state_of = [](const Rows& rows, int64_t id) {
+    const auto found = rows.find(id);
+    return found == rows.end() ? State() : State(found->second.update_time);
+  };
+  for (uint32_t seed : {1, 2, 3}) {
+    std::mt19937 random(seed);
+    auto table = AdagradTable();
+    uint32_t now = 0;
+    const auto change = [&] {
+      std::vector<int64_t> ids(1 + random() % 40);
+      for (int64_t& id : ids) id = random() % kIds;
+      if (random() % 2 == 0) {
+        Train(*table, ids, ++now);
+      } else {
+        ASSERT_TRUE(table->Erase(ids).ok());
+      }
+    };
+    Replica replica;
+    replica.Save(*table, SaveMode::kAll);
+    for (int save = 0; save < 30; ++save) {
+      for (int i = 0; i < 5; ++i) change();
+      std::vector<std::set<State>> states(kIds);
+      const auto note = [&] {
+        const Rows rows = RowsOf(*table);
+        for (int64_t id = 0; id < kIds; ++id) {
+          states[id].insert(state_of(rows, id));
+        }
+      };
+      note();
+      replica.Between([&] {
+        change();
+        note();
+      });
+      replica.Save(*table,
+                   save % 10 == 9 ? SaveMode::kAll : SaveMode::kChanges);
+      for (int64_t id = 0; id < kIds; ++id) {
+        ASSERT_EQ(states[id].count(state_of(replica.rows(), id)), 1u)
+            << "id " << id << ", save " << save;
+      }
+    }
+    replica.Between(nullptr);
+    replica.Save(*table, SaveMode::kChanges);
+    EXPECT_GT(replica.rows().size(), 50u);
+    EXPECT_TRUE(replica.Equals(*table));
+  }
+}
+
+// So many that a stripe is copied in several goes.
+constexpr int64_t kManyRows = 300000;
+
+std::vector<int64_t> Range(int64_t begin, int64_t end) {
+  std::vector<int64_t> ids(static_cast<size_t>(end - begin));
+  std::iota(ids.begin(), ids.end(), begin);
+  return ids;
+}
+
+TEST(SaveStripeTest, WhatComesBackWhileItIsSavedStays) {
   auto table = AdagradTable();
+  Train(*table, Range(0, kManyRows), 1);
   Replica replica;
+  int64_t begin = 0;
   replica.Save(*table, SaveMode::kAll);
-  std::atomic<bool> over{false};
+  for (const SaveMode mode : {SaveMode::kChanges, SaveMode::kAll}) {
+    Train(*table, Range(0, kManyRows), 2);
+    replica.Between([&] {
+      const std::vector<int64_t> ids = Range(begin, begin + 100);
+      begin += 100;
+      ASSERT_TRUE(table->Erase(ids).ok());
+      Train(*table, ids, 3);
+    });
+    replica.Save(*table, mode);
+    replica.Between(nullptr);
+    replica.Save(*table, SaveMode::kChanges);
+    EXPECT_TRUE(replica.Equals(*table));
+  }
+  EXPECT_GT(begin, 20000);
+  EXPECT_LT(begin, kManyRows);
+}
+
+// A moment of the test, to tell what may have been before what.
+class Moments {
+ public:
+  int64_t Next() { return next_++; }
+
+ private:
+  std::atomic<int64_t> next_{1};
+};
+
+// What a thread has made of one id, and when. It was so from some moment
+// between `begin` and `end` until one between those of the next.
+struct Past {
+  uint32_t update_time;  // 0: no row
+  int64_t begin;
+  int64_t end;
+};
+
+// Saves beside training have each row as it was while they ran, and whatever
+// they miss of a change, the next one has.
+TEST(SaveStripeTest, NothingIsLostBesideTraining) {
+  constexpr int kTrainers = 2;
+  auto table = AdagradTable();
+  Train(*table, Range(-kManyRows, 0), 1);
+  Moments moments;
+  std::atomic<int> running{kTrainers};
   std::atomic<int> saves{0};
+  std::map<int64_t, std::vector<Past>> pasts[kTrainers];
   std::vector<std::thread> trainers;
-  for (uint32_t t = 0; t < 2; ++t) {
+  for (uint32_t t = 0; t < kTrainers; ++t) {
     trainers.emplace_back([&, t] {
       std::mt19937 random(t);
       for (int64_t step = 0; step < 400 || saves < 3; ++step) {
+        // Lest half of all ids be erased beside one save.
+        while (step >= 1000 * (saves + 1)) std::this_thread::yield();
         std::vector<int64_t> ids(100);
-        for (int64_t& id : ids) id = random() % (100 + 50 * step);
-        Train(*table, ids, 1);
+        for (int64_t& id : ids) {
+          id = kTrainers *
+                   (random() % (50 + 25 * std::min(step, int64_t{400}))) +
+               t;
+        }
+        const auto time = static_cast<uint32_t>(step + 1);
+        const int64_t begin = moments.Next();
+        Train(*table, ids, time);
+        const int64_t trained = moments.Next();
+        for (int64_t id : ids) pasts[t][id].push_back({time, begin, trained});
         ids.resize(10);
         ASSERT_TRUE(table->Erase(ids).ok());
+        const int64_t erased = moments.Next();
+        for (int64_t id : ids) pasts[t][id].push_back({0, trained, erased});
       }
+      --running;
     });
   }
-  std::thread ending([&] {
-    for (std::thread& trainer : trainers) trainer.join();
-    over = true;
-  });
-  while (!over) {
-    replica.Save(*table, SaveMode::kChanges);
+  struct Saved {
+    int64_t begin;
+    int64_t end;
+    std::map<int64_t, uint32_t> update_times;
+  };
+  std::vector<Saved> saved;
+  Replica replica;
+  while (running > 0) {
+    Saved save = {moments.Next(), 0, {}};
+    replica.Save(*table, saves == 0 ? SaveMode::kAll : SaveMode::kChanges);
+    save.end = moments.Next();
+    const Rows& rows = replica.rows();
+    for (auto row = rows.lower_bound(0); row != rows.end(); ++row) {
+      save.update_times[row->first] = row->second.update_time;
+    }
+    saved.push_back(std::move(save));
     ++saves;
   }
-  ending.join();
+  for (std::thread& trainer : trainers) trainer.join();
+  for (const Saved& save : saved) {
+    for (int t = 0; t < kTrainers; ++t) {
+      for (const auto& [id, past] : pasts[t]) {
+        const auto found = save.update_times.find(id);
+        const uint32_t got =
+            found == save.update_times.end() ? 0 : found->second;
+        bool may_be = got == 0 && past.front().end >= save.begin;
+        for (size_t i = 0; i < past.size() && !may_be; ++i) {
+          may_be = past[i].update_time == got && past[i].begin <= save.end &&
+                   (i + 1 == past.size() || past[i + 1].end >= save.begin);
+        }
+        ASSERT_TRUE(may_be) << "id " << id << " of " << got << ", save "
+                            << save.begin << " .. " << save.end;
+      }
+    }
+  }
   replica.Save(*table, SaveMode::kChanges);
-  EXPECT_GT(table->size(), 1000);
+  EXPECT_GT(table->size(), kManyRows + 1000);
   EXPECT_TRUE(replica.Equals(*table));
 }
 

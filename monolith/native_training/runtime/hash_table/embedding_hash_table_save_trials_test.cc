@@ -48,6 +48,7 @@ class Restored : public EmbeddingHashTable::StripeWriter {
     num_erased_ += ids.size();
     largest_batch_ = std::max(largest_batch_, ids.size());
     EXPECT_TRUE(table_->Erase(ids).ok());
+    if (after_erased_) std::exchange(after_erased_, nullptr)();
     return table_->EndTrials(ids);
   }
   absl::Status WriteTrials(const TrialBatch& trials) override {
@@ -81,6 +82,9 @@ class Restored : public EmbeddingHashTable::StripeWriter {
   size_t largest_batch() const { return largest_batch_; }
   // Is called once, while a save goes on.
   void Between(std::function<void()> between) { between_ = std::move(between); }
+  void AfterErased(std::function<void()> after) {
+    after_erased_ = std::move(after);
+  }
 
  private:
   const std::unique_ptr<EmbeddingHashTable> table_;
@@ -90,6 +94,7 @@ class Restored : public EmbeddingHashTable::StripeWriter {
   size_t num_erased_ = 0;
   size_t largest_batch_ = 0;
   std::function<void()> between_;
+  std::function<void()> after_erased_;
 };
 
 std::vector<int64_t> Ids(int64_t begin, int64_t end) {
@@ -156,6 +161,25 @@ TEST(SaveTrialsTest, OnesAdmittedWhileTheyAreSavedAreThereAsRows) {
   restored.Between([&] { Occur(*table, Ids(0, 2000)); });
   restored.Save(*table, SaveMode::kAll);
   Occur(restored.table(), Ids(0, 2000));
+  EXPECT_EQ(restored.table().size(), 2000);
+}
+
+TEST(SaveTrialsTest, OnesThatLoseTheirRowAndBeginAgainMeanwhileCount) {
+  auto table = MakeTable(Config());
+  Restored restored(Config());
+  for (int i = 0; i < kThreshold; ++i) Occur(*table, Ids(0, 2000));
+  restored.Save(*table, SaveMode::kAll);
+  ASSERT_EQ(*table->Erase(Ids(0, 100)), 100);
+  restored.AfterErased([&] {
+    ASSERT_EQ(*table->Erase(Ids(100, 2000)), 1900);
+    Occur(*table, Ids(0, 2000));
+  });
+  restored.Save(*table, SaveMode::kChanges);
+  // Of the stripe that was being saved the trials may be the next save's.
+  EXPECT_LT(restored.table().size(), 40);
+  restored.Save(*table, SaveMode::kChanges);
+  EXPECT_EQ(restored.table().size(), 0);
+  for (int i = 1; i < kThreshold; ++i) Occur(restored.table(), Ids(0, 2000));
   EXPECT_EQ(restored.table().size(), 2000);
 }
 

@@ -44,6 +44,13 @@ class RowSchema {
   // Writes the optimizers' initial state behind the embedding.
   void InitState(float* row) const;
 
+  // Of one segment.
+  absl::Span<const float> initial_state(int segment) const {
+    const Segment& its = segments_[segment];
+    return absl::MakeConstSpan(initial_state_)
+        .subspan(its.state_begin - dim_, its.state_dim);
+  }
+
   // What each float of the state can be: state_dim() ranges.
   absl::Span<const StateRange> state_ranges() const { return state_ranges_; }
 

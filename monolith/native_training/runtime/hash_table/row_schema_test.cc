@@ -39,6 +39,9 @@ TEST(RowSchemaTest, LaysSegmentsSideBySideThenTheirStates) {
   schema->InitEmbedding(9, row.data());
   schema->InitState(row.data());
   EXPECT_THAT(row, ElementsAre(1, 1, 2, 3, .1f, .1f, .1f));
+  EXPECT_THAT(schema->initial_state(0), ElementsAre(.1f, .1f));
+  EXPECT_THAT(schema->initial_state(1), ElementsAre());
+  EXPECT_THAT(schema->initial_state(2), ElementsAre(.1f));
 }
 
 TEST(RowSchemaTest, UpdatesEachSegmentWithItsOwnOptimizerAndRate) {

@@ -40,14 +40,17 @@ class Tally {
  public:
   explicit Tally(std::chrono::milliseconds every) : every_(every) {}
 
-  // Returns how many examples have not been told, or 0 to tell them later.
+  // Returns how many examples have not been told, these included, or 0 to tell
+  // them later.
   int64_t Add(int64_t examples, bool tell_now) {
-    untold_.fetch_add(examples, std::memory_order_relaxed);
     const auto now = Clock::now().time_since_epoch();
-    auto next = next_.load(std::memory_order_relaxed);
-    if (!tell_now && now < next) return 0;
+    if (!tell_now && now < next_.load(std::memory_order_relaxed)) {
+      untold_.fetch_add(examples, std::memory_order_relaxed);
+      return 0;
+    }
     next_.store(now + every_, std::memory_order_relaxed);
-    return untold_.exchange(0, std::memory_order_relaxed);
+    // Who tells has its own examples left to tell, whoever else does meanwhile.
+    return examples + untold_.exchange(0, std::memory_order_relaxed);
   }
 
  private:

@@ -61,10 +61,10 @@ class CheckpointIncrementsTest(tf.test.TestCase):
       for table in range(2)
     ]
 
-  def restore(self, files, num_servers=1):
+  def restore(self, files, num_servers=1, save_ids=()):
     servers = [testing.table_set(CONFIG) for _ in range(num_servers)]
     for i, server in enumerate(servers):
-      ops.monolith_restore_tables(server, files, shard_index=i, num_shards=num_servers)
+      testing.restore(server, files, i, num_servers, save_ids)
     return servers
 
   def chain(self):
@@ -109,6 +109,25 @@ class CheckpointIncrementsTest(tf.test.TestCase):
     ):
       with self.assertRaisesRegex(tf.errors.DataLossError, message):
         self.restore(files)
+
+  def test_files_of_another_save_than_wanted_are_refused(self):
+    one, two, three = self.chain()
+    files = one + two + three
+    save_ids = ["one"] * len(one) + ["two"] * len(two) + ["three"] * len(three)
+    wanted = self.contents(self.servers)
+    self.assertEqual(self.contents(self.restore(files, save_ids=save_ids)), wanted)
+    for i, file in ((0, one[0]), (len(files) - 1, three[-1])):
+      others = [*save_ids]
+      others[i] = "another"
+      with self.assertRaisesRegex(
+        tf.errors.DataLossError,
+        f"table file {file} is of save {save_ids[i]}, its manifest wants save another",
+      ):
+        self.restore(files, save_ids=others)
+    self.save("")
+    alone = self.save("")[0]
+    with self.assertRaisesRegex(tf.errors.DataLossError, "is of none, .* save one"):
+      self.restore(alone, save_ids=["one"] * len(alone))
 
   def test_changes_since_another_save_are_not_known(self):
     self.train(range(10))

@@ -9,6 +9,7 @@
 #include "monolith/native_training/runtime/batch/request_format.h"
 #include "monolith/native_training/runtime/ops/input_checks.h"
 #include "monolith/native_training/runtime/ops/table_files/restore_tables.h"
+#include "monolith/native_training/runtime/ops/table_files/row_conversion.h"
 #include "monolith/native_training/runtime/ops/table_files/save_tables.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 #include "monolith/native_training/runtime/ops/table_set/table_set.h"
@@ -80,7 +81,8 @@ class SaveTablesOp : public SlowTableSetKernel {
       kShardIndex,
       kNumShards,
       kSaveId,
-      kBaseSaveId
+      kBaseSaveId,
+      kUrgent
     };
     TF_RETURN_IF_ERROR(
         CheckShape("file", context->input(kFile), TensorShape({})));
@@ -88,12 +90,15 @@ class SaveTablesOp : public SlowTableSetKernel {
         CheckShape("save_id", context->input(kSaveId), TensorShape({})));
     TF_RETURN_IF_ERROR(CheckShape("base_save_id", context->input(kBaseSaveId),
                                   TensorShape({})));
+    TF_RETURN_IF_ERROR(
+        CheckShape("urgent", context->input(kUrgent), TensorShape({})));
     SaveRequest request;
     request.file = StringInput(context, kFile);
     request.num_files = num_files_;
     request.written_by = context->device()->name();
     request.save_id = StringInput(context, kSaveId);
     request.base_save_id = StringInput(context, kBaseSaveId);
+    request.urgent = context->input(kUrgent).scalar<bool>()();
     if (request.file.empty()) {
       return absl::InvalidArgumentError("file must be a name, got ''");
     }
@@ -115,32 +120,48 @@ class SaveTablesOp : public SlowTableSetKernel {
   int num_files_ = 1;
 };
 
+class HurrySavesOp : public TableSetKernel {
+ public:
+  using TableSetKernel::TableSetKernel;
+
+ protected:
+  absl::Status Run(OpKernelContext*, TableSet& tables) override {
+    tables.HurrySaves();
+    return absl::OkStatus();
+  }
+};
+
 class RestoreTablesOp : public SlowTableSetKernel {
  public:
   explicit RestoreTablesOp(OpKernelConstruction* context)
       : SlowTableSetKernel(context) {
     OP_REQUIRES_OK(context,
                    context->GetAttr("with_trials", &options_.with_trials));
-    OP_REQUIRES_OK(context,
-                   context->GetAttr("only_matching", &options_.only_matching));
+    std::string must_fit;
+    OP_REQUIRES_OK(context, context->GetAttr("must_fit", &must_fit));
+    options_.must_fit = must_fit == "every_segment" ? MustFit::kEverySegment
+                        : must_fit == "nothing"     ? MustFit::kNothing
+                                                    : MustFit::kSharedSegments;
     OP_REQUIRES_OK(context, context->GetAttr("log_warnings", &log_warnings_));
   }
 
  protected:
   absl::Status Run(OpKernelContext* context, TableSet& tables) override {
-    enum Inputs { kHandle, kFiles, kShardIndex, kNumShards };
-    const Tensor& input = context->input(kFiles);
-    TF_RETURN_IF_ERROR(
-        CheckShape("files", input, TensorShape({input.NumElements()})));
-    const auto flat = input.flat<tstring>();
-    const std::vector<std::string> files(flat.data(),
-                                         flat.data() + flat.size());
+    enum Inputs { kHandle, kFiles, kSaveIds, kShardIndex, kNumShards };
+    TF_ASSIGN_OR_RETURN(const std::vector<std::string> files,
+                        StringVector("files", context->input(kFiles)));
+    TF_ASSIGN_OR_RETURN(const std::vector<std::string> save_ids,
+                        StringVector("save_ids", context->input(kSaveIds)));
+    if (!save_ids.empty()) {
+      TF_RETURN_IF_ERROR(CheckSize("save_ids", save_ids.size(), files.size(),
+                                   "one per file, or none"));
+    }
     TF_ASSIGN_OR_RETURN(const TableShard shard,
                         ShardInput(context, kShardIndex, kNumShards));
     TF_ASSIGN_OR_RETURN(
         const Restored restored,
-        RestoreTables(tables, files, shard, options_, StepIsCancelled(context),
-                      context->env()));
+        RestoreTables(tables, files, save_ids, shard, options_,
+                      StepIsCancelled(context), context->env()));
     if (log_warnings_) {
       // Below ERROR nothing is shown by default (monolith/__init__.py).
       for (const std::string& warning : restored.warnings) {
@@ -164,6 +185,8 @@ class RestoreTablesOp : public SlowTableSetKernel {
 
 REGISTER_KERNEL_BUILDER(Name("MonolithSaveTables").Device(DEVICE_CPU),
                         SaveTablesOp);
+REGISTER_KERNEL_BUILDER(Name("MonolithHurrySaves").Device(DEVICE_CPU),
+                        HurrySavesOp);
 REGISTER_KERNEL_BUILDER(Name("MonolithRestoreTables").Device(DEVICE_CPU),
                         RestoreTablesOp);
 

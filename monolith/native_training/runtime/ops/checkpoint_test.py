@@ -31,12 +31,8 @@ def shard(ids, num_shards):
   return [request.numpy()[1:] for request in requests]
 
 
-def restore(handle, files, shard_index=0, num_shards=1):
-  return int(
-    ops.monolith_restore_tables(
-      handle, files, shard_index=shard_index, num_shards=num_shards
-    ).rows
-  )
+def restore(handle, *arguments):
+  return int(testing.restore(handle, *arguments).rows)
 
 
 def merged(handles, table):
@@ -287,9 +283,7 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
     file = self.save_one(100_000)
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
       handle = testing.table_set(CONFIG)
-      restored = ops.monolith_restore_tables(
-        handle, [file], shard_index=0, num_shards=1
-      )
+      restored = testing.restore(handle, [file])
       session.run(tf.identity(handle))
       with self.assertRaises(tf.errors.DeadlineExceededError):
         options = tf.compat.v1.RunOptions(timeout_in_ms=1)
@@ -323,6 +317,7 @@ class CheckpointTest(tf.test.TestCase, parameterized.TestCase):
       ((["a"], -1, 2), "shard_index must be in 0 .. 1, got -1"),
       ((["a"], [0], 2), "shard_index must be a scalar"),
       ((["a"], 0, [2]), "num_shards must be a scalar"),
+      ((["a"], 0, 1, ["x", "y"]), "save_ids .* got 2, wanted 1, one per file, or none"),
     ):
       with self.assertRaisesRegex(tf.errors.InvalidArgumentError, message):
         restore(handle, *arguments)

@@ -84,9 +84,7 @@ class CheckpointTrialsTest(tf.test.TestCase, parameterized.TestCase):
 
   def restore(self, servers, files, **attributes):
     for i, server in enumerate(servers):
-      ops.monolith_restore_tables(
-        server, files, shard_index=i, num_shards=len(servers), **attributes
-      )
+      testing.restore(server, files, i, len(servers), **attributes)
 
   @parameterized.product(saved=[1, 2, 3], restored=[1, 2, 3])
   def test_an_id_goes_on_from_where_it_was(self, saved, restored):

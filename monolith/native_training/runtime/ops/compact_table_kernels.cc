@@ -26,7 +26,6 @@
 #include "tensorflow/core/framework/tensor_shape.h"
 #include "tensorflow/core/lib/core/refcount.h"
 #include "tensorflow/core/platform/statusor.h"
-#include "tensorflow/core/platform/tstring.h"
 
 namespace monolith {
 namespace {
@@ -38,7 +37,6 @@ using ::tensorflow::OpKernelConstruction;
 using ::tensorflow::OpKernelContext;
 using ::tensorflow::Tensor;
 using ::tensorflow::TensorShape;
-using ::tensorflow::tstring;
 using TableSetPtr = ::tensorflow::core::RefCountPtr<CompactTableSet>;
 using TablesPtr = std::shared_ptr<const CompactTableSet::Tables>;
 
@@ -56,14 +54,6 @@ absl::StatusOr<TablesPtr> LoadedTables(const CompactTableSet& set) {
   return absl::FailedPreconditionError(
       "the exported tables have not been loaded: a SavedModel's init op, which "
       "its loaders run, does that");
-}
-
-absl::StatusOr<std::vector<std::string>> Strings(const char* name,
-                                                 const Tensor& tensor) {
-  TF_RETURN_IF_ERROR(
-      CheckShape(name, tensor, TensorShape({tensor.NumElements()})));
-  const auto flat = tensor.flat<tstring>();
-  return std::vector<std::string>(flat.data(), flat.data() + flat.size());
 }
 
 // Runs what waits for storage in a thread of its own, so that nothing else
@@ -133,7 +123,7 @@ class LoadCompactTablesOp : public StorageKernel {
     enum Inputs { kHandle, kFiles };
     TF_ASSIGN_OR_RETURN(const TableSetPtr tables, FindTableSet(context));
     TF_ASSIGN_OR_RETURN(const std::vector<std::string> files,
-                        Strings("files", context->input(kFiles)));
+                        StringVector("files", context->input(kFiles)));
     return tables->Load(files, context->env());
   }
 };
@@ -220,11 +210,17 @@ class ExportTablesOp : public StorageKernel {
 
  protected:
   absl::Status Run(OpKernelContext* context) override {
-    enum Inputs { kFiles, kOutputs };
+    enum Inputs { kFiles, kSaveIds, kOutputs };
     TF_ASSIGN_OR_RETURN(const std::vector<std::string> files,
-                        Strings("files", context->input(kFiles)));
+                        StringVector("files", context->input(kFiles)));
+    TF_ASSIGN_OR_RETURN(const std::vector<std::string> save_ids,
+                        StringVector("save_ids", context->input(kSaveIds)));
+    if (!save_ids.empty()) {
+      TF_RETURN_IF_ERROR(CheckSize("save_ids", save_ids.size(), files.size(),
+                                   "one per file, or none"));
+    }
     TF_ASSIGN_OR_RETURN(const std::vector<std::string> outputs,
-                        Strings("outputs", context->input(kOutputs)));
+                        StringVector("outputs", context->input(kOutputs)));
     TF_RETURN_IF_ERROR(
         CheckSize("outputs", outputs.size(),
                   static_cast<int64_t>(configs_.size()) * num_shards_,
@@ -234,10 +230,11 @@ class ExportTablesOp : public StorageKernel {
     const auto is_cancelled = [cancellation] {
       return cancellation != nullptr && cancellation->IsCancelled();
     };
-    TF_ASSIGN_OR_RETURN(const ExportedTables exported,
-                        ExportTables(configs_, files, num_shards_, outputs,
-                                     static_cast<size_t>(memory_bytes_),
-                                     is_cancelled, context->env()));
+    TF_ASSIGN_OR_RETURN(
+        const ExportedTables exported,
+        ExportTables(configs_, files, save_ids, num_shards_, outputs,
+                     static_cast<size_t>(memory_bytes_), is_cancelled,
+                     context->env()));
     Tensor* rows = nullptr;
     const auto num_outputs = static_cast<int64_t>(exported.rows.size());
     TF_RETURN_IF_ERROR(

@@ -94,6 +94,7 @@ memory_bytes: [num_tables]. Bytes held for rows and index.
 
 REGISTER_OP("MonolithExportTables")
     .Input("files: string")
+    .Input("save_ids: string")
     .Input("outputs: string")
     .Attr("config: string")
     .Attr("num_shards: int >= 1 = 1")
@@ -104,8 +105,9 @@ REGISTER_OP("MonolithExportTables")
     .SetShapeFn([](InferenceContext* c) {
       ShapeHandle unused;
       TF_RETURN_IF_ERROR(c->WithRank(c->input(0), 1, &unused));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &unused));
       ShapeHandle outputs;
-      TF_RETURN_IF_ERROR(c->WithRank(c->input(1), 1, &outputs));
+      TF_RETURN_IF_ERROR(c->WithRank(c->input(2), 1, &outputs));
       c->set_output(0, outputs);
       c->set_output(1, c->Scalar());
       return absl::OkStatus();
@@ -115,10 +117,12 @@ Turns the files of a checkpoint's rows into tables for serving.
 
 Rows are compressed as their segments say, and have no optimizer state. Tables
 and segments are matched by name, and files refused, as MonolithRestoreTables
-does; a file is left behind in part then.
+does where every segment must fit; a file is left behind in part then. Where an
+output cannot be written the error is Unknown, whatever the reason.
 
 files: [num_files]. From MonolithSaveTables: those of all servers, those of a
   save of everything first, then those of each save of changes.
+save_ids: [num_files] or [0]. Which save each file must be of, by its manifest.
 outputs: [num_shards * num_tables]. The files to write: those of the first shard
   for each table, and so on. Files with ".unsorted" behind their names may be
   beside them meanwhile.

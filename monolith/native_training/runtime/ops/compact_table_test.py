@@ -57,10 +57,11 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
     testing.save(handle, file, **save)
     return file
 
-  def export(self, files, json_config=None, num_shards=1, **attributes):
+  def export(self, files, json_config=None, num_shards=1, save_ids=(), **attributes):
     outputs = [self.path(f"out{i}") for i in range(2 * num_shards)]
     exported = ops.monolith_export_tables(
       files,
+      tf.constant(save_ids, tf.string, [len(save_ids)]),
       outputs,
       config=json_config or config(),
       num_shards=num_shards,
@@ -156,8 +157,26 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
     ):
       with self.assertRaisesRegex(error, message):
         self.export(files, json_config)
+    with self.assertRaisesRegex(
+      tf.errors.DataLossError, f"{file} is of none, its manifest wants save another"
+    ):
+      self.export([file], save_ids=["another"])
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "save_ids .* got 2"):
+      self.export([file], save_ids=["another", "another"])
     with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "outputs"):
-      ops.monolith_export_tables([file], [file], config=config())
+      ops.monolith_export_tables([file], ["any"], [file], config=config())
+
+  def test_outputs_that_cannot_be_written_are_no_damaged_files(self):
+    handle = testing.table_set(config())
+    assign(handle, IDS)
+    files = [self.save(handle)]
+    os.mkdir(self.path("out0"))
+    os.mkdir(self.path("out1.unsorted"))
+    for memory_bytes, output in ((2**20, "out0"), (2, "out1.unsorted")):
+      with self.assertRaisesRegex(
+        tf.errors.UnknownError, f"^the export cannot be written: {self.path(output)}"
+      ):
+        self.export(files, memory_bytes=memory_bytes)
 
   def test_an_export_ends_when_its_session_is_closed(self):
     handle = testing.table_set(config())
@@ -166,7 +185,7 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
     outputs = [self.path("pipe"), self.path("out")]
     os.mkfifo(outputs[0])  # What is written waits until it is read.
     with tf.Graph().as_default() as graph:
-      exported = ops.monolith_export_tables([file], outputs, config=config())
+      exported = ops.monolith_export_tables([file], [], outputs, config=config())
       session = tf.compat.v1.Session(graph=graph)
       with concurrent.futures.ThreadPoolExecutor(1) as pool:
         done = pool.submit(session.run, exported.rows)
@@ -177,17 +196,22 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
           done.result()
     self.assertLess(written, 100_000 * (8 + 4 * 5))
 
-  def test_a_segment_that_is_new_has_initial_values(self):
+  def test_a_segment_that_is_new_is_refused(self):
     old = testing.table_set(testing.config(mov=[testing.segment(2)]))
     ops.monolith_assign(old, testing.request([7]), [1.0, 2.0], update_time=1)
-    new = testing.config(
-      mov=[testing.segment(2), testing.segment(3, "bias", value=4.0)],
-      uid=[testing.segment(4)],
-    )
-    outputs, _ = self.export([self.save(old)], new)
-    self.assertAllEqual(
-      self.lookup(self.load(outputs), [7, 8], []), [1, 2, 4, 4, 4, *[0] * 5]
-    )
+    bias = testing.segment(3, "bias", value=4.0)
+    new = testing.config(mov=[testing.segment(2), bias], uid=[testing.segment(4)])
+    with self.assertRaisesRegex(
+      tf.errors.InvalidArgumentError, "bias of table mov has dim 3 .* not in the file"
+    ):
+      self.export([self.save(old)], new)
+
+  def test_a_table_that_is_new_is_empty(self):
+    old = testing.table_set(testing.config(mov=[testing.segment(2)]))
+    ops.monolith_assign(old, testing.request([7]), [1.0, 2.0], update_time=1)
+    new = testing.config(mov=[testing.segment(2)], uid=[testing.segment(4)])
+    outputs, exported = self.export([self.save(old)], new)
+    self.assertAllEqual(exported.rows, [1, 0])
 
   def test_loading_refuses_what_is_not_the_models(self):
     handle = testing.table_set(config())

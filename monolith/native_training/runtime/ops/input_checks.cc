@@ -2,6 +2,8 @@
 
 #include <cstdint>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -10,6 +12,7 @@
 #include "absl/types/span.h"
 #include "tensorflow/core/framework/tensor.h"
 #include "tensorflow/core/framework/tensor_shape.h"
+#include "tensorflow/core/platform/tstring.h"
 
 namespace monolith {
 namespace {
@@ -38,6 +41,15 @@ absl::StatusOr<absl::Span<const int64_t>> Int64Vector(absl::string_view name,
 absl::StatusOr<absl::Span<const float>> FloatVector(absl::string_view name,
                                                     const Tensor& tensor) {
   return Vector<float>(name, tensor);
+}
+
+absl::StatusOr<std::vector<std::string>> StringVector(absl::string_view name,
+                                                      const Tensor& tensor) {
+  const absl::Status is_vector =
+      CheckShape(name, tensor, tensorflow::TensorShape({tensor.NumElements()}));
+  if (!is_vector.ok()) return is_vector;
+  const auto flat = tensor.flat<tensorflow::tstring>();
+  return std::vector<std::string>(flat.data(), flat.data() + flat.size());
 }
 
 absl::StatusOr<int64_t> Int64Scalar(absl::string_view name,

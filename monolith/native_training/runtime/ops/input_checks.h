@@ -6,6 +6,8 @@
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_INPUT_CHECKS_H_
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -20,6 +22,9 @@ namespace monolith {
 absl::StatusOr<absl::Span<const int64_t>> Int64Vector(
     absl::string_view name, const tensorflow::Tensor& tensor);
 absl::StatusOr<absl::Span<const float>> FloatVector(
+    absl::string_view name, const tensorflow::Tensor& tensor);
+// REQUIRES: the tensor's type is string.
+absl::StatusOr<std::vector<std::string>> StringVector(
     absl::string_view name, const tensorflow::Tensor& tensor);
 absl::StatusOr<int64_t> Int64Scalar(absl::string_view name,
                                     const tensorflow::Tensor& tensor);

@@ -63,9 +63,22 @@ def save(handle, file, shard_index=0, num_shards=1, save_id="", base="", num_fil
     num_shards=num_shards,
     save_id=save_id,
     base_save_id=base,
+    urgent=False,
     num_files=num_files,
   )
   return int(saved.rows), int(saved.erased)
+
+
+def restore(handle, files, shard_index=0, num_shards=1, save_ids=(), **attributes):
+  """Runs MonolithRestoreTables; rows and warnings."""
+  return loader.ops().monolith_restore_tables(
+    handle,
+    files,
+    save_ids=tf.constant(save_ids, tf.string, [len(save_ids)]),
+    shard_index=shard_index,
+    num_shards=num_shards,
+    **attributes,
+  )
 
 
 def update(handle, req, gradients, rates=(), time=1000, step=0, **attributes):

@@ -151,6 +151,11 @@ class EmbeddingTable:
     """Floats of a row's optimizer state."""
     return self._core.state_dim
 
+  @property
+  def num_stripes(self) -> int:
+    """How many parts the table has, which `export` goes through."""
+    return self._core.num_stripes
+
   def lookup(
     self,
     ids: np.ndarray,
@@ -255,7 +260,7 @@ class EmbeddingTable:
     Each stripe is as it was at one moment, and the table goes on working between two of
     them: it takes no more memory than the largest stripe.
     """
-    for stripe in range(self._core.num_stripes):
+    for stripe in range(self.num_stripes):
       yield Rows(*self._core.export_stripe(stripe))
 
   def import_rows(self, rows: Rows) -> None:

@@ -14,6 +14,7 @@
 #include "monolith/native_training/runtime/ops/compact_tables/file_adapters.h"
 #include "monolith/native_training/runtime/ops/low_priority.h"
 #include "monolith/native_training/runtime/ops/table_files/destination.h"
+#include "monolith/native_training/runtime/ops/table_files/row_conversion.h"
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
 #include "monolith/native_training/runtime/ops/table_files/storage.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
@@ -29,6 +30,15 @@ using IsCancelled = std::function<bool()>;
 
 absl::Status Cancelled() {
   return absl::CancelledError("the export was given up");
+}
+
+// An error of an output, or of a temporary file beside it. It has a code of its
+// own, whatever the filesystem's: a file that is gone, or too large, would be
+// one of the checkpoint's that is damaged.
+absl::Status NotWritten(const absl::Status& error) {
+  if (error.ok() || absl::IsCancelled(error)) return error;
+  return absl::UnknownError(
+      absl::StrCat("the export cannot be written: ", error.message()));
 }
 
 // Writes until it is cancelled.
@@ -132,7 +142,8 @@ absl::Status ExportRows(const Destination& destination,
   const auto add = [&](const std::vector<float>& embeddings,
                        const std::vector<float>& states) {
     TF_RETURN_IF_ERROR(table.ValidateRows(rows.ids, embeddings, states));
-    return outputs.Add(destination.table_index, rows.ids, embeddings);
+    return NotWritten(
+        outputs.Add(destination.table_index, rows.ids, embeddings));
   };
   if (destination.conversion.is_identity()) {
     return add(rows.embeddings, rows.states);
@@ -152,7 +163,7 @@ absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                       TableFileReader::Open(env, file.name));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
-                      FindDestinations(tables, file, /*only_matching=*/false));
+                      FindDestinations(tables, file, MustFit::kEverySegment));
   for (const auto& each : destinations) *has_destination |= each.has_value();
   int64_t num_rows = 0;
   for (;;) {
@@ -168,7 +179,7 @@ absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
     } else if (const auto* erased = std::get_if<ErasedBlock>(&*block)) {
       const auto& destination = destinations[erased->table];
       if (!destination.has_value()) continue;
-      done = outputs.Erase(destination->table_index, erased->ids);
+      done = NotWritten(outputs.Erase(destination->table_index, erased->ids));
     } else {
       const auto& trials = std::get<TrialBlock>(*block);
       done = CheckTrials(destinations[trials.table], trials);
@@ -181,15 +192,13 @@ absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
   }
 }
 
-absl::StatusOr<ExportedTables> Export(const std::vector<TableConfig>& configs,
-                                      absl::Span<const std::string> files,
-                                      int num_shards,
-                                      absl::Span<const std::string> outputs,
-                                      size_t memory_bytes,
-                                      const IsCancelled& is_cancelled,
-                                      tensorflow::Env* env) {
+absl::StatusOr<ExportedTables> Export(
+    const std::vector<TableConfig>& configs,
+    absl::Span<const std::string> files, absl::Span<const std::string> save_ids,
+    int num_shards, absl::Span<const std::string> outputs, size_t memory_bytes,
+    const IsCancelled& is_cancelled, tensorflow::Env* env) {
   TF_ASSIGN_OR_RETURN(const std::vector<SavedFiles> saves,
-                      FindSaves(env, files));
+                      FindSaves(env, files, save_ids));
   // Tables without rows, which know what rows may be like.
   TF_ASSIGN_OR_RETURN(TableSet * set, TableSet::Create(configs));
   const tensorflow::core::RefCountPtr<TableSet> tables(set);
@@ -209,7 +218,10 @@ absl::StatusOr<ExportedTables> Export(const std::vector<TableConfig>& configs,
   if (result.rows_read > 0 && !has_destination) {
     return AnotherModel(*tables, saves);
   }
-  TF_ASSIGN_OR_RETURN(result.rows, open->Finish(is_cancelled, env));
+  absl::StatusOr<std::vector<int64_t>> written =
+      open->Finish(is_cancelled, env);
+  if (!written.ok()) return NotWritten(written.status());
+  result.rows = *std::move(written);
   return result;
 }
 
@@ -217,15 +229,15 @@ absl::StatusOr<ExportedTables> Export(const std::vector<TableConfig>& configs,
 
 absl::StatusOr<ExportedTables> ExportTables(
     const std::vector<TableConfig>& configs,
-    absl::Span<const std::string> files, int num_shards,
-    absl::Span<const std::string> outputs, size_t memory_bytes,
+    absl::Span<const std::string> files, absl::Span<const std::string> save_ids,
+    int num_shards, absl::Span<const std::string> outputs, size_t memory_bytes,
     const std::function<bool()>& is_cancelled, tensorflow::Env* env) {
   absl::StatusOr<ExportedTables> result;
   std::unique_ptr<tensorflow::Thread> thread(
       env->StartThread({}, "monolith_export", [&] {
         LowerPriority();
-        result = Export(configs, files, num_shards, outputs, memory_bytes,
-                        is_cancelled, env);
+        result = Export(configs, files, save_ids, num_shards, outputs,
+                        memory_bytes, is_cancelled, env);
       }));
   thread.reset();  // Waits for it.
   if (result.ok()) return result;

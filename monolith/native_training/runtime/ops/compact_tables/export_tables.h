@@ -25,20 +25,21 @@ struct ExportedTables {
 // checkpoint whose ids belong to the shard (id_hash.h), without optimizer
 // state. Output s * configs.size() + t is that of table t of shard s.
 //
-// `files` are as of RestoreTables, and so are tables and segments matched with
-// them and rows checked. Every file is read once, a block at a time, in one
-// thread of low priority, for which this one waits. Rows take up to
-// `memory_bytes`; more are in temporary files beside the outputs until these
-// are written.
+// `files` and `save_ids` are as of RestoreTables, and so are tables and
+// segments matched with them and rows checked; every segment must fit. Every
+// file is read once, a block at a time, in one thread of low priority, for
+// which this one waits. Rows take up to `memory_bytes`; more are in temporary
+// files beside the outputs until these are written.
 //
 // DataLoss: a file is damaged, unfinished or missing; InvalidArgument: it does
-// not fit the configs; Cancelled: `is_cancelled`, which is asked now and then,
-// said so. Outputs may be there in part then.
+// not fit the configs; Unknown: an output cannot be written, or a file not be
+// read just now; Cancelled: `is_cancelled`, which is asked now and then, said
+// so. Outputs may be there in part then.
 // REQUIRES: num_shards * configs.size() outputs, num_shards > 0.
 absl::StatusOr<ExportedTables> ExportTables(
     const std::vector<TableConfig>& configs,
-    absl::Span<const std::string> files, int num_shards,
-    absl::Span<const std::string> outputs, size_t memory_bytes,
+    absl::Span<const std::string> files, absl::Span<const std::string> save_ids,
+    int num_shards, absl::Span<const std::string> outputs, size_t memory_bytes,
     const std::function<bool()>& is_cancelled, tensorflow::Env* env);
 
 }  // namespace monolith

@@ -28,11 +28,21 @@ constexpr int kFirstWithSaves = 3;
 // Of a row: far above what any optimizer keeps, far below overflow.
 constexpr int64_t kMaxStateDim = int64_t{1} << 24;
 
-// The JSON after the tag; a discarded value if it is not JSON.
+// Of values in each other, far above what there is: each that is printed takes
+// room on the stack.
+constexpr int kMaxJsonDepth = 64;
+
+// The JSON after the tag; a discarded value if it is not JSON, or too deep.
 Json ParseJson(absl::string_view record) {
   const absl::string_view text = record.substr(kTagSize);
-  return Json::parse(text.begin(), text.end(), /*cb=*/nullptr,
-                     /*allow_exceptions=*/false);
+  bool is_too_deep = false;
+  const auto keep = [&](int depth, Json::parse_event_t, const Json&) {
+    is_too_deep |= depth > kMaxJsonDepth;
+    return !is_too_deep;
+  };
+  Json json = Json::parse(text.begin(), text.end(), keep,
+                          /*allow_exceptions=*/false);
+  return is_too_deep ? Json(Json::value_t::discarded) : json;
 }
 
 template <typename T>

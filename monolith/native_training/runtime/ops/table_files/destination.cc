@@ -16,7 +16,7 @@ using RowBatch = EmbeddingHashTable::RowBatch;
 
 absl::StatusOr<Destinations> FindDestinations(const TableSet& tables,
                                               const SavedFile& file,
-                                              bool only_matching) {
+                                              MustFit must_fit) {
   Destinations destinations(file.header.tables.size());
   for (size_t f = 0; f < destinations.size(); ++f) {
     const TableFileHeader::Table& from = file.header.tables[f];
@@ -24,7 +24,7 @@ absl::StatusOr<Destinations> FindDestinations(const TableSet& tables,
       EmbeddingHashTable& table = tables.table(t);
       if (table.config().name != from.config.name) continue;
       absl::StatusOr<RowConversion> conversion =
-          RowConversion::Create(from, table.config(), only_matching);
+          RowConversion::Create(from, table, must_fit);
       if (!conversion.ok()) {
         return absl::Status(conversion.status().code(),
                             absl::StrCat("table file ", file.name, ": ",

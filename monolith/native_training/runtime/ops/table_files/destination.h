@@ -29,7 +29,7 @@ using Destinations = std::vector<std::optional<Destination>>;
 // By names. InvalidArgument as of RowConversion::Create, with the file.
 absl::StatusOr<Destinations> FindDestinations(const TableSet& tables,
                                               const SavedFile& file,
-                                              bool only_matching);
+                                              MustFit must_fit);
 
 // Rows as a table wants them.
 struct ConvertedRows {

@@ -3,20 +3,11 @@
 #include <cstdint>
 #include <cstring>
 
-#include "absl/types/span.h"
-#include "monolith/native_training/runtime/checksum/crc32c.h"
+#include "monolith/native_training/runtime/ops/table_files/record_framing.h"
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
 namespace {
-
-// Of bytes that may hold checksums themselves.
-uint32_t MaskedCrc(absl::string_view bytes) {
-  constexpr uint32_t kMask = 0xa282ead8;
-  const uint32_t crc =
-      Crc32c({reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size()});
-  return ((crc >> 15) | (crc << 17)) + kMask;
-}
 
 template <typename T>
 absl::string_view BytesOf(const T& value) {
@@ -28,7 +19,7 @@ absl::string_view BytesOf(const T& value) {
 absl::Status RecordWriter::Write(absl::string_view record) {
   const uint64_t size = record.size();
   const uint32_t size_crc = MaskedCrc(BytesOf(size));
-  char head[sizeof(size) + sizeof(size_crc)];
+  char head[kRecordHead];
   std::memcpy(head, &size, sizeof(size));
   std::memcpy(head + sizeof(size), &size_crc, sizeof(size_crc));
   const uint32_t record_crc = MaskedCrc(record);

@@ -21,6 +21,8 @@
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/ops/table_files/destination.h"
+#include "monolith/native_training/runtime/ops/table_files/in_threads.h"
+#include "monolith/native_training/runtime/ops/table_files/row_conversion.h"
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
 #include "monolith/native_training/runtime/ops/table_files/shard_rows.h"
 #include "monolith/native_training/runtime/ops/table_files/storage.h"
@@ -35,18 +37,14 @@ namespace {
 
 using RowBatch = EmbeddingHashTable::RowBatch;
 
-// That read files. A thread both reads and inserts, so a few keep up with most
-// storage.
-constexpr size_t kMaxThreads = 4;
-
 // Reads all of a file; how many rows it has.
 absl::StatusOr<int64_t> CheckFile(const TableSet& tables, tensorflow::Env* env,
-                                  const SavedFile& file, bool only_matching,
+                                  const SavedFile& file, MustFit must_fit,
                                   const TableTurns::Turn& turn) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                       TableFileReader::Open(env, file.name));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
-                      FindDestinations(tables, file, only_matching));
+                      FindDestinations(tables, file, must_fit));
   int64_t num_rows = 0;
   for (;;) {
     TF_RETURN_IF_ERROR(turn.Check());
@@ -98,25 +96,8 @@ bool TakesTrials(TableShard shard, TableShard of_file) {
 absl::Status ForEachFile(
     tensorflow::Env* env, const std::vector<const SavedFile*>& files,
     absl::FunctionRef<absl::Status(const SavedFile&)> body) {
-  std::mutex mutex;
-  absl::Status status;
-  std::atomic<size_t> next{0};
-  const auto work = [&] {
-    for (size_t i = next++; i < files.size(); i = next++) {
-      const absl::Status done = body(*files[i]);
-      if (done.ok()) continue;
-      next = files.size();
-      std::lock_guard<std::mutex> lock(mutex);
-      status.Update(done);
-    }
-  };
-  std::vector<std::unique_ptr<tensorflow::Thread>> threads;
-  for (size_t i = 1; i < std::min(files.size(), kMaxThreads); ++i) {
-    threads.emplace_back(env->StartThread({}, "monolith_restore", work));
-  }
-  work();
-  threads.clear();  // Waits for them.
-  return status;
+  return ForEachInThreads(env, files.size(),
+                          [&](size_t i) { return body(*files[i]); });
 }
 
 // Reads files into tables, save by save.
@@ -136,9 +117,8 @@ class Restorer {
     *has_destination = false;
     for (const SavedFiles& save : saves_) {
       for (const SavedFile& file : save) {
-        TF_ASSIGN_OR_RETURN(
-            const Destinations destinations,
-            FindDestinations(tables_, file, options_.only_matching));
+        TF_ASSIGN_OR_RETURN(const Destinations destinations,
+                            FindDestinations(tables_, file, options_.must_fit));
         for (const auto& destination : destinations) {
           if (!destination.has_value()) continue;
           *has_destination = true;
@@ -157,7 +137,7 @@ class Restorer {
       TF_RETURN_IF_ERROR(
           ForEachFile(env_, FilesOfShard(save), [&](const SavedFile& file) {
             absl::StatusOr<int64_t> rows =
-                CheckFile(tables_, env_, file, options_.only_matching, turn);
+                CheckFile(tables_, env_, file, options_.must_fit, turn);
             if (rows.ok()) num_rows += *rows;
             return rows.status();
           }));
@@ -171,7 +151,7 @@ class Restorer {
     std::map<EmbeddingHashTable*, int64_t> rows;
     for (const SavedFile* file : FilesOfShard(saves_.front())) {
       absl::StatusOr<Destinations> destinations =
-          FindDestinations(tables_, *file, options_.only_matching);
+          FindDestinations(tables_, *file, options_.must_fit);
       uint64_t size = 0;
       if (!destinations.ok() || !env_->GetFileSize(file->name, &size).ok()) {
         return;
@@ -243,9 +223,8 @@ class Restorer {
                            const TableTurns::Turn& turn) {
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                         TableFileReader::Open(env_, file.name));
-    TF_ASSIGN_OR_RETURN(
-        const Destinations destinations,
-        FindDestinations(tables_, file, options_.only_matching));
+    TF_ASSIGN_OR_RETURN(const Destinations destinations,
+                        FindDestinations(tables_, file, options_.must_fit));
     const bool takes_trials =
         with_trials && TakesTrials(shard_, file.header.shard);
     // A trial of the saves before may be over.
@@ -321,10 +300,15 @@ class Restorer {
   std::map<std::pair<const EmbeddingHashTable*, uint32_t>, uint32_t> aged_;
 };
 
+bool HaveTables(const std::vector<SavedFiles>& saves) {
+  return std::any_of(saves.begin(), saves.end(), [](const SavedFiles& save) {
+    return !save.front().header.tables.empty();
+  });
+}
+
 absl::StatusOr<Restored> RestoreInTurn(TableSet& tables, Restorer& restorer,
                                        const std::vector<SavedFiles>& saves,
-                                       bool may_fit_nothing,
-                                       bool has_destination,
+                                       MustFit must_fit, bool has_destination,
                                        TableTurns::Turn& turn) {
   Restored result;
   int64_t rows_there = 0;
@@ -333,8 +317,9 @@ absl::StatusOr<Restored> RestoreInTurn(TableSet& tables, Restorer& restorer,
   }
   if (rows_there > 0 || !has_destination) {
     TF_ASSIGN_OR_RETURN(result.rows, restorer.CheckContents(turn));
-    // Rows of tables that the model no longer has are passed over.
-    if (result.rows > 0 && !has_destination && !may_fit_nothing) {
+    // Tables that the model no longer has are passed over, but not all of them.
+    if (!has_destination && must_fit != MustFit::kNothing &&
+        HaveTables(saves)) {
       return AnotherModel(tables, saves);
     }
   }
@@ -356,12 +341,14 @@ absl::StatusOr<Restored> RestoreInTurn(TableSet& tables, Restorer& restorer,
 
 absl::StatusOr<Restored> RestoreTables(TableSet& tables,
                                        absl::Span<const std::string> files,
+                                       absl::Span<const std::string> save_ids,
                                        TableShard shard,
                                        const RestoreOptions& options,
                                        TableTurns::IsCancelled is_cancelled,
                                        tensorflow::Env* env) {
   const int64_t number = tables.turns().TakeNumber();
-  const absl::StatusOr<std::vector<SavedFiles>> saves = FindSaves(env, files);
+  const absl::StatusOr<std::vector<SavedFiles>> saves =
+      FindSaves(env, files, save_ids);
   if (!saves.ok()) return StorageError(saves.status());
   Restorer restorer(tables, *saves, shard, options, env);
   bool has_destination = false;
@@ -370,7 +357,7 @@ absl::StatusOr<Restored> RestoreTables(TableSet& tables,
       const std::unique_ptr<TableTurns::Turn> turn,
       tables.turns().BeginReplacing(number, std::move(is_cancelled)));
   absl::StatusOr<Restored> restored = RestoreInTurn(
-      tables, restorer, *saves, options.only_matching, has_destination, *turn);
+      tables, restorer, *saves, options.must_fit, has_destination, *turn);
   if (restored.ok()) return restored;
   // Whatever else failed, that is why it ends.
   TF_RETURN_IF_ERROR(turn->Check());

@@ -10,7 +10,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
-#include "monolith/native_training/runtime/ops/table_files/initial_state.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 
 namespace monolith {
@@ -40,37 +39,48 @@ Place FindSegment(const TableFileHeader::Table& table,
   return place;
 }
 
+bool HasSegment(const TableConfig& table, const std::string& name) {
+  return std::any_of(
+      table.segments.begin(), table.segments.end(),
+      [&](const SegmentConfig& segment) { return segment.name == name; });
+}
+
 }  // namespace
 
 absl::StatusOr<RowConversion> RowConversion::Create(
-    const TableFileHeader::Table& from, const TableConfig& to,
-    bool only_matching) {
+    const TableFileHeader::Table& from, const EmbeddingHashTable& to,
+    MustFit must_fit) {
+  const std::string& name = to.config().name;
   RowConversion conversion;
   conversion.from_dim_ = from.dim();
   conversion.from_state_dim_ = from.state_dim();
   int embedding = 0;
   int state = 0;
-  for (const SegmentConfig& segment : to.segments) {
-    absl::StatusOr<std::vector<float>> initial = InitialState(segment);
-    if (!initial.ok()) return initial.status();
-    const int state_dim = static_cast<int>(initial->size());
+  for (int s = 0; s < to.num_segments(); ++s) {
+    const SegmentConfig& segment = to.config().segments[s];
+    const absl::Span<const float> initial = to.initial_state(s);
+    const auto state_dim = static_cast<int>(initial.size());
     conversion.initial_state_.insert(conversion.initial_state_.end(),
-                                     initial->begin(), initial->end());
+                                     initial.begin(), initial.end());
 
     const Place place = FindSegment(from, segment.name);
-    if (place.segment == nullptr) {
+    const bool is_there = place.segment != nullptr;
+    if (!is_there || place.segment->dim != segment.dim) {
+      const std::string has_dim = absl::StrCat("segment ", segment.name,
+                                               " of table ", name, " has dim ");
+      const std::string misfit =
+          is_there
+              ? absl::StrCat(has_dim, place.segment->dim, " in the file, but ",
+                             segment.dim, " in the model")
+              : absl::StrCat(has_dim, segment.dim,
+                             " in the model, but is not in the file");
+      if (must_fit == MustFit::kEverySegment ||
+          (is_there && must_fit == MustFit::kSharedSegments)) {
+        return absl::InvalidArgumentError(misfit);
+      }
       conversion.needs_initial_values_ = true;
-    } else if (place.segment->dim != segment.dim && only_matching) {
-      conversion.needs_initial_values_ = true;
-      conversion.warnings_.push_back(absl::StrCat(
-          "segment ", segment.name, " of table ", to.name, " has dim ",
-          place.segment->dim, " in the file, but ", segment.dim,
-          " in the model: it begins with initial values"));
-    } else if (place.segment->dim != segment.dim) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("segment ", segment.name, " of table ", to.name,
-                       " has dim ", place.segment->dim, " in the file, but ",
-                       segment.dim, " in the model"));
+      conversion.warnings_.push_back(
+          absl::StrCat(misfit, ": it begins with initial values"));
     } else {
       conversion.embeddings_.push_back(
           {place.embedding, embedding, segment.dim});
@@ -79,13 +89,21 @@ absl::StatusOr<RowConversion> RowConversion::Create(
         conversion.states_.push_back({place.state, state, state_dim});
       } else {
         conversion.warnings_.push_back(absl::StrCat(
-            "segment ", segment.name, " of table ", to.name,
-            " was trained with ", place.segment->optimizer.type, ", now with ",
+            "segment ", segment.name, " of table ", name, " was trained with ",
+            place.segment->optimizer.type, ", now with ",
             segment.optimizer.type, ": its optimizer state starts anew"));
       }
     }
     embedding += segment.dim;
     state += state_dim;
+  }
+  if (must_fit == MustFit::kSharedSegments) {
+    for (const SegmentConfig& segment : from.config.segments) {
+      if (HasSegment(to.config(), segment.name)) continue;
+      conversion.warnings_.push_back(
+          absl::StrCat("segment ", segment.name, " of table ", name,
+                       " is not in the model: its values are left out"));
+    }
   }
   conversion.to_dim_ = embedding;
   const auto is_in_place = [](const Range& range) {

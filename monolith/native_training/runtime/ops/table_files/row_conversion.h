@@ -11,22 +11,33 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
-#include "monolith/native_training/runtime/hash_table/table_config.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
 
 namespace monolith {
+
+// What of a table in a file has to fit the model's.
+enum class MustFit {
+  // The file has every segment of the model, of the same dim.
+  kEverySegment,
+  // Segments that both have are of the same dim. One that the file lacks begins
+  // with initial values, and one that the model lacks is left out.
+  kSharedSegments,
+  // A segment of another dim begins with initial values too.
+  kNothing,
+};
 
 class RowConversion {
  public:
   using RowBatch = EmbeddingHashTable::RowBatch;
 
-  // InvalidArgument naming table and segment if both have a segment, but of
-  // different dims; with `only_matching` it gets initial values instead.
+  // Rows of a file as rows of `to`.
+  // InvalidArgument naming table and segment if what must fit does not.
   static absl::StatusOr<RowConversion> Create(
-      const TableFileHeader::Table& from, const TableConfig& to,
-      bool only_matching);
+      const TableFileHeader::Table& from, const EmbeddingHashTable& to,
+      MustFit must_fit);
 
-  // What the rows lose: sentences to log.
+  // What begins anew and, with kSharedSegments, what is left out: sentences to
+  // log.
   const std::vector<std::string>& warnings() const { return warnings_; }
 
   // Some embeddings come from no file: `embeddings` of Convert must hold

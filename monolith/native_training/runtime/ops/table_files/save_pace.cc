@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <utility>
 
 #include "absl/time/clock.h"
 
@@ -17,37 +19,47 @@ constexpr double kProcessorsOfOne = 12;
 // Workers that train ask at least so often.
 constexpr absl::Duration kStep = absl::Milliseconds(200);
 
-absl::Duration ThreadTime() {
-  timespec time{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-  return absl::DurationFromTimespec(time);
-}
+class SystemClock : public SavePace::Clock {
+ public:
+  absl::Time Now() override { return absl::Now(); }
+  absl::Duration ThreadTime() override {
+    timespec time{};
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return absl::DurationFromTimespec(time);
+  }
+  void SleepFor(absl::Duration duration) override { absl::SleepFor(duration); }
+};
 
 }  // namespace
 
-SavePace::SavePace(int num_threads, int num_processors,
-                   const std::atomic<uint64_t>& num_requests)
-    : rest_of_work_(std::max(
-          kProcessorsOfOne * num_threads / std::max(num_processors, 1) - 1,
-          0.0)),
-      num_requests_(num_requests),
-      requests_seen_(num_requests.load(std::memory_order_relaxed)),
-      rested_at_(ThreadTime()) {}
-
-absl::Duration SavePace::RestAfter(absl::Duration work) const {
-  return rest_of_work_ * work;
+SavePace::Clock& SavePace::Clock::System() {
+  static auto* const clock = new SystemClock;
+  return *clock;
 }
+
+SavePace::SavePace(int num_threads, double num_processors,
+                   const std::atomic<uint64_t>& num_requests,
+                   std::function<bool()> is_urgent, Clock& clock)
+    : clock_(clock),
+      rest_of_work_(
+          std::max(kProcessorsOfOne * num_threads / num_processors - 1, 0.0)),
+      num_requests_(num_requests),
+      is_urgent_(std::move(is_urgent)),
+      requests_seen_(num_requests.load(std::memory_order_relaxed)),
+      rested_at_(clock.ThreadTime()) {}
 
 absl::Duration SavePace::Rest() {
   absl::Duration rest;
-  if (IsBesideTraining()) rest = RestAfter(ThreadTime() - rested_at_);
-  absl::SleepFor(rest);
-  rested_at_ = ThreadTime();
+  if (IsBesideTraining() && !is_urgent_()) {
+    rest = rest_of_work_ * (clock_.ThreadTime() - rested_at_);
+  }
+  if (rest > absl::ZeroDuration()) clock_.SleepFor(rest);
+  rested_at_ = clock_.ThreadTime();
   return rest;
 }
 
 bool SavePace::IsBesideTraining() {
-  const absl::Time now = absl::Now();
+  const absl::Time now = clock_.Now();
   const uint64_t requests = num_requests_.load(std::memory_order_relaxed);
   if (requests != requests_seen_) {
     requests_seen_ = requests;

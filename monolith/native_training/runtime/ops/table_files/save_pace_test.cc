@@ -3,62 +3,105 @@
 #include <atomic>
 #include <cstdint>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "gtest/gtest.h"
 
 namespace monolith {
 namespace {
 
-absl::Duration RestAfter(absl::Duration work, int threads, int processors) {
-  const std::atomic<uint64_t> requests(0);
-  return SavePace(threads, processors, requests).RestAfter(work);
+// One second of work is followed by `kRest` where a thread has the one
+// processor there is.
+constexpr absl::Duration kWork = absl::Seconds(1);
+constexpr absl::Duration kRest = absl::Seconds(11);
+
+// Time passes when the test says so.
+class FakeClock : public SavePace::Clock {
+ public:
+  absl::Time Now() override { return now_; }
+  absl::Duration ThreadTime() override { return thread_time_; }
+  void SleepFor(absl::Duration duration) override {
+    now_ += duration;
+    slept_ += duration;
+  }
+
+  void Work() {
+    now_ += kWork;
+    thread_time_ += kWork;
+  }
+  void Wait(absl::Duration duration) { now_ += duration; }
+  absl::Duration slept() const { return slept_; }
+
+ private:
+  absl::Time now_ = absl::UnixEpoch() + absl::Hours(1);
+  absl::Duration thread_time_ = absl::Minutes(7);
+  absl::Duration slept_;
+};
+
+class SavePaceTest : public testing::Test {
+ protected:
+  // Of one of some threads on some processors.
+  absl::Duration RestAfterWork(int threads, double processors) {
+    FakeClock clock;
+    SavePace pace(
+        threads, processors, requests_, [] { return false; }, clock);
+    clock.Work();
+    ++requests_;
+    const absl::Duration rest = pace.Rest();
+    EXPECT_EQ(clock.slept(), rest);
+    return rest;
+  }
+
+  FakeClock clock_;
+  std::atomic<uint64_t> requests_{7};
+  bool is_urgent_ = false;
+  SavePace pace_{1, 1, requests_, [this] { return is_urgent_; }, clock_};
+};
+
+TEST_F(SavePaceTest, ThreadsTakeATwelfthOfTheProcessorsTogether) {
+  EXPECT_EQ(RestAfterWork(2, 2), 11 * kWork);
+  EXPECT_EQ(RestAfterWork(1, 2), 5 * kWork);
+  EXPECT_EQ(RestAfterWork(1, 0.5), 23 * kWork);
+  EXPECT_EQ(RestAfterWork(2, 12), kWork);
+  EXPECT_EQ(RestAfterWork(2, 24), absl::ZeroDuration());
+  EXPECT_EQ(RestAfterWork(2, 64), absl::ZeroDuration());
 }
 
-TEST(SavePaceTest, ThreadsTakeATwelfthOfTheProcessorsTogether) {
-  const absl::Duration work = absl::Milliseconds(1);
-  EXPECT_EQ(RestAfter(work, 2, 2), 11 * work);
-  EXPECT_EQ(RestAfter(work, 1, 2), 5 * work);
-  EXPECT_EQ(RestAfter(work, 2, 12), work);
-  EXPECT_EQ(RestAfter(work, 2, 24), absl::ZeroDuration());
-  EXPECT_EQ(RestAfter(work, 2, 64), absl::ZeroDuration());
+TEST_F(SavePaceTest, WhoHasWaitedForStorageOnlyDoesNotRest) {
+  clock_.Wait(absl::Seconds(30));
+  ++requests_;
+  EXPECT_EQ(pace_.Rest(), absl::ZeroDuration());
 }
 
-void Work() {
-  volatile double x = 1;
-  for (int i = 0; i < 20'000'000; ++i) x = x * 1.0000001;
+TEST_F(SavePaceTest, WhoHasWorkedRestsOnceBesideTraining) {
+  clock_.Work();
+  ++requests_;
+  EXPECT_EQ(pace_.Rest(), kRest);
+  ++requests_;
+  EXPECT_EQ(pace_.Rest(), absl::ZeroDuration());
+  clock_.Work();
+  ++requests_;
+  EXPECT_EQ(pace_.Rest(), kRest);
 }
 
-TEST(SavePaceTest, WhoHasWaitedForStorageOnlyDoesNotRest) {
-  std::atomic<uint64_t> requests(0);
-  SavePace pace(1, 1, requests);
-  absl::SleepFor(absl::Milliseconds(300));
-  ++requests;
-  // 3.3 s if waiting were work.
-  EXPECT_LT(pace.Rest(), absl::Seconds(1));
-}
-
-TEST(SavePaceTest, WhoHasWorkedRestsOnceBesideTraining) {
-  std::atomic<uint64_t> requests(0);
-  SavePace pace(1, 1, requests);
-  Work();
-  ++requests;
-  const absl::Duration rest = pace.Rest();
-  EXPECT_GT(rest, absl::Milliseconds(20));
-  EXPECT_LT(pace.Rest(), rest / 2);
-}
-
-TEST(SavePaceTest, NobodyRestsWhereNobodyTrains) {
-  std::atomic<uint64_t> requests(7);
-  SavePace pace(1, 1, requests);
-  Work();
-  EXPECT_EQ(pace.Rest(), absl::ZeroDuration());
-  ++requests;
-  pace.Rest();
-  absl::SleepFor(absl::Milliseconds(300));
-  Work();
-  EXPECT_EQ(pace.Rest(), absl::ZeroDuration())
+TEST_F(SavePaceTest, NobodyRestsWhereNobodyTrains) {
+  clock_.Work();
+  EXPECT_EQ(pace_.Rest(), absl::ZeroDuration());
+  clock_.Work();
+  ++requests_;
+  EXPECT_EQ(pace_.Rest(), kRest);
+  clock_.Work();
+  EXPECT_EQ(pace_.Rest(), absl::ZeroDuration())
       << "the last request was long ago";
+}
+
+TEST_F(SavePaceTest, NobodyRestsFromWhenItIsUrgent) {
+  clock_.Work();
+  ++requests_;
+  EXPECT_EQ(pace_.Rest(), kRest);
+  is_urgent_ = true;
+  clock_.Work();
+  ++requests_;
+  EXPECT_EQ(pace_.Rest(), absl::ZeroDuration());
 }
 
 }  // namespace

@@ -14,9 +14,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
-#include "monolith/native_training/runtime/hash_table/table_config.h"
 #include "monolith/native_training/runtime/ops/low_priority.h"
-#include "monolith/native_training/runtime/ops/table_files/initial_state.h"
+#include "monolith/native_training/runtime/ops/table_files/processor_quota.h"
 #include "monolith/native_training/runtime/ops/table_files/record_writer.h"
 #include "monolith/native_training/runtime/ops/table_files/save_pace.h"
 #include "monolith/native_training/runtime/ops/table_files/storage.h"
@@ -25,7 +24,6 @@
 #include "monolith/native_training/runtime/ops/table_set/table_turns.h"
 #include "tensorflow/core/lib/io/path.h"
 #include "tensorflow/core/lib/random/random.h"
-#include "tensorflow/core/platform/cpu_info.h"
 #include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/file_system.h"
 #include "tensorflow/core/platform/statusor.h"
@@ -35,8 +33,12 @@ namespace {
 
 using SaveMode = EmbeddingHashTable::SaveMode;
 
-// Whether to go on. Any thread may ask.
-using Check = std::function<absl::Status()>;
+// What the threads of a save ask as they go.
+struct Guide {
+  std::function<absl::Status()> check;  // whether to go on
+  std::function<bool()> is_urgent;
+  SavePace::Clock& clock;  // of their pace
+};
 
 // Of one record.
 constexpr size_t kMaxBlockBytes = 64 << 20;
@@ -48,14 +50,14 @@ absl::StatusOr<TableFileHeader> MakeHeader(const TableSet& tables,
   header.written_by = request.written_by;
   header.shard = request.shard;
   header.save = {request.save_id, request.base_save_id, 0, request.num_files};
-  for (TableConfig& config : tables.configs()) {
+  for (int t = 0; t < tables.num_tables(); ++t) {
+    const EmbeddingHashTable& from = tables.table(t);
     TableFileHeader::Table table;
-    for (const SegmentConfig& segment : config.segments) {
-      TF_ASSIGN_OR_RETURN(const std::vector<float> state,
-                          InitialState(segment));
-      table.state_dims.push_back(static_cast<int>(state.size()));
+    table.config = from.config();
+    for (int s = 0; s < from.num_segments(); ++s) {
+      const size_t state_dim = from.initial_state(s).size();
+      table.state_dims.push_back(static_cast<int>(state_dim));
     }
-    table.config = std::move(config);
     header.tables.push_back(std::move(table));
   }
   TF_ASSIGN_OR_RETURN(const TableFileHeader read,
@@ -82,10 +84,10 @@ StripeRange StripesOfFile(int num_stripes, int file_index, int num_files) {
 class RecordsWriter : public EmbeddingHashTable::StripeWriter {
  public:
   RecordsWriter(const EmbeddingHashTable& table, uint32_t number,
-                const Check& check, SavePace& pace, RecordWriter& records)
+                const Guide& guide, SavePace& pace, RecordWriter& records)
       : table_(table),
         number_(number),
-        check_(check),
+        guide_(guide),
         pace_(pace),
         records_(records) {
     const size_t row_bytes =
@@ -126,7 +128,7 @@ class RecordsWriter : public EmbeddingHashTable::StripeWriter {
   template <typename Encode>
   absl::Status InParts(size_t n, size_t most, Encode encode) {
     for (size_t begin = 0; begin < n; begin += most) {
-      TF_RETURN_IF_ERROR(check_());
+      TF_RETURN_IF_ERROR(guide_.check());
       TF_RETURN_IF_ERROR(
           records_.Write(encode(begin, std::min(n, begin + most))));
       pace_.Rest();
@@ -136,7 +138,7 @@ class RecordsWriter : public EmbeddingHashTable::StripeWriter {
 
   const EmbeddingHashTable& table_;
   const uint32_t number_;
-  const Check& check_;
+  const Guide& guide_;
   SavePace& pace_;
   RecordWriter& records_;
   size_t block_rows_;
@@ -153,16 +155,16 @@ SaveMode ModeOf(const SaveRequest& request) {
 absl::StatusOr<TableFileFooter> WriteFile(TableSet& tables,
                                           const SaveRequest& request,
                                           const TableFileHeader& header,
-                                          const Check& check,
+                                          const Guide& guide,
                                           tensorflow::WritableFile* file) {
-  SavePace pace(request.num_files, tensorflow::port::MaxParallelism(),
-                tables.num_requests());
+  SavePace pace(request.num_files, UsableProcessors(), tables.num_requests(),
+                guide.is_urgent, guide.clock);
   RecordWriter records(*file);
   TF_RETURN_IF_ERROR(records.Write(EncodeHeader(header)));
   TableFileFooter footer;
   for (int t = 0; t < tables.num_tables(); ++t) {
     EmbeddingHashTable& table = tables.table(t);
-    RecordsWriter writer(table, static_cast<uint32_t>(t), check, pace, records);
+    RecordsWriter writer(table, static_cast<uint32_t>(t), guide, pace, records);
     const StripeRange stripes = StripesOfFile(
         table.num_stripes(), header.save.file_index, request.num_files);
     for (int stripe = stripes.begin; stripe < stripes.end; ++stripe) {
@@ -186,7 +188,7 @@ std::string NameOfFile(const SaveRequest& request, int index) {
 absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
                                            const SaveRequest& request,
                                            TableFileHeader header, int index,
-                                           const Check& check,
+                                           const Guide& guide,
                                            tensorflow::Env* env) {
   header.save.file_index = index;
   for (size_t t = 0; t < header.tables.size(); ++t) {
@@ -203,7 +205,7 @@ absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
     TF_RETURN_IF_ERROR(env->NewWritableFile(temporary, &output));
     TF_ASSIGN_OR_RETURN(
         TableFileFooter footer,
-        WriteFile(tables, request, header, check, output.get()));
+        WriteFile(tables, request, header, guide, output.get()));
     TF_RETURN_IF_ERROR(FlushFile(temporary));
     TF_RETURN_IF_ERROR(env->RenameFile(temporary, name));
     return footer;
@@ -253,7 +255,7 @@ absl::Status CheckKnown(const TableSet& tables) {
 absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
                                        const SaveRequest& request,
                                        const TableFileHeader& header,
-                                       const Check& check,
+                                       const Guide& guide,
                                        tensorflow::Env* env) {
   const std::string folder(tensorflow::io::Dirname(request.file));
   if (!folder.empty()) TF_RETURN_IF_ERROR(env->RecursivelyCreateDir(folder));
@@ -262,7 +264,7 @@ absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
   for (int i = 0; i < request.num_files; ++i) {
     threads.emplace_back(env->StartThread({}, "monolith_save", [&, i] {
       LowerPriority();
-      written[i] = WriteAndRename(tables, request, header, i, check, env);
+      written[i] = WriteAndRename(tables, request, header, i, guide, env);
     }));
   }
   threads.clear();  // Waits for them.
@@ -275,8 +277,11 @@ absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
     all.trials += counts->trials;
     all.erased += counts->erased;
   }
-  if (status.ok()) status = FlushFolders(folder);
-  if (status.ok()) return all;
+  if (status.ok()) {
+    // What may have replaced another is whole, and stays, even if that fails.
+    TF_RETURN_IF_ERROR(FlushFolders(folder));
+    return all;
+  }
   for (int i = 0; i < request.num_files; ++i) {
     if (written[i].ok()) env->DeleteFile(NameOfFile(request, i)).IgnoreError();
   }
@@ -288,28 +293,32 @@ absl::StatusOr<TableCounts> WriteFiles(TableSet& tables,
 absl::StatusOr<TableCounts> SaveTables(TableSet& tables,
                                        const SaveRequest& request,
                                        TableTurns::IsCancelled is_cancelled,
-                                       tensorflow::Env* env) {
+                                       tensorflow::Env* env,
+                                       SavePace::Clock& clock) {
+  const uint64_t hurries = tables.num_hurries();
   TF_ASSIGN_OR_RETURN(const TableFileHeader header,
                       MakeHeader(tables, request));
-  std::unique_ptr<TableTurns::Turn> turn;  // none for a copy on the side
-  Check check = [&is_cancelled]() -> absl::Status {
-    if (!is_cancelled()) return absl::OkStatus();
-    return absl::CancelledError("it was given up by who asked for it");
-  };
-  if (!request.save_id.empty()) {
-    TF_ASSIGN_OR_RETURN(
-        turn, tables.turns().BeginSave(request.base_save_id, is_cancelled));
-    check = [&turn] { return turn->Check(); };
-  }
+  const bool is_copy = ModeOf(request) == SaveMode::kCopy;
+  TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableTurns::Turn> turn,
+                      is_copy
+                          ? tables.turns().BeginCopy(std::move(is_cancelled))
+                          : tables.turns().BeginSave(request.base_save_id,
+                                                     std::move(is_cancelled)));
+  const Guide guide = {[&turn] { return turn->Check(); },
+                       [&tables, &request, hurries] {
+                         return request.urgent ||
+                                tables.num_hurries() != hurries;
+                       },
+                       clock};
   if (!request.base_save_id.empty()) TF_RETURN_IF_ERROR(CheckKnown(tables));
   absl::StatusOr<TableCounts> counts =
-      WriteFiles(tables, request, header, check, env);
+      WriteFiles(tables, request, header, guide, env);
   if (!counts.ok()) {
     // Whatever else failed, that is why it ends.
-    TF_RETURN_IF_ERROR(check());
+    TF_RETURN_IF_ERROR(guide.check());
     return StorageError(counts.status());
   }
-  if (turn != nullptr) turn->SetLastSave(request.save_id);
+  if (!is_copy) turn->SetLastSave(request.save_id);
   return counts;
 }
 

@@ -1,5 +1,6 @@
 #include "monolith/native_training/runtime/ops/table_files/saved_files.h"
 
+#include <cstddef>
 #include <memory>
 #include <set>
 #include <string>
@@ -9,11 +10,25 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "monolith/native_training/runtime/ops/table_files/in_threads.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
 namespace {
+
+// "save ID", or "none".
+std::string SaveName(const std::string& id) {
+  return id.empty() ? "none" : absl::StrCat("save ", id);
+}
+
+absl::Status CheckIsOf(const SavedFile& file, const std::string& save_id) {
+  const std::string& id = file.header.save.id;
+  if (id == save_id) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("table file ", file.name, " is of ",
+                                          SaveName(id), ", its manifest wants ",
+                                          SaveName(save_id)));
+}
 
 absl::Status CheckComplete(const SavedFiles& save) {
   const TableFileHeader& first = save.front().header;
@@ -53,28 +68,32 @@ absl::Status CheckFollows(const SavedFiles& save, const SavedFiles* before) {
   if (base == wanted && (before == nullptr || !base.empty())) {
     return absl::OkStatus();
   }
-  const auto name = [](const std::string& id) {
-    return id.empty() ? std::string("none") : absl::StrCat("save ", id);
-  };
   return absl::DataLossError(
       absl::StrCat("table file ", save.front().name, " has the changes since ",
-                   name(base), ", but what comes before it is ", name(wanted),
-                   "; a save is missing or out of order"));
+                   SaveName(base), ", but what comes before it is ",
+                   SaveName(wanted), "; a save is missing or out of order"));
 }
 
 }  // namespace
 
 absl::StatusOr<std::vector<SavedFiles>> FindSaves(
-    tensorflow::Env* env, absl::Span<const std::string> files) {
-  std::vector<SavedFiles> saves;
-  for (const std::string& name : files) {
+    tensorflow::Env* env, absl::Span<const std::string> files,
+    absl::Span<const std::string> save_ids) {
+  std::vector<SavedFile> all(files.size());
+  const auto read_header = [&](size_t i) -> absl::Status {
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
-                        TableFileReader::Open(env, name));
+                        TableFileReader::Open(env, files[i]));
+    all[i] = {files[i], reader->header()};
+    return save_ids.empty() ? absl::OkStatus() : CheckIsOf(all[i], save_ids[i]);
+  };
+  TF_RETURN_IF_ERROR(ForEachInThreads(env, files.size(), read_header));
+  std::vector<SavedFiles> saves;
+  for (SavedFile& file : all) {
     if (saves.empty() ||
-        saves.back().front().header.save.id != reader->header().save.id) {
+        saves.back().front().header.save.id != file.header.save.id) {
       saves.emplace_back();
     }
-    saves.back().push_back({name, reader->header()});
+    saves.back().push_back(std::move(file));
   }
   for (size_t i = 0; i < saves.size(); ++i) {
     TF_RETURN_IF_ERROR(CheckComplete(saves[i]));

@@ -21,10 +21,13 @@ struct SavedFile {
 using SavedFiles = std::vector<SavedFile>;
 
 // Reads the headers of files that are given save by save, one of everything
-// first. DataLoss if a save lacks a file, has one twice, or does not
-// have the changes since the one before; the errors of TableFileReader::Open.
+// first. `save_ids`: of which save each file has to be; empty if any will do.
+// DataLoss if a file is of another one, if a save lacks a file, has one twice,
+// or does not have the changes since the one before; the errors of
+// TableFileReader::Open. REQUIRES: as many save_ids as files, or none.
 absl::StatusOr<std::vector<SavedFiles>> FindSaves(
-    tensorflow::Env* env, absl::Span<const std::string> files);
+    tensorflow::Env* env, absl::Span<const std::string> files,
+    absl::Span<const std::string> save_ids);
 
 }  // namespace monolith
 

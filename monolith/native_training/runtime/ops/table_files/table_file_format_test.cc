@@ -141,6 +141,18 @@ TEST(TableFileFormatTest, RefusesDamagedHeaders) {
               absl::StatusCode::kDataLoss)
         << json;
   }
+  // Wherever it is, it takes no room on the stack.
+  constexpr int kDeep = 1000000;
+  const std::string deep = std::string(kDeep, '[') + std::string(kDeep, ']');
+  for (const char* begin :
+       {"{\"version\":",
+        "{\"version\":1,\"tables\":[{\"state_dims\":[],\"config\":",
+        "{\"version\":1,\"more\":"}) {
+    for (const char* end : {"}", "}]}", ""}) {
+      EXPECT_EQ(DecodeHeader(absl::StrCat("MTH1", begin, deep, end)).status(),
+                absl::DataLossError("its header is not readable"));
+    }
+  }
   TableFileHeader header = SomeHeader();
   header.tables[0].state_dims = {1, 1};
   EXPECT_FALSE(DecodeHeader(EncodeHeader(header)).ok());

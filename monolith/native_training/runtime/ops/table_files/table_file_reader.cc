@@ -16,32 +16,23 @@
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
-namespace {
-
-// Bytes read from the filesystem at once.
-constexpr int64_t kReadAhead = 4 << 20;
-
-tensorflow::io::RecordReaderOptions ReaderOptions() {
-  tensorflow::io::RecordReaderOptions options;
-  options.buffer_size = kReadAhead;
-  return options;
-}
-
-}  // namespace
 
 TableFileReader::TableFileReader(
-    std::string file, std::unique_ptr<tensorflow::RandomAccessFile> source)
+    std::string file, std::unique_ptr<tensorflow::RandomAccessFile> source,
+    uint64_t size)
     : file_(std::move(file)),
       source_(std::move(source)),
-      records_(source_.get(), ReaderOptions()) {}
+      size_(size),
+      records_(*source_, size) {}
 
 absl::StatusOr<std::unique_ptr<TableFileReader>> TableFileReader::Open(
     tensorflow::Env* env, const std::string& file) {
   std::unique_ptr<tensorflow::RandomAccessFile> source;
   TF_RETURN_IF_ERROR(env->NewRandomAccessFile(file, &source));
+  uint64_t size = 0;
+  TF_RETURN_IF_ERROR(env->GetFileSize(file, &size));
   std::unique_ptr<TableFileReader> reader(
-      new TableFileReader(file, std::move(source)));
-  TF_RETURN_IF_ERROR(env->GetFileSize(file, &reader->size_));
+      new TableFileReader(file, std::move(source), size));
   TF_ASSIGN_OR_RETURN(const bool read, reader->ReadRecord());
   if (!read) return reader->Damaged("it is empty");
   absl::StatusOr<TableFileHeader> header = DecodeHeader(reader->record_);
@@ -58,10 +49,13 @@ absl::Status TableFileReader::Damaged(absl::string_view reason) const {
 }
 
 absl::StatusOr<bool> TableFileReader::ReadRecord() {
-  record_offset_ = records_.TellOffset();
-  const absl::Status status = records_.ReadRecord(&record_);
-  if (status.ok()) return true;
-  if (absl::IsOutOfRange(status)) return false;
+  record_offset_ = records_.offset();
+  const auto record = records_.Next();
+  if (record.ok()) {
+    record_ = record->value_or(absl::string_view());
+    return record->has_value();
+  }
+  const absl::Status& status = record.status();
   if (absl::IsDataLoss(status)) return Damaged(status.message());
   return absl::Status(status.code(), absl::StrCat("reading table file ", file_,
                                                   ": ", status.message()));
@@ -157,8 +151,7 @@ absl::Status TableFileReader::CheckFooter() {
                      header_.tables[t].config.name, ", but its footer says ",
                      wanted.rows, ", ", wanted.erased, " and ", wanted.trials));
   }
-  // The bytes are counted: reading on would pass over too few for a record.
-  if (records_.TellOffset() < size_) {
+  if (records_.offset() < size_) {
     return Damaged("something follows its footer");
   }
   return absl::OkStatus();

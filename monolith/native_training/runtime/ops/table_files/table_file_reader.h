@@ -21,11 +21,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "monolith/native_training/runtime/ops/table_files/record_reader.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
-#include "tensorflow/core/lib/io/record_reader.h"
 #include "tensorflow/core/platform/env.h"
 #include "tensorflow/core/platform/file_system.h"
-#include "tensorflow/core/platform/tstring.h"
 
 namespace monolith {
 
@@ -49,7 +48,8 @@ class TableFileReader {
 
  private:
   TableFileReader(std::string file,
-                  std::unique_ptr<tensorflow::RandomAccessFile> source);
+                  std::unique_ptr<tensorflow::RandomAccessFile> source,
+                  uint64_t size);
 
   // False at the end of the file.
   absl::StatusOr<bool> ReadRecord();
@@ -62,10 +62,10 @@ class TableFileReader {
 
   const std::string file_;
   std::unique_ptr<tensorflow::RandomAccessFile> source_;
-  uint64_t size_ = 0;           // Bytes of the file.
+  const uint64_t size_;         // Bytes of the file.
   uint64_t record_offset_ = 0;  // Where record_ begins.
-  tensorflow::io::SequentialRecordReader records_;
-  tensorflow::tstring record_;
+  RecordReader records_;
+  absl::string_view record_;
   TableFileHeader header_;
   TableFileFooter read_;  // So far.
 };

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <string>
 #include <thread>
 #include <utility>
@@ -17,10 +18,15 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "gtest/gtest.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
+#include "monolith/native_training/runtime/ops/table_files/record_framing.h"
 #include "monolith/native_training/runtime/ops/table_files/restore_tables.h"
+#include "monolith/native_training/runtime/ops/table_files/save_pace.h"
 #include "monolith/native_training/runtime/ops/table_files/save_tables.h"
 #include "monolith/native_training/runtime/ops/table_set/table_set.h"
 #include "tensorflow/core/lib/core/refcount.h"
@@ -50,6 +56,28 @@ extern "C" int fsync(int file) {
 namespace monolith {
 namespace {
 
+// Counts the bytes that are read.
+class CountedFile : public tensorflow::RandomAccessFile {
+ public:
+  CountedFile(std::unique_ptr<tensorflow::RandomAccessFile> file,
+              std::atomic<uint64_t>& num_read)
+      : file_(std::move(file)), num_read_(num_read) {}
+
+  absl::Status Read(uint64_t offset, size_t n, absl::string_view* result,
+                    char* scratch) const override {
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+    absl::Status status = file_->Read(offset, n, result, scratch);
+#pragma GCC diagnostic pop
+    num_read_ += result->size();
+    return status;
+  }
+
+ private:
+  const std::unique_ptr<tensorflow::RandomAccessFile> file_;
+  std::atomic<uint64_t>& num_read_;
+};
+
 // Is asked before a file is opened, and may wait or fail.
 using Hook = std::function<absl::Status(const std::string& file)>;
 
@@ -63,7 +91,10 @@ class HookedFiles : public tensorflow::WrappedFileSystem {
       std::unique_ptr<tensorflow::RandomAccessFile>* file) override {
     absl::Status status = hook_(name);
     if (!status.ok()) return status;
-    return WrappedFileSystem::NewRandomAccessFile(name, token, file);
+    status = WrappedFileSystem::NewRandomAccessFile(name, token, file);
+    if (!status.ok()) return status;
+    *file = std::make_unique<CountedFile>(std::move(*file), num_read_);
+    return absl::OkStatus();
   }
   absl::Status NewWritableFile(
       const std::string& name, tensorflow::TransactionToken* token,
@@ -73,8 +104,11 @@ class HookedFiles : public tensorflow::WrappedFileSystem {
     return WrappedFileSystem::NewWritableFile(name, token, file);
   }
 
+  uint64_t num_read() const { return num_read_; }
+
  private:
   const Hook hook_;
+  std::atomic<uint64_t> num_read_{0};
 };
 
 class HookedEnv : public tensorflow::EnvWrapper {
@@ -90,6 +124,9 @@ class HookedEnv : public tensorflow::EnvWrapper {
     *files = files_.get();
     return absl::OkStatus();
   }
+
+  // Bytes of files.
+  uint64_t num_read() const { return files_->num_read(); }
 
  private:
   std::unique_ptr<HookedFiles> files_;
@@ -159,7 +196,8 @@ class TableFilesTest : public testing::Test {
       TableSet& tables, const std::vector<std::string>& files,
       tensorflow::Env* env = Plain(),
       TableTurns::IsCancelled cancelled = Never) {
-    return RestoreTables(tables, files, {0, 1}, {}, std::move(cancelled), env);
+    return RestoreTables(tables, files, {}, {0, 1}, {}, std::move(cancelled),
+                         env);
   }
 
   std::string File(const std::string& id) const {
@@ -264,31 +302,33 @@ TEST_F(TableFilesTest, ARestoreEndsWhenItsStepIsCancelled) {
 
 TEST_F(TableFilesTest, RowsAreNotReplacedWhileTheyAreSaved) {
   SaveTwice();
-  const Tables tables = MakeTables();
-  Assign(*tables, {5}, 5);
-  std::atomic<bool> is_saving{false}, is_released{false}, waits{false};
-  HookedEnv env([&](const std::string&) {
-    is_saving = true;
-    while (!is_released) std::this_thread::yield();
-    return absl::OkStatus();
-  });
-  std::thread saving([&] {
-    EXPECT_TRUE(absl::IsAborted(Save(*tables, "three", "", &env).status()));
-  });
-  while (!is_saving) std::this_thread::yield();
-  std::thread restoring([&] {
-    EXPECT_TRUE(Restore(*tables, {File("one")}, Plain(), [&] {
-                  waits = true;
-                  return false;
-                }).ok());
-  });
-  while (!waits) std::this_thread::yield();
-  EXPECT_EQ(Value(*tables, 5), 5);
-  is_released = true;
-  saving.join();
-  restoring.join();
-  EXPECT_EQ(Value(*tables, 5), -1);
-  EXPECT_TRUE(absl::IsNotFound(Plain()->FileExists(File("three"))));
+  for (const char* id : {"", "three"}) {
+    const Tables tables = MakeTables();
+    Assign(*tables, {5}, 5);
+    std::atomic<bool> is_saving{false}, is_released{false}, waits{false};
+    HookedEnv env([&](const std::string&) {
+      is_saving = true;
+      while (!is_released) std::this_thread::yield();
+      return absl::OkStatus();
+    });
+    std::thread saving([&] {
+      EXPECT_TRUE(absl::IsAborted(Save(*tables, id, "", &env).status()));
+    });
+    while (!is_saving) std::this_thread::yield();
+    std::thread restoring([&] {
+      EXPECT_TRUE(Restore(*tables, {File("one")}, Plain(), [&] {
+                    waits = true;
+                    return false;
+                  }).ok());
+    });
+    while (!waits) std::this_thread::yield();
+    EXPECT_EQ(Value(*tables, 5), 5);
+    is_released = true;
+    saving.join();
+    restoring.join();
+    EXPECT_EQ(Value(*tables, 5), -1);
+    EXPECT_TRUE(absl::IsNotFound(Plain()->FileExists(File(id))));
+  }
 }
 
 TEST_F(TableFilesTest, ACancelledSaveLeavesNoFile) {
@@ -334,6 +374,58 @@ TEST_F(TableFilesTest, ErrorsOfStorageAreTold) {
   }
 }
 
+TEST_F(TableFilesTest, OthersFilesCostTheirHeadersAlone) {
+  constexpr int kServers = 4;
+  const Tables tables = MakeTables();
+  std::vector<int64_t> ids(200000);
+  std::iota(ids.begin(), ids.end(), 0);
+  Assign(*tables, ids, 1);
+  std::vector<std::string> files;
+  uint64_t size = 0;
+  for (int i = 0; i < kServers; ++i) {
+    files.push_back(absl::StrCat(File("all"), i));
+    SaveRequest request;
+    request.file = files.back();
+    request.save_id = "all";
+    request.shard = {i, kServers};
+    ASSERT_TRUE(SaveTables(*tables, request, Never, Plain()).ok());
+    ASSERT_TRUE(Plain()->GetFileSize(files.back(), &size).ok());
+  }
+  HookedEnv env([](const std::string&) { return absl::OkStatus(); });
+  ASSERT_TRUE(
+      RestoreTables(*MakeTables(), files, {}, {0, kServers}, {}, Never, &env)
+          .ok());
+  EXPECT_GE(env.num_read(), size);
+  EXPECT_LT(env.num_read(), size + size / 10) << "of files of " << size;
+}
+
+// With a checksum that is right.
+TEST_F(TableFilesTest, ALengthThatNoFileHasIsDamage) {
+  SaveTwice();
+  const std::string file = File("two");
+  std::string content;
+  ASSERT_TRUE(tensorflow::ReadFileToString(Plain(), file, &content).ok());
+  for (const int bit : {40, 62, 63}) {
+    const uint64_t length = uint64_t{1} << bit;
+    const std::string bytes(reinterpret_cast<const char*>(&length),
+                            sizeof(length));
+    const uint32_t crc = MaskedCrc(bytes);
+    const std::string damage =
+        bytes + std::string(reinterpret_cast<const char*>(&crc), sizeof(crc));
+    for (const std::string& damaged : {damage, content + damage}) {
+      ASSERT_TRUE(tensorflow::WriteStringToFile(Plain(), file, damaged).ok());
+      const Tables tables = MakeTables();
+      const absl::Status status =
+          Restore(*tables, {File("one"), file}).status();
+      EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+      EXPECT_NE(status.message().find(file + " cannot be used: "),
+                std::string::npos);
+      EXPECT_NE(status.message().find("(in the record at byte "),
+                std::string::npos);
+    }
+  }
+}
+
 TEST_F(TableFilesTest, FilesAndTheirNamesAreFlushed) {
   const Tables tables = MakeTables();
   Assign(*tables, {5}, 5);
@@ -348,6 +440,51 @@ TEST_F(TableFilesTest, FilesAndTheirNamesAreFlushed) {
     EXPECT_EQ(names[1], folder_ + "/of_six");
     EXPECT_EQ(names[2], folder_);
   }
+}
+
+// Whoever looks at it has worked for a second, beside training.
+class BusyClock : public SavePace::Clock {
+ public:
+  explicit BusyClock(const TableSet& tables) : tables_(tables) {}
+
+  absl::Time Now() override { return absl::UnixEpoch(); }
+  absl::Duration ThreadTime() override {
+    tables_.NoteRequest();
+    return worked_ += absl::Seconds(1);
+  }
+  void SleepFor(absl::Duration) override {
+    ++num_rests_;
+    if (at_rest_) at_rest_();
+  }
+
+  void AtRest(std::function<void()> at_rest) { at_rest_ = std::move(at_rest); }
+  int num_rests() const { return num_rests_; }
+
+ private:
+  const TableSet& tables_;
+  absl::Duration worked_;
+  int num_rests_ = 0;
+  std::function<void()> at_rest_;
+};
+
+TEST_F(TableFilesTest, UrgentSavesDoNotRest) {
+  const Tables tables = MakeTables();
+  std::vector<int64_t> ids(1000);
+  std::iota(ids.begin(), ids.end(), 0);
+  Assign(*tables, ids, 1);
+  SaveRequest request;
+  request.file = File("seven");
+  const auto num_rests = [&](const std::function<void()>& at_rest) {
+    BusyClock clock(*tables);
+    clock.AtRest(at_rest);
+    EXPECT_TRUE(SaveTables(*tables, request, Never, Plain(), clock).ok());
+    return clock.num_rests();
+  };
+  EXPECT_GT(num_rests(nullptr), 30);
+  EXPECT_EQ(num_rests([&] { tables->HurrySaves(); }), 1);
+  EXPECT_GT(num_rests(nullptr), 30) << "that was another one";
+  request.urgent = true;
+  EXPECT_EQ(num_rests(nullptr), 0);
 }
 
 TEST_F(TableFilesTest, SavesThatNoFileCanNameAreRefused) {

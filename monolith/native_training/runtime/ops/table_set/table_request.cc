@@ -1,6 +1,5 @@
 #include "monolith/native_training/runtime/ops/table_set/table_request.h"
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <utility>
@@ -24,7 +23,7 @@ constexpr int64_t kParallelIds = 2048;
 
 absl::StatusOr<TableRequest> ParseTableRequest(
     const TableSet& tables, const tensorflow::Tensor& request) {
-  tables.num_requests().fetch_add(1, std::memory_order_relaxed);
+  tables.NoteRequest();
   absl::StatusOr<absl::Span<const int64_t>> numbers =
       Int64Vector("request", request);
   if (!numbers.ok()) return numbers.status();

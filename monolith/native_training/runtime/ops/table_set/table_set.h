@@ -34,7 +34,16 @@ class TableSet : public tensorflow::ResourceBase {
   std::vector<TableConfig> configs() const;
 
   // Workers' requests so far, for those who leave the processors to them.
-  std::atomic<uint64_t>& num_requests() const { return num_requests_; }
+  const std::atomic<uint64_t>& num_requests() const { return num_requests_; }
+  void NoteRequest() const {
+    num_requests_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  // Has saves that are running rest no more, whoever trains beside them.
+  void HurrySaves() { num_hurries_.fetch_add(1, std::memory_order_relaxed); }
+  uint64_t num_hurries() const {
+    return num_hurries_.load(std::memory_order_relaxed);
+  }
 
   // Of those who save, restore and clear the tables.
   TableTurns& turns() { return turns_; }
@@ -51,6 +60,7 @@ class TableSet : public tensorflow::ResourceBase {
   std::vector<int64_t> dims_;
   TableTurns turns_;
   mutable std::atomic<uint64_t> num_requests_{0};
+  std::atomic<uint64_t> num_hurries_{0};
 };
 
 }  // namespace monolith

@@ -57,7 +57,7 @@ absl::StatusOr<std::unique_ptr<TableTurns::Turn>> TableTurns::Wait(
 
 absl::StatusOr<std::unique_ptr<TableTurns::Turn>> TableTurns::BeginSave(
     const std::string& base, IsCancelled is_cancelled) {
-  auto turn = Wait(TakeNumber(), std::move(is_cancelled));
+  auto turn = BeginCopy(std::move(is_cancelled));
   if (!turn.ok()) return turn;
   if (!base.empty() && base != last_save_) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -67,6 +67,11 @@ absl::StatusOr<std::unique_ptr<TableTurns::Turn>> TableTurns::BeginSave(
   }
   last_save_.clear();
   return turn;
+}
+
+absl::StatusOr<std::unique_ptr<TableTurns::Turn>> TableTurns::BeginCopy(
+    IsCancelled is_cancelled) {
+  return Wait(TakeNumber(), std::move(is_cancelled));
 }
 
 absl::StatusOr<std::unique_ptr<TableTurns::Turn>> TableTurns::BeginReplacing(

@@ -80,6 +80,10 @@ class TableTurns {
   absl::StatusOr<std::unique_ptr<Turn>> BeginSave(const std::string& base,
                                                   IsCancelled is_cancelled);
 
+  // Begins a save that nobody takes up from; the last save stays what it is.
+  // Cancelled or Aborted as Turn::Check.
+  absl::StatusOr<std::unique_ptr<Turn>> BeginCopy(IsCancelled is_cancelled);
+
   // Waits until those that it outdates have ended. Cancelled or Aborted as
   // Turn::Check.
   absl::StatusOr<std::unique_ptr<Turn>> BeginReplacing(

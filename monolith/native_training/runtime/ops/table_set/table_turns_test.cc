@@ -24,6 +24,7 @@ TEST(TableTurnsTest, ChangesAreThoseSinceTheLastSave) {
   EXPECT_TRUE(absl::IsFailedPrecondition(turns.BeginSave("b", Never).status()));
 
   (*turns.BeginSave("", Never))->SetLastSave("c");
+  EXPECT_TRUE(turns.BeginCopy(Never).ok());
   // One that left the rows as they were.
   EXPECT_TRUE(turns.BeginReplacing(turns.TakeNumber(), Never).ok());
   (*turns.BeginSave("c", Never))->SetLastSave("d");

@@ -13,7 +13,10 @@ import os
 import sys
 
 from monolith.native_training.local_files.user_path import user_path
-from monolith.native_training.training.small_tables import THRESHOLD, SmallTables
+from monolith.native_training.training.checkpoints.small_tables import (
+  THRESHOLD,
+  SmallTables,
+)
 
 _EXTREMES = [0, -1, 2**63 - 1, -(2**63)]
 
