@@ -23,8 +23,13 @@ from monolith.native_training.checkpoint_tool.saved_checkpoint import (
   files_of,
 )
 from monolith.native_training.local_files.user_path import user_path
-from monolith.native_training.training import checkpoint
-from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
+from monolith.native_training.training.checkpoints import (
+  checkpoint,
+  sound_checkpoint,
+)
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  DamagedCheckpointError,
+)
 
 _DIR_HELP = (
   "a model_dir, of which the newest sound checkpoint is taken, or one checkpoint, such "
@@ -60,7 +65,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _failed(message: str) -> int:
-  print(f"checkpoint: error: {' '.join(message.split())}", file=sys.stderr)
+  _tell(f"error: {' '.join(message.split())}")
   return 1
 
 
@@ -140,18 +145,26 @@ def _newest_sound(
 ) -> tuple[Any, str]:
   """Uses the newest checkpoint that can be used, naming others on stderr; the result
   and the checkpoint's path."""
-  paths = candidates(target)
-  for path in paths:
+  refused = None
+  for path, *older in sound_checkpoint.to_try(
+    candidates(target), lambda: candidates(target)
+  ):
     try:
       checkpoint.check_dense_files(path)
       saved = SavedCheckpoint(path)
       with _progress(2 * saved.file_bytes, what) as progress:
         return use(saved, progress), path
     except DamagedCheckpointError as error:
-      if path == paths[-1]:
-        raise
-      print(f"checkpoint: {path} is passed over: {error}", file=sys.stderr)
-  raise AssertionError("there is at least one")
+      refused = error
+      if checkpoint.was_removed(path):
+        _tell(f"{path} was removed before it was read")
+      elif older:
+        _tell(f"{path} is passed over: {error}")
+  raise refused
+
+
+def _tell(message: str) -> None:
+  print(f"checkpoint: {message}", file=sys.stderr)
 
 
 def _inspect(options: argparse.Namespace) -> int:
@@ -168,6 +181,10 @@ def _verify(options: argparse.Namespace) -> int:
   with _progress(sum(map(_bytes_on_disk, paths)), "verify") as progress:
     verifier = verification.Verifier(progress)
     results = [verifier.verify(path) for path in paths[::-1]]
+  for result in results:
+    if result.is_removed:
+      _tell(f"{result.path} was removed before it was verified")
+  results = [result for result in results if not result.is_removed]
   if options.json:
     print(json.dumps([result.as_json() for result in results], indent=2))
   else:

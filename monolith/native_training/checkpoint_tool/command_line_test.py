@@ -6,6 +6,7 @@ from unittest import mock
 from absl.testing import absltest, parameterized
 
 from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
+from monolith.native_training.training.checkpoints import checkpoint, manifest
 
 
 class CommandLineTest(ToolTestCase):
@@ -18,6 +19,30 @@ class CommandLineTest(ToolTestCase):
       self.assert_fails("no such folder or checkpoint", command, self.path(400))
       self.assert_fails("no such folder", command, self.file(100))
       self.assert_fails("has no manifest", command, empty + "/model.ckpt-5")
+
+  def test_what_is_replaced_before_it_is_read_is_found_again(self):
+    for step in (300, 200):
+      checkpoint.remove(self.path(step))
+    path, replaced = self.path(100), [f"{self.path(100)}.{i}" for i in (1, 2)]
+    check_digest = manifest.check_digest
+    for arguments in (
+      ("inspect",),
+      ("export", "--table=mov", "--format=npz", f"--output={self.dir}/rows"),
+    ):
+      left = iter(replaced)
+
+      def check(file: str, digest: str) -> None:
+        if to := next(left, None):  # noqa: B023
+          checkpoint.rename(checkpoint.checkpoints(self.dir)[0], to)
+        check_digest(file, digest)
+
+      with mock.patch.object(manifest, "check_digest", check):
+        code, out, err = self.run_tool(arguments[0], self.dir, *arguments[1:])
+      self.assertEqual(code, 0)
+      self.assertIn(f"{replaced[-1]}", out)
+      self.assertRegex(err, f"^checkpoint: {path} was removed before it was read\n")
+      self.assertLen(err.splitlines(), 2)
+      checkpoint.rename(replaced[-1], path)
 
   def test_relative_paths_count_from_where_the_command_was_typed(self):
     typed_in, name = os.path.split(self.dir)

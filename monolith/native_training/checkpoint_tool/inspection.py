@@ -11,8 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from monolith.native_training.checkpoint_tool.saved_checkpoint import SavedCheckpoint
-from monolith.native_training.checkpoint_tool.table_file import Rows, Table
-from monolith.native_training.training import checkpoint
+from monolith.native_training.checkpoint_tool.table_records import Rows, Table
+from monolith.native_training.training.checkpoints import checkpoint, checkpoint_errors
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  DamagedCheckpointError,
+)
 
 
 class _Summary:
@@ -92,7 +95,10 @@ def _dense_variables(saved: SavedCheckpoint) -> list[dict[str, Any]]:
     shapes = reader.get_variable_to_shape_map()
     types = reader.get_variable_to_dtype_map()
   except (RuntimeError, ValueError, tf.errors.OpError) as error:
-    raise ValueError(f"{saved.path}.index: cannot be read ({error})") from None
+    message = f"{saved.path}.index: cannot be read ({error})"
+    if isinstance(error, tf.errors.OpError):
+      raise checkpoint_errors.of_reading(error, message) from None
+    raise DamagedCheckpointError(message) from None
   return [
     {
       "name": name,

@@ -1,11 +1,14 @@
 """`checkpoint inspect`."""
 
 import json
+from unittest import mock
 
 import numpy as np
+import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
+from monolith.native_training.training.checkpoints import checkpoint
 
 
 class InspectTest(ToolTestCase):
@@ -69,6 +72,17 @@ class InspectTest(ToolTestCase):
       "updated 1970-01-01 00:16:42 UTC to 1970-01-01 00:50:00 UTC",
     ):
       self.assertIn(text, out)
+
+  def test_one_that_is_replaced_before_its_variables_are_read(self):
+    path, load = self.path(300), tf.train.load_checkpoint
+
+    def replaced(read: str):
+      if read == path:
+        checkpoint.rename(path, path + ".1")
+      return load(read)
+
+    with mock.patch.object(tf.train, "load_checkpoint", replaced):
+      self.assertEqual(self.json("inspect", self.dir)["path"], path + ".1")
 
   def test_a_damaged_one_is_passed_over_for_the_newest_sound_one(self):
     self.flip(self.file(300), 50)

@@ -1,14 +1,12 @@
 """Writes the rows of a table to a file that other programs read."""
 
-import contextlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator
 
 import numpy as np
 
 from monolith.native_training.checkpoint_tool.saved_checkpoint import SavedCheckpoint
-from monolith.native_training.checkpoint_tool.table_file import Rows, Table
+from monolith.native_training.checkpoint_tool.table_records import Rows, Table
+from monolith.native_training.local_files import whole_file
 
 FORMATS = ("npz", "parquet")
 # Of a row group of Parquet: what is in memory at a time.
@@ -50,9 +48,8 @@ def export(
   """
   tables = {table.name: table for table in saved.tables}
   if table_name not in tables:
-    raise LookupError(
-      f"{saved.path} has no table {table_name!r}, it has {', '.join(sorted(tables))}"
-    )
+    there = ", ".join(sorted(tables)) or "none at all"
+    raise LookupError(f"{saved.path} has no table {table_name!r}, it has {there}")
   table = tables[table_name]
   write = {"npz": _write_npz, "parquet": _write_parquet}[kind]
   blocks = (
@@ -60,7 +57,7 @@ def export(
     for rows in saved.rows(only=table_name, progress=progress)
     if len(rows.ids)
   )
-  with _replaced(output) as temporary:
+  with whole_file.replaced(output) as temporary:
     return write(temporary, _columns(table, _no_rows(table), with_state), blocks)
 
 
@@ -86,29 +83,6 @@ def _columns(table: Table, rows: Rows, with_state: bool) -> Columns:
   if with_state:
     columns |= states
   return {**columns, "update_times": rows.update_times}
-
-
-@contextlib.contextmanager
-def _replaced(output: str) -> Iterator[str]:
-  """A file that takes the place of `output` unless something goes wrong."""
-  folder, name = os.path.split(os.path.abspath(output))
-  if os.path.isdir(output):
-    raise IsADirectoryError(f"cannot write {output}: it is a folder")
-  try:
-    handle, temporary = tempfile.mkstemp(prefix=f".{name}.", dir=folder)
-  except OSError as error:
-    raise OSError(f"cannot write {output}: {error.strerror}") from None
-  os.close(handle)
-  try:
-    yield temporary
-    # mkstemp's are for their owner alone.
-    umask = os.umask(0)
-    os.umask(umask)
-    os.chmod(temporary, 0o666 & ~umask)
-    os.replace(temporary, output)
-  except BaseException:
-    os.unlink(temporary)
-    raise
 
 
 def _write_npz(path: str, empty: Columns, blocks: Iterator[Columns]) -> int:

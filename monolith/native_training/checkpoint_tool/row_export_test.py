@@ -8,6 +8,8 @@ from absl.testing import absltest, parameterized
 
 from monolith.native_training.checkpoint_tool import row_export
 from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
+from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.checkpoints.manifest import Manifest
 
 
 class ExportTest(ToolTestCase):
@@ -113,6 +115,14 @@ class ExportTest(ToolTestCase):
     self.assertEqual(os.listdir(os.path.dirname(output)), ["rows"])
     with open(output) as file:
       self.assertEqual(file.read(), "older")
+
+  def test_a_checkpoint_without_tables(self):
+    os.mkdir(checkpoint.tables_dir(self.path(400)))
+    checkpoint.write_manifest(self.path(400), Manifest(400, "save", [], [], 0))
+    self.assert_fails(
+      "no table 'mov', it has none at all",
+      *("export", self.dir, "--table=mov", "--format=npz", "--output=/tmp/x"),
+    )
 
   def test_an_output_that_cannot_be_written_is_named(self):
     for output in (os.path.join(self.dir, "nowhere", "x"), self.dir):

@@ -7,19 +7,18 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import tensorflow as tf
 
-from monolith.native_training.checkpoint_tool.table_file import (
-  DamagedFile,
+from monolith.native_training.checkpoint_tool.table_file import DamagedFile, TableFile
+from monolith.native_training.checkpoint_tool.table_records import (
   Erased,
   Header,
   Rows,
   Table,
-  TableFile,
   Trials,
 )
-from monolith.native_training.training import checkpoint, manifest
-from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
-
-_SUFFIXES = (".tables", ".index")
+from monolith.native_training.training.checkpoints import checkpoint, manifest
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  DamagedCheckpointError,
+)
 
 
 def candidates(target: str) -> list[str]:
@@ -36,9 +35,7 @@ def candidates(target: str) -> list[str]:
     ValueError: there is none.
   """
   target = target.rstrip("/") or "/"
-  path = target
-  for suffix in _SUFFIXES:
-    path = path.removesuffix(suffix)
+  path = checkpoint.named_by(target)
   if tf.io.gfile.isdir(checkpoint.tables_dir(path)):
     if not checkpoint.is_complete(path):
       raise ValueError(
@@ -130,8 +127,7 @@ class SavedCheckpoint:
   def __init__(self, path: str):
     self.path = path
     self.links = []
-    for each in checkpoint.chain(path):
-      content = checkpoint.read_manifest(each)
+    for each, content in checkpoint.read_chain(path).items():
       files = [TableFile(file) for file in files_of(each, content)]
       check_save(each, content, [file.header for file in files])
       self.links.append(Link(each, content, files))
@@ -181,7 +177,7 @@ class SavedCheckpoint:
           if not isinstance(block, Rows) or not wanted[block.table]:
             continue
           keep = last.is_in(block, number)
-          keep &= ~np.isin(block.ids, newer[block.table])
+          keep &= ~_are_in(newer[block.table], block.ids)
           yield block if keep.all() else block.where(keep)
         if link is not self.links[0]:
           for of_link, ids in zip(named, last.ids, strict=True):
@@ -215,6 +211,19 @@ class SavedCheckpoint:
 
 
 _NO_IDS = np.zeros(0, np.int64)
+
+
+def _are_in(named: np.ndarray, ids: np.ndarray) -> np.ndarray:
+  """Which ids are among others, bool `[n]`; at a cost in proportion to `n`.
+
+  Args:
+    named: int64, sorted.
+    ids: int64 `[n]`.
+  """
+  places = np.searchsorted(named, ids)
+  found = places < len(named)
+  found[found] = named[places[found]] == ids[found]
+  return found
 
 
 class _LastNamed:

@@ -2,14 +2,17 @@
 
 import json
 import os
+import tracemalloc
 
+import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
+from monolith.native_training.checkpoint_tool import saved_checkpoint
 from monolith.native_training.checkpoint_tool.saved_checkpoint import SavedCheckpoint
 from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
-from monolith.native_training.training import checkpoint
-from monolith.native_training.training.small_tables import SmallTables
+from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.checkpoints.small_tables import SmallTables
 
 
 def _rows(path: str) -> dict[str, dict]:
@@ -61,6 +64,20 @@ class SavedCheckpointTest(ToolTestCase):
       wanted = tables.rows()
     self.assertIn(7777, [row[2] for row in wanted["mov"].values()])
     self.assertEqual(_rows(self.path(100)), wanted)
+
+  def test_looking_for_ids_among_many_copies_none_of_those(self):
+    many = np.arange(-(2**20), 2**20) * 2**43
+    some = np.array([many[0], many[-1], 5, -(2**63), many[7], 2**63 - 1, many[7] + 1])
+    tracemalloc.start()
+    self.addCleanup(tracemalloc.stop)
+    found = saved_checkpoint._are_in(many, some)
+    _, peak = tracemalloc.get_traced_memory()
+    self.assertSequenceEqual(
+      found.tolist(), [True, True, False, True, True, False, False]
+    )
+    self.assertLess(peak, many.nbytes / 100)
+    self.assertEmpty(saved_checkpoint._are_in(many, some[:0]))
+    self.assertFalse(saved_checkpoint._are_in(many[:0], some).any())
 
   def test_a_model_without_tables(self):
     folder = self.create_tempdir().full_path

@@ -1,4 +1,4 @@
-"""Reads a file of rows: the format of `runtime/ops/table_files/table_file_format.h`.
+"""Reads a file of rows, and says what is wrong with it.
 
 The ops restore files, but into tables that hold all rows in memory, and tell of the
 first file that is damaged. To look at a checkpoint larger than this machine, and to
@@ -7,27 +7,36 @@ TensorFlow's reader, which checks their CRC-32C.
 """
 
 import dataclasses
+import inspect
 import json
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from monolith.native_training.training import checkpoint_errors
-from monolith.native_training.training.checkpoint_errors import (
+from monolith.native_training.checkpoint_tool import possible_rows, table_records
+from monolith.native_training.checkpoint_tool.table_records import (
+  Erased,
+  Header,
+  Rows,
+  Table,
+  Trials,
+)
+from monolith.native_training.runtime.hash_table.python import embedding_table
+from monolith.native_training.training.checkpoints import checkpoint_errors
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
   DamagedCheckpointError,
   StorageError,
 )
 
-_NEWEST_VERSION = 4
-_FIRST_WITH_CHANGED_TRIALS = 4
 _FRAMING_BYTES = 16  # Of a record: its length and two checksums.
 _ROWS, _ERASED, _TRIALS, _AGED = b"MTB1", b"MTE1", b"MTT1", b"MTA1"
 _FOOTER = b"MTF1"
 _AGED_BYTES = 4 + 4 * 4  # tag, table, stripe, buckets, generations
-_TRIAL_BYTES = 4 + 4 + 2 + 1  # bucket, fingerprint, occurrences, age
-_FINGERPRINT_BITS, _MAX_AGE = 20, 14
+
+# Without its warning that datasets are to be used instead: they take a thousand times
+# as long to open a file, and whoever lets go of their iterators waits for threads.
+_records_of = inspect.unwrap(tf.compat.v1.io.tf_record_iterator)
 
 
 class DamagedFile(DamagedCheckpointError):
@@ -55,106 +64,6 @@ def _unreadable(
   return kind if isinstance(kind, StorageError) else damage
 
 
-@dataclasses.dataclass(frozen=True)
-class Segment:
-  """A slice of a table's rows; `state_dim` floats of it are the optimizer's."""
-
-  name: str
-  dim: int
-  state_dim: int
-  initializer: dict[str, Any]
-  optimizer: dict[str, Any]
-  compressor: dict[str, Any]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-  """What a header says of a table."""
-
-  name: str
-  segments: tuple[Segment, ...]
-  occurrence_threshold: int
-  expire_time: float  # days
-
-  @property
-  def dim(self) -> int:
-    return sum(segment.dim for segment in self.segments)
-
-  @property
-  def state_dim(self) -> int:
-    return sum(segment.state_dim for segment in self.segments)
-
-  @property
-  def row_bytes(self) -> int:
-    """What a row takes in a file: id, floats and update time."""
-    return 8 + 4 * (self.dim + self.state_dim) + 4
-
-
-@dataclasses.dataclass(frozen=True)
-class Header:
-  """A file's first record. `shard` and `file` are an index and a count."""
-
-  shard: tuple[int, int]
-  save_id: str
-  base: str
-  file: tuple[int, int]
-  tables: tuple[Table, ...]
-  version: int = _NEWEST_VERSION
-
-  @property
-  def has_all_trials(self) -> bool:
-    """Not only those that have changed since the base."""
-    return not self.base or self.version < _FIRST_WITH_CHANGED_TRIALS
-
-
-@dataclasses.dataclass(frozen=True)
-class Rows:
-  """Rows of one table.
-
-  Attributes:
-    table: its position in the header.
-    ids: int64 `[n]`.
-    embeddings: float32 `[n, dim]`.
-    states: float32 `[n, state_dim]`.
-    update_times: uint32 `[n]`, seconds since 1970.
-  """
-
-  table: int
-  ids: np.ndarray
-  embeddings: np.ndarray
-  states: np.ndarray
-  update_times: np.ndarray
-
-  def where(self, mask: np.ndarray) -> "Rows":
-    """Those of a mask, bool `[n]`."""
-    columns = (self.ids, self.embeddings, self.states, self.update_times)
-    return Rows(self.table, *(column[mask] for column in columns))
-
-
-@dataclasses.dataclass(frozen=True)
-class Erased:
-  """Ids, int64 `[n]`, that lost their row."""
-
-  table: int
-  ids: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Trials:
-  """Ids without a row whose occurrences are counted; none where a record only tells how
-  others have aged.
-
-  Attributes:
-    table: its position in the header.
-    stripe: the part of the table.
-    names: uint64 `[n]`, what is known of each, which no other of the stripe has.
-  """
-
-  table: int
-  stripe: int
-  names: np.ndarray
-
-
 @dataclasses.dataclass
 class Counts:
   rows: int = 0
@@ -179,13 +88,22 @@ class TableFile:
       self.size = int(tf.io.gfile.stat(path).length)
     except tf.errors.OpError as error:
       raise _unreadable(path, error) from None
-    for offset, record in self._records():
-      self.header = _header(path, offset, record)
+    for _, record in self._records():
+      self.header = _header(path, record)
+      self._possible = [self._possible_of(table) for table in self.header.tables]
       return
     # TensorFlow's reader takes less than a record's length for the end.
     raise DamagedFile(
       path, "it ends within a record" if self.size else "it is empty", 0
     )
+
+  def _possible_of(self, table: Table) -> possible_rows.PossibleRows:
+    try:
+      return possible_rows.of_config(table.config)
+    except ValueError as error:
+      raise DamagedFile(
+        self.path, f"its header describes a table wrongly: {error}", 0
+      ) from None
 
   def blocks(
     self, progress: Callable[[int], object] = lambda size: None
@@ -230,9 +148,10 @@ class TableFile:
   def _records(self) -> Iterator[tuple[int, bytes]]:
     """Records and where they begin."""
     offset = 0
-    records = tf.data.TFRecordDataset(self.path).as_numpy_iterator()
+    records = None
     while True:
       try:
+        records = records or _records_of(self.path)
         record = next(records)
       except StopIteration:
         return
@@ -267,25 +186,33 @@ class TableFile:
         f"a block of table {shape.name} has rows of {widths[0]} + {widths[1]} floats, "
         f"its header says {shape.dim} + {shape.state_dim}"
       )
+    if kind in (_TRIALS, _AGED) and widths[0] >= self._possible[table].num_stripes:
+      refuse(
+        f"ids on trial are of stripe {widths[0]} of table {shape.name}, which has "
+        f"{self._possible[table].num_stripes}"
+      )
     if kind == _AGED:
-      if len(record) != _AGED_BYTES or not 1 <= widths[2] <= _MAX_AGE:
+      if len(record) != _AGED_BYTES or not 1 <= widths[2] <= table_records.MAX_AGE:
         refuse("how ids on trial have aged is out of range")
       return Trials(table, widths[0], np.zeros(0, np.uint64))
-    width = {_ROWS: shape.row_bytes, _ERASED: 8, _TRIALS: _TRIAL_BYTES}[kind]
+    width = {_ROWS: shape.row_bytes, _ERASED: 8, _TRIALS: table_records.TRIAL_BYTES}[
+      kind
+    ]
     if len(record) - head != n * width:
       refuse(f"a block has {len(record) - head} bytes, wanted {n} times {width}")
     if kind == _ERASED:
       return Erased(table, np.frombuffer(record, "<i8", n, head))
     if kind == _TRIALS:
-      names = _trials(record, n, head, num_buckets=widths[1])
+      names = table_records.trial_names(record, n, head, num_buckets=widths[1])
       if names is None:
         refuse("an id on trial is out of range")
       return Trials(table, widths[0], names)
-    rows = _rows(record, n, head, table, shape)
-    for what, values in (("embedding", rows.embeddings), ("state", rows.states)):
-      bad = ~np.isfinite(values).all(axis=1)
-      if bad.any():
-        refuse(f"table {shape.name}: the {what} of id {rows.ids[bad][0]} is not finite")
+    rows = table_records.rows(record, n, head, table, shape)
+    columns = (rows.ids, rows.embeddings, rows.states, rows.update_times)
+    try:
+      self._possible[table].check(embedding_table.Rows(*columns))
+    except ValueError as error:
+      refuse(str(error))
     return rows
 
   def _check_footer(self, offset: int, record: bytes, counts: list[Counts]) -> None:
@@ -315,90 +242,8 @@ def _text(counts: list[Counts]) -> str:
   )
 
 
-def _rows(record: bytes, n: int, at: int, table: int, shape: Table) -> Rows:
-  columns = []
-  for dtype, width in (
-    ("<i8", None),
-    ("<f4", shape.dim),
-    ("<f4", shape.state_dim),
-    ("<u4", None),
-  ):
-    column = np.frombuffer(record, dtype, n * (1 if width is None else width), at)
-    at += column.nbytes
-    columns.append(column if width is None else column.reshape(n, width))
-  return Rows(table, *columns)
-
-
-def _trials(record: bytes, n: int, at: int, num_buckets: int) -> np.ndarray | None:
-  """Their names; None if they cannot be."""
-  buckets = np.frombuffer(record, "<u4", n, at)
-  fingerprints = np.frombuffer(record, "<u4", n, at + 4 * n)
-  ages = np.frombuffer(record, "u1", n, at + (_TRIAL_BYTES - 1) * n)
-  if not (
-    (buckets < num_buckets).all()
-    and (fingerprints >> _FINGERPRINT_BITS == 0).all()
-    and (ages <= _MAX_AGE).all()
-  ):
-    return None
-  return buckets.astype(np.uint64) << np.uint64(_FINGERPRINT_BITS) | fingerprints
-
-
-def _header(path: str, offset: int, record: bytes) -> Header:
-  if record[:4] != b"MTH1":
-    raise DamagedFile(path, "it does not begin with the header of a file of rows", 0)
+def _header(path: str, record: bytes) -> Header:
   try:
-    content = json.loads(record[4:])
-    version = content["version"]
-    if not isinstance(version, int) or not 1 <= version <= _NEWEST_VERSION:
-      raise DamagedFile(
-        path,
-        f"its format version is {version}, this program reads 1 to {_NEWEST_VERSION}",
-        offset,
-      )
-    # Version 1 does not tell its shard, 2 not its save.
-    return Header(
-      shard=_index_and_count(content.get("shard", [0, 1])),
-      save_id=str(content.get("save", "")),
-      base=str(content.get("base", "")),
-      file=_index_and_count(content.get("file", [0, 1])),
-      tables=tuple(_table(table) for table in content["tables"]),
-      version=version,
-    )
-  except DamagedFile:
-    raise
-  except (AttributeError, KeyError, RecursionError, TypeError, ValueError):
-    raise DamagedFile(path, "its header is not readable", offset) from None
-
-
-def _index_and_count(pair: list[int]) -> tuple[int, int]:
-  index, count = pair
-  return int(index), int(count)
-
-
-def _table(content: dict[str, Any]) -> Table:
-  config = content["config"]
-  segments = tuple(
-    Segment(
-      name=str(segment["name"]),
-      dim=_size(segment["dim"]),
-      state_dim=_size(state_dim),
-      initializer=dict(segment["initializer"]),
-      optimizer=dict(segment["optimizer"]),
-      compressor=dict(segment["compressor"]),
-    )
-    for segment, state_dim in zip(
-      config["segments"], content["state_dims"], strict=True
-    )
-  )
-  return Table(
-    name=str(config["name"]),
-    segments=segments,
-    occurrence_threshold=int(config["occurrence_threshold"]),
-    expire_time=float(config["expire_time"]),
-  )
-
-
-def _size(number: object) -> int:
-  if not isinstance(number, int) or number < 0:
-    raise ValueError(f"got {number!r}, wanted a whole number")
-  return number
+    return table_records.header(record)
+  except ValueError as error:
+    raise DamagedFile(path, str(error), 0) from None

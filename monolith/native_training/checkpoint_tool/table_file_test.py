@@ -8,22 +8,17 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
-from monolith.native_training.checkpoint_tool.table_file import (
-  DamagedFile,
-  Erased,
-  Rows,
-  TableFile,
-  Trials,
-)
+from monolith.native_training.checkpoint_tool.table_file import DamagedFile, TableFile
+from monolith.native_training.checkpoint_tool.table_records import Erased, Rows, Trials
 
 
-def _header(**changes) -> bytes:
+def _header(state_dim=1, optimizer="adagrad", **changes) -> bytes:
   segment = {
     "name": "vec",
     "dim": 2,
     "seed": 1,
     "initializer": {"type": "constants", "constant": 0.0},
-    "optimizer": {"type": "adagrad"},
+    "optimizer": {"type": optimizer},
     "compressor": {"type": "fp16"},
   }
   config = {
@@ -40,7 +35,7 @@ def _header(**changes) -> bytes:
     "save": "s",
     "base": "",
     "file": [0, 1],
-    "tables": [{"config": config, "state_dims": [1]}],
+    "tables": [{"config": config, "state_dims": [state_dim]}],
   }
   return _json(b"MTH1", {**header, **changes})
 
@@ -60,13 +55,13 @@ def _erased(ids) -> bytes:
   return struct.pack("<4sIQ", b"MTE1", 0, len(ids)) + np.array(ids, "<i8").tobytes()
 
 
-def _trial(bucket=3, fingerprint=5, age=1) -> bytes:
-  head = struct.pack("<4sIIIQ", b"MTT1", 0, 6, 4, 1)
+def _trial(bucket=3, fingerprint=5, age=1, stripe=6) -> bytes:
+  head = struct.pack("<4sIIIQ", b"MTT1", 0, stripe, 4, 1)
   return head + struct.pack("<IIHB", bucket, fingerprint, 1, age)
 
 
-def _aged(generations=14, table=0) -> bytes:
-  return struct.pack("<4sIIII", b"MTA1", table, 6, 4, generations)
+def _aged(generations=14, table=0, stripe=6) -> bytes:
+  return struct.pack("<4sIIII", b"MTA1", table, stripe, 4, generations)
 
 
 def _footer(rows=0, trials=0, erased=0) -> bytes:
@@ -106,6 +101,15 @@ class TableFileTest(parameterized.TestCase):
     self.assertEqual(rows.embeddings.shape, (2, 2))
     self.assertEqual(rows.states.shape, (2, 1))
 
+  def test_no_thread_is_left_of_what_is_read(self):
+    self._blocks(_header(), _rows([1]), _footer(1))
+    before = len(os.listdir("/proc/self/task"))
+    files = [TableFile(self._path) for _ in range(50)]
+    iterators = [file.blocks() for file in files]
+    for blocks in iterators:
+      next(blocks)
+    self.assertLess(len(os.listdir("/proc/self/task")), before + 10)
+
   def test_older_versions(self):
     header = json.loads(_header(version=1)[4:])
     for name in ("shard", "save", "base", "file"):
@@ -144,7 +148,10 @@ class TableFileTest(parameterized.TestCase):
     (_trial()[:-1], "a block has 10 bytes, wanted 1 times 11"),
     (_rows([1], table=1), "is of table 1, its header has 1"),
     (_rows([1], dim=3), r"rows of 3 \+ 1 floats, its header says 2 \+ 1"),
-    (_rows([-9], np.nan), "table t: the embedding of id -9 is not finite"),
+    (
+      _rows([-9], np.nan),
+      "table 't': the embedding of id -9 .*is nan, wanted a finite",
+    ),
     (_trial(bucket=4), "an id on trial is out of range"),
     (_trial(fingerprint=1 << 20), "an id on trial is out of range"),
     (_trial(age=15), "an id on trial is out of range"),
@@ -153,6 +160,8 @@ class TableFileTest(parameterized.TestCase):
     (_aged() + b"\0", "how ids on trial have aged is out of range"),
     (_aged()[:-1], "too short"),
     (_aged(table=1), "is of table 1, its header has 1"),
+    (_trial(stripe=2**31), "are of stripe 2147483648 of table t, which has "),
+    (_aged(stripe=2**31), "are of stripe 2147483648 of table t, which has "),
     (b"MTF1{", "footer is not readable"),
     (_json(b"MTF1", []), "footer is not readable"),
     (_json(b"MTF1", {"rows": [0, 0]}), "footer is not readable"),
@@ -162,6 +171,27 @@ class TableFileTest(parameterized.TestCase):
   )
   def test_blocks_and_footers(self, record, message):
     self._assert_refused([_header(), record, _footer()], 1, message)
+
+  @parameterized.parameters(
+    (np.nan, "is nan, wanted 1.17549e-38 to"),
+    (np.inf, "is inf, wanted 1.17549e-38 to"),
+    (-1.0, "is -1, wanted 1.17549e-38 to"),
+    (0.0, "is 0, wanted 1.17549e-38 to"),
+  )
+  def test_states_that_no_optimizer_can_have(self, value, message):
+    rows = bytearray(_rows([5, -9], state_dim=2))
+    struct.pack_into("<f", rows, len(rows) - 2 * 4 - 4, value)
+    name = r"table 't': the optimizer state of id -9 .*column 1, of segment 'vec'\) "
+    records = [_header(2), bytes(rows), _footer(2)]
+    self._assert_refused(records, 1, f"{name}{message}")
+
+  def test_an_optimizer_that_had_another_state_begins_anew(self):
+    (rows,) = self._blocks(_header(), _rows([5], -1.0), _footer(1))
+    self.assertEqual(rows.states.tolist(), [[-1.0]])
+
+  def test_a_table_that_cannot_be(self):
+    message = "header describes a table wrongly: .*no_such"
+    self._assert_refused([_header(optimizer="no_such"), _footer()], 0, message)
 
   def test_what_follows_the_footer(self):
     self._assert_refused(

@@ -9,7 +9,7 @@ import shutil
 from absl.testing import absltest, parameterized
 
 from monolith.native_training.checkpoint_tool import command_line
-from monolith.native_training.training.small_tables import SmallTables
+from monolith.native_training.training.checkpoints.small_tables import SmallTables
 
 _MANY = [*range(1000, 1500), 2**63 - 1, -(2**63)]
 

@@ -9,15 +9,10 @@ from monolith.native_training.checkpoint_tool.saved_checkpoint import (
   check_save,
   files_of,
 )
-from monolith.native_training.checkpoint_tool.table_file import (
-  DamagedFile,
-  Erased,
-  Header,
-  Rows,
-  TableFile,
-)
-from monolith.native_training.training import checkpoint, manifest
-from monolith.native_training.training.checkpoint_errors import StorageError
+from monolith.native_training.checkpoint_tool.table_file import DamagedFile, TableFile
+from monolith.native_training.checkpoint_tool.table_records import Erased, Header, Rows
+from monolith.native_training.training.checkpoints import checkpoint, manifest
+from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
 
 
 @dataclasses.dataclass
@@ -30,6 +25,8 @@ class Result:
     unread: what storage says of files that could not be read, and may be sound.
     files, bytes: how many were read.
     rows, erased: how many its own files have.
+    is_removed: whether the chief has removed it meanwhile, so that nothing else says
+      anything of it.
   """
 
   path: str
@@ -39,6 +36,7 @@ class Result:
   bytes: int = 0
   rows: int = 0
   erased: int = 0
+  is_removed: bool = False
 
   @property
   def is_sound(self) -> bool:
@@ -79,6 +77,8 @@ class Verifier:
         self._read_dense_files(result, content)
         self._read_table_files(result, content)
         self._check_base(result, content)
+      if not result.is_sound and checkpoint.was_removed(path):
+        self._results[path] = Result(path, is_removed=True)
     return self._results[path]
 
   def _read_dense_files(self, result: Result, content: manifest.Manifest) -> None:
@@ -86,7 +86,7 @@ class Verifier:
       file = result.path + suffix
       result.files += 1
       try:
-        manifest.check_digest(file, digest)
+        checkpoint.check_dense_file(result.path, suffix, digest)
       except ValueError as error:
         reason = str(error).removeprefix(file).lstrip(": ")
         result.problems.append(DamagedFile(file, reason))
@@ -135,8 +135,9 @@ class Verifier:
       result.unread.append(str(error))
       return
     base = self.verify(os.path.join(os.path.dirname(result.path), content.base))
-    if base.problems:
-      reason = f"it is made from {base.path}, which is damaged"
+    if base.problems or base.is_removed:
+      what = "was removed" if base.is_removed else "is damaged"
+      reason = f"it is made from {base.path}, which {what}"
       result.problems.append(_of_manifest(result.path, reason))
     elif base.unread:
       result.unread.append(

@@ -9,10 +9,11 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
 
+from monolith.native_training.checkpoint_tool import table_file
 from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
 from monolith.native_training.checkpoint_tool.verification import Verifier
-from monolith.native_training.training import checkpoint
-from monolith.native_training.training.small_tables import SmallTables
+from monolith.native_training.training.checkpoints import checkpoint, manifest
+from monolith.native_training.training.checkpoints.small_tables import SmallTables
 
 
 class VerifyTest(ToolTestCase):
@@ -93,13 +94,41 @@ class VerifyTest(ToolTestCase):
 
   def test_storage_that_fails_in_the_middle_of_a_file_is_no_damage(self):
     records = mock.MagicMock()
-    records.as_numpy_iterator.return_value.__next__.side_effect = (
-      tf.errors.UnknownError(None, None, "Input/output error")
+    records.__next__.side_effect = tf.errors.UnknownError(
+      None, None, "Input/output error"
     )
-    with mock.patch.object(tf.data, "TFRecordDataset", return_value=records):
+    with mock.patch.object(table_file, "_records_of", return_value=records):
       result = Verifier().verify(self.path(100))
     self.assertEmpty(result.problems)
     self.assertRegex(result.unread[0], "rows-.*Input/output error.*at byte 0")
+
+  def _removing_at(self, name: str, *paths: str):
+    """Has the chief remove checkpoints when a file is read."""
+    check_digest = manifest.check_digest
+
+    def call(path: str, wanted: str) -> None:
+      if path.endswith(name):
+        for each in paths:
+          checkpoint.remove(each)
+      check_digest(path, wanted)
+
+    return mock.patch.object(manifest, "check_digest", call)
+
+  def test_what_the_chief_removes_meanwhile_is_not_called_damaged(self):
+    # The oldest, with what is made from it; and one that was not looked at yet.
+    for name, steps, left in (("300.index", (300,), 2), ("100.index", (200, 100), 0)):
+      with self._removing_at(name, *map(self.path, steps)):
+        code, out, err = self.run_tool("verify", self.dir)
+      self.assertEqual(code, 0)
+      self.assertLen(out.splitlines(), left)
+      for step in steps:
+        self.assertIn(f"{self.path(step)} was removed before it was verified", err)
+
+  def test_what_is_made_from_one_that_was_removed_is_damaged(self):
+    with self._removing_at("100.index", self.path(100)):
+      second, third = self.json("verify", self.dir, code=1)
+    for result in (second, third):
+      self.assertRegex(result["problems"][0]["reason"], "100, which (is missing|was)")
 
   def _problems(self, step: int) -> list[tuple[str, str]]:
     (result,) = self.json("verify", self.path(step), code=1)
@@ -169,20 +198,20 @@ class VerifyTest(ToolTestCase):
     content = checkpoint.read_manifest(self.path(100))
     content.rows += 1
     checkpoint.write_manifest(self.path(100), content)
-    manifest = self.path(100) + ".tables/manifest.json"
-    self._assert_found(100, manifest, "it says 553 rows .* its files have 552")
+    file = self.path(100) + ".tables/manifest.json"
+    self._assert_found(100, file, "it says 553 rows .* its files have 552")
 
   def test_a_manifest_that_names_too_few_files(self):
     content = checkpoint.read_manifest(self.path(100))
     content.table_files = content.table_files[1:]
     checkpoint.write_manifest(self.path(100), content)
-    manifest = self.path(100) + ".tables/manifest.json"
-    self._assert_found(100, manifest, "names 5 files of rows, but the save has 6")
+    file = self.path(100) + ".tables/manifest.json"
+    self._assert_found(100, file, "names 5 files of rows, but the save has 6")
 
   def test_a_base_that_is_missing_or_another(self):
     shutil.rmtree(self.path(100) + ".tables")
-    manifest = self.path(200) + ".tables/manifest.json"
-    self._assert_found(200, manifest, f"{self.path(100)}, which is missing")
+    file = self.path(200) + ".tables/manifest.json"
+    self._assert_found(200, file, f"{self.path(100)}, which is missing")
     self.assert_fails("which is missing", "inspect", self.path(200))
 
 
