@@ -8,11 +8,15 @@ import time
 from absl import logging
 from confluent_kafka import KafkaError
 
+from monolith.native_training.data.client_log import ClientLog, is_debug
+
 # Mended by whoever runs the brokers, or by time.
 _PASSING = (
   KafkaError._ALL_BROKERS_DOWN,
   KafkaError._TRANSPORT,
   KafkaError._RESOLVE,
+  # Training stood still for longer than members may: this one joins anew.
+  KafkaError._MAX_POLL_EXCEEDED,
   KafkaError._TIMED_OUT,
   KafkaError._UNKNOWN_TOPIC,
   KafkaError._UNKNOWN_PARTITION,
@@ -51,7 +55,7 @@ class StreamFailed(Exception):
   """Messages cannot be read; the message says why."""
 
 
-class BrokerErrors:
+class BrokerErrors(ClientLog):
   """Sorts the errors of clients that read one stream.
 
   It is their logger too: only its log tells why brokers close connections.
@@ -67,10 +71,12 @@ class BrokerErrors:
     self._said: dict[int, float] = {}  # When each error was logged last.
     self._failure = ""  # Of the last connection that failed, if not told yet.
 
-  def log(self, unused_level: int, unused_format: str, *arguments: object) -> None:
-    """Takes a line of librdkafka's log."""
-    if arguments and arguments[0] == "FAIL":
-      self._failure = re.sub(r"^\[thrd:.*?\]: ", "", str(arguments[-1]))
+  def log(self, level: int, line: str, *values: object) -> None:
+    """See `ClientLog`; keeps why a connection failed."""
+    super().log(level, line, *values)
+    # With `debug` there are connections too that were to end.
+    if values and values[0] == "FAIL" and not is_debug(level):
+      self._failure = re.sub(r"^\[thrd:.*?\]: ", "", str(values[-1]))
 
   def note(self, error: KafkaError) -> None:
     """Logs an error that will pass, once a minute for each kind.
@@ -78,18 +84,20 @@ class BrokerErrors:
     Raises:
       StreamFailed: it will not.
     """
-    if not _passes(error):
+    if not passes(error):
       raise StreamFailed(f"cannot read {self._stream}: {error.str()}")
     code, now = error.code(), time.monotonic()
     if now - self._said.get(code, -_SAY_AGAIN_SECS) >= _SAY_AGAIN_SECS:
       self._said[code] = now
-      text = error.str()
-      if code in _OF_CONNECTIONS:
-        text += self._more_than(text)
+      text = self.explained(error)
       logging.warning("reading %s: %s; waiting for it", self._stream, text)
 
+  def explained(self, error: KafkaError) -> str:
+    """An error's text, and what the last failed connection adds to it."""
+    text = error.str()
+    return text + self._more_than(text) if error.code() in _OF_CONNECTIONS else text
+
   def _more_than(self, text: str) -> str:
-    """What the last failed connection adds to an error's text."""
     failure, self._failure = self._failure, ""
     more = f" ({failure})" if failure and failure not in text else ""
     closed = _CLOSED.search(failure)
@@ -101,7 +109,8 @@ class BrokerErrors:
     return more
 
 
-def _passes(error: KafkaError) -> bool:
+def passes(error: KafkaError) -> bool:
+  """Whether waiting may help."""
   if error.fatal():
     return False
   if error.code() == KafkaError._SSL:

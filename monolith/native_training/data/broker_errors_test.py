@@ -13,7 +13,7 @@ class BrokerErrorsTest(absltest.TestCase):
 
   def _fails(self, how: str) -> None:
     line = f"[thrd:h:1/bootstrap]: h:1/bootstrap: {how}"
-    self.errors.log(4, "%s [%s] %s", "FAIL", "rdkafka#consumer-1", line)
+    self.errors.log(40, "%s [%s] %s", "FAIL", "rdkafka#consumer-1", line)
 
   def _said(self, error: KafkaError = _DOWN) -> str:
     with self.assertLogs(level="WARNING") as logged:
@@ -36,6 +36,18 @@ class BrokerErrorsTest(absltest.TestCase):
     self._fails(how)
     same = KafkaError(KafkaError._TRANSPORT, f"h:1/bootstrap: {how}")
     self.assertEqual(self._said(same).count(how), 1)
+
+  def test_the_log_has_what_debug_asks_for_and_no_more(self):
+    with self.assertLogs(level="INFO") as logged:
+      self.errors.log(40, "%s [%s] %s", "FAIL", "consumer-1", "refused")
+      self.errors.log(10, "%s [%s] %s", "SASL", "consumer-1", "100 % PLAIN")
+    (line,) = logged.output
+    self.assertEndsWith(line, ":librdkafka: SASL [consumer-1] 100 % PLAIN")
+
+  def test_a_connection_that_was_to_end_is_no_reason(self):
+    self._fails("Connection refused")
+    self.errors.log(10, "%s [%s] %s", "FAIL", "consumer-1", "handle is terminating")
+    self.assertIn("down (h:1/bootstrap: Connection refused); waiting", self._said())
 
   def test_a_protocol_that_may_be_wrong_is_named(self):
     self._fails("Disconnected: closed by peer (after 4ms in state APIVERSION_QUERY)")

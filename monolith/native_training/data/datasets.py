@@ -7,6 +7,8 @@ import tensorflow as tf
 from monolith.native_training.data.kafka_messages import KafkaMessages
 from monolith.native_training.data.kafka_stream import KafkaStream
 
+_SCOPE = "monolith_kafka_dataset"
+
 
 def create_plain_kafka_dataset(
   topics: Sequence[str],
@@ -30,22 +32,30 @@ def create_plain_kafka_dataset(
   checkpoint where the group has committed. Offsets are committed when a checkpoint
   covers them. So whatever is killed, and whenever: every message is trained on at least
   once by the model that there is in the end, and what is trained on again is at most
-  what was trained since the last checkpoint, or what a worker had under way when a
-  partition went to another. Messages that cannot be parsed count as trained on;
-  messages that `input_fn` drops do so when a later one of its worker is trained on.
+  what was trained since the last checkpoint, or what a worker had read ahead when a
+  partition went to another: up to about 20,000 messages a worker. Messages that cannot
+  be parsed count as trained on; messages that `input_fn` drops do so when a later one
+  of its worker is trained on.
 
   For that the elements must keep `"stream_position"`, which `decode_example` puts in,
-  and the order in which they were read: `input_fn` may map, filter, unbatch and batch,
-  but not shuffle, repeat, interleave in parallel or drop remainders. It needs no shard,
-  because workers share the partitions. A worker trains on what there is after at most a
-  second, in a batch that may be small.
+  and the order in which they were read: `input_fn` may map, filter, unbatch, batch and
+  prefetch, but not shuffle, repeat, interleave in parallel or drop remainders, and may
+  read a dataset once only. A condition is `tf.equal(a, b)`: in a graph, `a == b` asks
+  whether both are the same tensor. Where the dataset may end before all has come out of
+  it, as behind `take` or `zip`, the rest is read again. It needs no shard, because
+  workers share the partitions. A worker trains on what there is after at most a second,
+  in a batch that may be small.
 
-  A broker that is away, or a topic that does not exist yet, is waited for, with a
-  warning once a minute. Certificates that are not valid, a wrong password or a missing
-  right are errors.
+  A broker that is away, or a topic that does not exist yet or no more, is waited for,
+  with a warning once a minute. One that was deleted and made anew is another: a job
+  that has trained on the old one ends when it is started again.
+  Certificates that are not valid, a wrong password or a missing right are errors.
 
   Args:
-    topics: names of topics, or patterns that begin with "^".
+    topics: names of topics, or patterns that begin with "^": regular expressions of the
+      topics whose names begin so; one that ends with "$" is of whole names. They have
+      what all who match names understand alike: ".", "*", "+", "?", "{n,m}", "|",
+      "(...)", "[a-z]", "[^a-z]", and "\\" before ".", "_" and "-" only.
     group_id: of the consumer group.
     servers: brokers, "host:port", several with commas between.
     stream_timeout: the dataset ends when no message has come for so many milliseconds;
@@ -82,12 +92,18 @@ def create_plain_kafka_dataset(
     timestamp=tf.TensorSpec([None], tf.int64),
     position=tf.TensorSpec([None], tf.int64),
   )
-  # Large elements cross over from Python, and TensorFlow cuts them.
-  together = tf.data.Dataset.from_generator(stream.batches, output_signature=spec)
-  # Reading goes on while TensorFlow cuts, and what comes after that.
-  messages = together.prefetch(1).flat_map(lambda x: _cut(x, poll_batch_size))
-  end = tf.data.Dataset.from_generator(stream.drained, output_signature=spec)
-  return messages.concatenate(end)
+  with tf.name_scope(_SCOPE):
+    # Large elements cross over from Python, and TensorFlow cuts them.
+    together = tf.data.Dataset.from_generator(stream.batches, output_signature=spec)
+    # Reading goes on while TensorFlow cuts, and what comes after that.
+    messages = together.prefetch(1).flat_map(lambda x: _cut(x, poll_batch_size))
+    end = tf.data.Dataset.from_generator(stream.drained, output_signature=spec)
+    return messages.concatenate(end)
+
+
+def is_stream(op: tf.Operation) -> bool:
+  """Whether an op of a graph is such a dataset, or part of one."""
+  return any(part.startswith(_SCOPE) for part in op.name.split("/"))
 
 
 def _cut(together: KafkaMessages, size: int) -> tf.data.Dataset:

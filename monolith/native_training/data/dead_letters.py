@@ -10,6 +10,7 @@ from absl import logging
 
 from monolith.native_training.data import kafka_settings
 from monolith.native_training.data.bad_messages import BadMessage
+from monolith.native_training.data.client_log import ClientLog
 
 _LOG_EVERY_SECS = 60
 _DEFAULTS = {"linger.ms": "100", "compression.type": "lz4"}
@@ -31,6 +32,10 @@ class KafkaDeadLetters:
   `close` waits for what is under way; it runs at the end of the process by itself. What
   is not acknowledged when a process is killed is lost without being counted, unless no
   checkpoint covers it yet, so that it is read again.
+
+  The topic must have another name than those that are read, which a pattern may mean
+  unnoticed: what is sent to it would come back as bad, for ever. Training stops at the
+  first bad message that comes from there.
 
   Thread-safe. The connection is made by the first message, in the process that sends
   it, so that an object may be made before processes fork.
@@ -81,7 +86,19 @@ class KafkaDeadLetters:
       return self._failed
 
   def send(self, bad: Sequence[BadMessage]) -> None:
-    """Sends messages, in the background."""
+    """Sends messages, in the background.
+
+    Raises:
+      RuntimeError: one comes from the topic itself; none is sent.
+    """
+    for message in bad:
+      if message.topic == self._topic:
+        raise RuntimeError(
+          f"the topic {self._topic!r} is read, and bad messages are sent to it, so "
+          f"that they would come back for ever: {message.place} is bad "
+          f"({message.reason}). Send them to a topic of another name, or read topics "
+          "by a pattern that does not mean it"
+        )
     producer = self._connected()
     for message in bad:
       try:
@@ -176,6 +193,6 @@ def _confluent_producer(settings: dict[str, Any]) -> Any:
   import confluent_kafka
 
   try:
-    return confluent_kafka.Producer(settings, logger=kafka_settings.Silent())
+    return confluent_kafka.Producer(settings, logger=ClientLog())
   except confluent_kafka.KafkaException as error:
     raise ValueError(error.args[0].str()) from None

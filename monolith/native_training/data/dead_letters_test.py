@@ -3,7 +3,7 @@ import os
 from absl.testing import absltest, parameterized
 from confluent_kafka import KafkaError
 
-from monolith.native_training.data.bad_messages import BadMessage
+from monolith.native_training.data.bad_messages import BadMessage, BadMessages
 from monolith.native_training.data.dead_letters import KafkaDeadLetters
 
 
@@ -72,6 +72,19 @@ class DeadLettersTest(parameterized.TestCase):
     self.assertEqual(producer.settings["sasl.password"], "a=b")
     self.assertEqual((letters.delivered, letters.failed), (2, 0))
 
+  def test_what_comes_from_the_topic_itself_is_not_sent_back(self):
+    letters = self.letters()
+    messages = BadMessages(1, letters)
+    again = BadMessage(b"x", "garbage", "dead", 1, 17)
+    with self.assertRaisesRegex(
+      RuntimeError,
+      "^the topic 'dead' is read, and bad messages are sent to it, .*: topic 'dead', "
+      r"partition 1, offset 17 is bad \(garbage\). Send them to a topic of another",
+    ):
+      messages.report(9, [BAD, again])
+    self.assertLen(self.producers, 1)
+    self.assertEqual((letters.delivered, letters.failed), (0, 0))
+
   def test_a_full_queue_is_waited_for_once(self):
     letters = self.letters(room=1)
     letters.send([BAD] * 3)
@@ -112,6 +125,13 @@ class DeadLettersTest(parameterized.TestCase):
   def test_a_setting_that_does_not_exist_is_named(self):
     with self.assertRaisesRegex(ValueError, "topic 'dead': No such .* \"lingr.ms\""):
       KafkaDeadLetters("127.0.0.1:1", "dead", ["lingr.ms=1"])
+
+  def test_debug_has_an_effect(self):
+    letters = KafkaDeadLetters("127.0.0.1:1", "dead", ["debug=broker"])
+    with self.assertLogs(level="INFO") as logged:
+      letters.send([BAD])
+    self.assertRegex(logged.output[0], r"librdkafka: \w+ \[rdkafka#producer-\d+\] ")
+    letters.close(0)
 
   def test_connections_that_fail_are_logged(self):
     letters = self.letters()

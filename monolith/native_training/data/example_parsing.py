@@ -58,7 +58,8 @@ def decode_example(
   A message is bad if `tf.io.parse_example` would not take it: it is not a
   `tf.train.Example`, lacks a feature without default, or has one of another type or
   length. The batch goes on without it, so that a batch of bad messages only has size
-  0: filter those out before training. While all messages are good, no Python runs.
+  0; an `Estimator` leaves such batches out. While all messages are good, no Python
+  runs.
 
   Args:
     messages: string `[n]`, or `KafkaMessages`, whose bad messages are reported with
@@ -66,8 +67,8 @@ def decode_example(
     features: per name, `tf.io.RaggedFeature` (without partitions), `FixedLenFeature`
       or `VarLenFeature`. Ids are `tf.io.RaggedFeature(tf.int64)`.
     bad_messages: counts bad messages and stops where there are too many; None means
-      `default_bad_messages()`, which stops at more than 1 % and which all calls of the
-      process share.
+      `default_bad_messages()`, which stops where more are bad than 1 % and chance
+      explain, and which all calls of the process share.
 
   Returns:
     Per name of `features` a tensor with `n_good` rows, ragged for `RaggedFeature`,
@@ -144,6 +145,9 @@ def _tell(bad_messages: BadMessages, seen, columns) -> None:
     BadMessage(message, _text(reason), _text(topic), int(partition), int(offset))
     for message, reason, topic, partition, offset in zip(*columns, strict=True)
   ]
+  for positions in position:
+    counted = stream_ledger.are_counted(positions)
+    bad = [b for b, is_counted in zip(bad, counted, strict=True) if not is_counted]
   bad_messages.report(int(seen), bad)
   for positions in position:
     stream_ledger.leave_out(positions)

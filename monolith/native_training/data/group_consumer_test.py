@@ -1,19 +1,26 @@
 """A job's streams against a real broker that deletes, goes away or has transactions."""
 
+import os
 import re
+import select
+import subprocess
+import sys
 import threading
 import time
+from unittest import mock
 
 import confluent_kafka
 import numpy as np
 from absl.testing import absltest, parameterized
 from confluent_kafka import TopicPartition, admin
 
-from monolith.native_training.data import stream_ledger
+from monolith.native_training.data import stream_ledger, stream_offsets
 from monolith.native_training.data.broker_errors import StreamFailed
+from monolith.native_training.data.consumer_group import ConsumerGroup
 from monolith.native_training.data.group_consumer import GroupConsumer, PartitionEnds
 from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
+from monolith.native_training.data.stream_offsets import BEGUN, MADE, Offsets, Partition
+from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 
 # Reads a few messages ahead only, so that it can be told when to read which.
@@ -25,6 +32,47 @@ _FEW_AHEAD = [
   "receive.message.max.bytes=1000000",
 ]
 
+# How soon a group misses a member that was killed; brokers allow no less.
+_MISSED_MS = 6000
+
+
+class _Job:
+  """Streams of workers that train on all that they read.
+
+  Attributes:
+    trained_on: partition and offset of each message.
+  """
+
+  def __init__(self, streams: list[KafkaStream]):
+    self._streams = streams
+    self.trained_on: list[tuple[int, int]] = []
+    for stream in streams:
+      stream.begin({})
+
+  def offsets(self) -> Offsets:
+    """Where training is."""
+    return stream_offsets.merge(stream.trained() for stream in self._streams)
+
+  def round(self) -> None:
+    """One of each worker, which ends when it gets nothing."""
+    for stream in self._streams:
+      stream.begin_round(threading.Event())
+      for arrays in stream.batches():
+        rows = zip(arrays.partition.tolist(), arrays.offset.tolist(), strict=True)
+        self.trained_on += rows
+        stream_ledger.take(arrays.position)
+      assert not list(stream.drained()) and stream.is_drained
+      stream.pass_rest()
+      stream.pass_ends()
+      for each in self._streams:
+        each.know(self.offsets())
+
+  def run(self) -> None:
+    """Trains until the stream is over for all workers at once."""
+    self.round()
+    while not all(stream.is_over for stream in self._streams):
+      self.round()
+
 
 class GroupConsumerTest(parameterized.TestCase):
   @classmethod
@@ -34,22 +82,19 @@ class GroupConsumerTest(parameterized.TestCase):
     cls._servers = cls._broker.bootstrap_servers
     cls._client = {"bootstrap.servers": cls._servers}
     cls._admin = admin.AdminClient(cls._client)
+    cls._topics = BrokerTopics(cls._servers)
 
   def setUp(self):
     super().setUp()
     name = self.id().rpartition(".")[2]
     self._topic = self._group = re.sub(r"\W+", "_", name)
 
-  def _make_topic(self, partitions: int = 1, name: str = "") -> None:
-    name = name or self._topic
-    new = admin.NewTopic(name, partitions, 1)
-    self._admin.create_topics([new])[name].result(30)
+  def _make_topic(self, partitions: int = 1) -> None:
+    self._topics.make(self._topic, partitions)
 
-  def _send(self, count: int, partition: int = 0, topic: str = "") -> None:
-    producer = confluent_kafka.Producer({**self._client, "enable.idempotence": True})
-    for _ in range(count):
-      producer.produce(topic or self._topic, b"x" * 100, partition=partition)
-    self.assertEqual(producer.flush(30), 0)
+  def _send(self, count: int, partition: int = 0) -> None:
+    message = {"value": b"x" * 100, "partition": partition}
+    self._topics.send(self._topic, [message] * count)
 
   def _delete(self, before: int) -> None:
     records = [TopicPartition(self._topic, 0, before)]
@@ -59,12 +104,14 @@ class GroupConsumerTest(parameterized.TestCase):
   def _at(self, offset: int, partition: int = 0) -> Offsets:
     return {Partition(self._group, self._topic, partition): offset}
 
-  def _consumer(self, begins_at=lambda partition: 0, configuration=(), group=""):
-    consumer = GroupConsumer(
-      [self._topic], group or self._group, self._servers, configuration, begins_at
-    )
+  def _consumer(self, begins_at=lambda partition: 0, configuration=()):
+    consumer = GroupConsumer(self._consumer_group(configuration), begins_at)
     self.addCleanup(consumer.close)
     return consumer
+
+  def _consumer_group(self, configuration=(), group="") -> ConsumerGroup:
+    name = group or self._group
+    return ConsumerGroup([self._topic], name, self._servers, configuration)
 
   def _read(self, consumer: GroupConsumer, count: int) -> list[tuple[int, int]]:
     """Partition and offset of so many messages; none may follow."""
@@ -154,7 +201,7 @@ class GroupConsumerTest(parameterized.TestCase):
       second.consume()
     second.close()
     offsets = {partition: 10 for partition, i in partitions.items() if i == 0}
-    first.commit_last(offsets, time.monotonic() + 20)
+    self._consumer_group().commit_last(offsets, time.monotonic() + 20)
     self.assertEqual(self._committed(), 10)
 
   def test_of_as_many_as_there_are_only_whole_pieces_come_at_once(self):
@@ -195,6 +242,84 @@ class GroupConsumerTest(parameterized.TestCase):
       stream.begin_round(threading.Event())
       self.assertEqual(list(stream.batches()), [])
 
+  def test_what_a_killed_member_had_is_trained_on_before_the_stream_is_over(self):
+    self._make_topic(partitions=2)
+    job = self._job(workers=1, configuration=[f"session.timeout.ms={_MISSED_MS}"])
+    other = self._member_in_another_process()
+    while not select.select([other.stdout], [], [], 0)[0]:
+      job.round()
+    self._send(5)
+    self._send(5, partition=1)
+    other.kill()
+    job.run()
+    self.assertCountEqual(
+      job.trained_on, [(partition, at) for partition in range(2) for at in range(5)]
+    )
+
+  def _job(self, workers: int, configuration=()) -> _Job:
+    streams = [
+      KafkaStream(
+        self._topic,
+        self._group,
+        self._servers,
+        stream_timeout=1000,
+        configuration=configuration,
+      )
+      for _ in range(workers)
+    ]
+    for stream in streams:
+      self.addCleanup(stream.close)
+    return _Job(streams)
+
+  def _member_in_another_process(self) -> subprocess.Popen:
+    """A member that says so when it has got one of two partitions."""
+    settings = {
+      **self._client,
+      "group.id": self._group,
+      "heartbeat.interval.ms": 500,
+      "partition.assignment.strategy": "cooperative-sticky",
+      "session.timeout.ms": _MISSED_MS,
+    }
+    program = (
+      "import confluent_kafka\n"
+      f"consumer = confluent_kafka.Consumer({settings})\n"
+      f"consumer.subscribe([{self._topic!r}])\n"
+      "while len(consumer.assignment()) != 1:\n"
+      "  consumer.poll(0.1)\n"
+      "print('has joined', flush=True)\n"
+      "while True:\n"
+      "  consumer.poll(0.1)\n"
+    )
+    member = subprocess.Popen(
+      [sys.executable, "-c", program],
+      env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+      stdout=subprocess.PIPE,
+    )
+    self.addCleanup(member.wait)
+    self.addCleanup(member.stdout.close)
+    self.addCleanup(member.kill)
+    return member
+
+  def test_workers_do_not_wait_for_offsets_without_message(self):
+    self._make_topic(partitions=2)
+    producer = confluent_kafka.Producer({**self._client, "transactional.id": "job"})
+    producer.init_transactions(30)
+    for is_kept in (True, False):
+      producer.begin_transaction()
+      for partition in range(2):
+        for _ in range(5):
+          producer.produce(self._topic, b"x", partition=partition)
+      producer.flush()
+      (producer.commit_transaction if is_kept else producer.abort_transaction)()
+    job = self._job(workers=2)
+    job.run()
+    self.assertCountEqual(
+      set(job.trained_on),
+      [(partition, at) for partition in range(2) for at in range(5)],
+    )
+    # Of each: 5 messages, their transaction's end, 5 that do not count, and an end.
+    self.assertEqual(job.offsets(), {**self._at(12), **self._at(12, partition=1)})
+
   def test_where_to_begin_waits_for_a_broker_that_is_away(self):
     self._make_topic()
     self._send(10)
@@ -211,9 +336,9 @@ class GroupConsumerTest(parameterized.TestCase):
       found = stream.first_offsets({}, restart)
     self.assertIn(f"reading {self._topic} from {self._servers}: ", logged.output[0])
     self.assertIn("Connection refused", logged.output[0])
-    self.assertEqual(
-      found, {Partition(self._group, self._topic, BEGUN): 0, **self._at(0)}
-    )
+    marks = {p.partition for p in found if not p.is_real}
+    self.assertEqual(marks, {BEGUN, MADE})
+    self.assertEqual({p: o for p, o in found.items() if p.is_real}, self._at(0))
     # Whoever is asked to leave need not wait.
     with self.assertRaises(InterruptedError):
       stream.first_offsets({}, self._interrupt)
@@ -225,16 +350,16 @@ class GroupConsumerTest(parameterized.TestCase):
     self._make_topic()
     self._send(10)
     for reset, offset in (("smallest", 0), ("latest", 10)):
-      consumer = self._consumer(configuration=[f"auto.offset.reset={reset}"])
-      self.assertEqual(consumer.group_offsets(), self._at(offset))
+      group = self._consumer_group([f"auto.offset.reset={reset}"])
+      self.assertEqual(group.first_offsets(), self._at(offset))
     # Whoever asks next gets the same, though the topic has grown.
     self._send(5)
-    self.assertEqual(self._consumer().group_offsets(), self._at(10))
-    strict = self._consumer(configuration=["auto.offset.reset=error"], group="other")
+    self.assertEqual(self._consumer_group().first_offsets(), self._at(10))
+    strict = self._consumer_group(["auto.offset.reset=error"], "other")
     with self.assertRaisesRegex(
       StreamFailed, "'other' has committed no offset of topic"
     ):
-      strict.group_offsets()
+      strict.first_offsets()
 
   def test_where_to_begin_at_the_end_waits_for_members_to_leave(self):
     self._make_topic()
@@ -243,44 +368,44 @@ class GroupConsumerTest(parameterized.TestCase):
     member.open()
     while not member.has_joined:
       member.consume()
-    chief = self._consumer(configuration=["auto.offset.reset=latest"])
+    group = self._consumer_group(["auto.offset.reset=latest"])
     with self.assertLogs(level="WARNING"):
-      self.assertIsNone(chief.group_offsets())
+      self.assertIsNone(group.first_offsets())
     member.close()
-    self.assertEqual(chief.group_offsets(), self._at(10))
+    self.assertEqual(group.first_offsets(), self._at(10))
 
   def test_the_last_commit_waits_for_members_to_leave(self):
     self._make_topic()
-    member, other = self._consumer(), self._consumer()
+    member, group = self._consumer(), self._consumer_group()
     member.open()
     while not member.has_joined:
       member.consume()
     begin = time.monotonic()
     with self.assertRaises(StreamFailed):
-      other.commit_last(self._at(7), begin + 2)
+      group.commit_last(self._at(7), begin + 2)
     self.assertBetween(time.monotonic() - begin, 2, 4)
     leaving = threading.Timer(1, member.close)
     leaving.start()
-    other.commit_last(self._at(7), time.monotonic() + 30)
+    group.commit_last(self._at(7), time.monotonic() + 30)
     leaving.join()
     self.assertEqual(self._committed(), 7)
 
   def test_the_last_commit_does_not_wait_for_members_that_have_done_it(self):
     self._make_topic()
-    member, chief = self._consumer(), self._consumer()
+    member, group = self._consumer(), self._consumer_group()
     member.open()
     while not member.has_joined:
       member.consume()
     member.commit(self._at(7))
     begin = time.monotonic()
-    chief.commit_last(self._at(7), begin + 10)
+    group.commit_last(self._at(7), begin + 10)
     self.assertLess(time.monotonic() - begin, 5)
     self.assertEqual(self._committed(), 7)
 
   def test_offsets_of_topics_that_are_gone_hold_up_no_others(self):
     self._make_topic()
     gone = {Partition(self._group, "gone", 0): 3}
-    member, chief = self._consumer(), self._consumer()
+    member, group = self._consumer(), self._consumer_group()
     member.open()
     while not member.has_joined:
       member.consume()
@@ -288,8 +413,25 @@ class GroupConsumerTest(parameterized.TestCase):
     while self._committed() != 7:
       member.consume()
     member.close()
-    chief.commit_last({**self._at(8), **gone}, time.monotonic() + 10)
+    group.commit_last({**self._at(8), **gone}, time.monotonic() + 10)
     self.assertEqual(self._committed(), 8)
+
+  def test_it_joins_anew_after_it_stood_still_for_too_long(self):
+    self._make_topic()
+    self._send(10)
+    consumer = self._consumer(
+      lambda partition: 4 if consumer.has_read else 0,
+      [f"session.timeout.ms={_MISSED_MS}", f"max.poll.interval.ms={_MISSED_MS}"],
+    )
+    consumer.has_read = False
+    consumer.open(is_of_job=True)
+    self._read(consumer, 10)
+    consumer.has_read = True
+    time.sleep(_MISSED_MS / 1000 + 2)
+    with self.assertLogs(level="WARNING") as logged:
+      got = self._read(consumer, 6)
+    self.assertEqual(got, [(0, offset) for offset in range(4, 10)])
+    self.assertIn("maximum poll interval", logged.output[0])
 
   def test_what_was_there_is_known_when_it_has_left(self):
     self._make_topic()
@@ -301,16 +443,35 @@ class GroupConsumerTest(parameterized.TestCase):
     partition = Partition(self._group, self._topic, 0)
     self.assertEqual(consumer.ends(), {partition: PartitionEnds(0, 3, True)})
 
-  def test_the_last_commit_does_not_wait_for_ever_for_a_broker_that_is_away(self):
+  def test_it_does_not_leave_while_its_ends_are_looked_at(self):
     self._make_topic()
     consumer = self._consumer()
+    consumer.open()
+    client = consumer._consumer = mock.Mock()
+    leaving = threading.Thread(target=consumer.close)
+
+    def assignment():
+      if not leaving.is_alive():
+        leaving.start()
+        leaving.join(0.5)
+        client.close.assert_not_called()
+      return []
+
+    client.assignment = assignment
+    self.assertEqual(consumer.ends(), {})
+    leaving.join()
+    client.close.assert_called_once()
+
+  def test_the_last_commit_does_not_wait_for_ever_for_a_broker_that_is_away(self):
+    self._make_topic()
+    group = self._consumer_group()
     self._broker.kill()
     begin = time.monotonic()
     with self.assertRaises(StreamFailed):
-      consumer.commit_last(self._at(7), begin + 2)
+      group.commit_last(self._at(7), begin + 2)
     self.assertBetween(time.monotonic() - begin, 2, 4)
     self._broker.restart()
-    consumer.commit_last(self._at(8), time.monotonic() + 30)
+    group.commit_last(self._at(8), time.monotonic() + 30)
     self.assertEqual(self._committed(), 8)
 
 

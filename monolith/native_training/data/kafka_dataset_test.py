@@ -7,11 +7,11 @@ import time
 import confluent_kafka
 import tensorflow as tf
 from absl.testing import absltest
-from confluent_kafka import admin
 
 from monolith.native_training.data import datasets
 from monolith.native_training.data.example_parsing import decode_example, serialize_one
 from monolith.native_training.data.kafka_messages import EVENT_TIME_MS, POSITION
+from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 
 _FEATURES = {
@@ -26,18 +26,20 @@ class KafkaDatasetTest(absltest.TestCase):
     super().setUpClass()
     cls._broker = cls.enterClassContext(LocalBroker())
     cls._client = {"bootstrap.servers": cls._broker.bootstrap_servers}
-    cls._admin = admin.AdminClient(cls._client)
+    cls._topics = BrokerTopics(cls._broker.bootstrap_servers)
 
-  def _make_topic(self, name: str, partitions: int = 3) -> None:
-    new = admin.NewTopic(name, partitions, 1)
-    self._admin.create_topics([new])[name].result(30)
+  def _make_topic(self, name: str) -> None:
+    # What is sent has times that are long ago.
+    self._topics.make(name, 3, {"retention.ms": "-1"})
 
   def _send(self, topic: str, messages: list[bytes]) -> None:
-    # In order, also where a message has to be sent again.
-    producer = confluent_kafka.Producer({**self._client, "enable.idempotence": True})
-    for i, message in enumerate(messages):
-      producer.produce(topic, message, partition=i % 3, timestamp=1000 + i)
-    self.assertEqual(producer.flush(30), 0)
+    self._topics.send(
+      topic,
+      (
+        {"value": message, "partition": i % 3, "timestamp": 1000 + i}
+        for i, message in enumerate(messages)
+      ),
+    )
 
   def _dataset(self, *topics: str, timeout: int = 2000, **arguments) -> tf.data.Dataset:
     return datasets.create_plain_kafka_dataset(
@@ -74,12 +76,9 @@ class KafkaDatasetTest(absltest.TestCase):
     self.assertEqual(positions, list(range(positions[0], positions[0] + 2000)))
 
   def test_elements_have_as_many_messages_as_asked_for_at_most(self):
-    self._make_topic("cut", partitions=1)
+    self._topics.make("cut")
     sent = [b"%d" % i for i in range(1000)]
-    producer = confluent_kafka.Producer(self._client)
-    for message in sent:
-      producer.produce("cut", message)
-    self.assertEqual(producer.flush(30), 0)
+    self._topics.send("cut", sent)
     got, offsets, positions = [], [], []
     for x in self._dataset("cut", poll_batch_size=300):
       self.assertBetween(len(x.message), 1, 300)
@@ -212,6 +211,29 @@ class KafkaDatasetTest(absltest.TestCase):
     self._send("brief", [b"x"] * 3)
     self.assertLen([x for x in self._dataset("brief", timeout=1) for _ in x.message], 3)
 
+  def test_a_pattern_means_the_same_whoever_matches_names(self):
+    for topic in ("jb-1", "jb-2", "my-jb-1", "odd"):
+      self._make_topic(topic)
+      self._send(topic, [topic.encode()])
+    for protocol in ("classic", "consumer"):
+      for pattern, wanted in (
+        ("^jb-", [b"jb-1", b"jb-2"]),
+        ("^jb-[2-9]$", [b"jb-2"]),
+        ("^odd|b-1", [b"odd"]),
+      ):
+        with self.subTest(f"{pattern} {protocol}"):
+          dataset = datasets.create_plain_kafka_dataset(
+            [pattern],
+            f"{protocol} {pattern}",
+            self._broker.bootstrap_servers,
+            stream_timeout=1000,
+            configuration=[f"group.protocol={protocol}"],
+          )
+          got = [message for x in dataset for message in x.message.numpy()]
+          self.assertEqual(sorted(got), wanted)
+    with self.assertRaisesRegex(ValueError, "topics: the pattern .* has a backslash"):
+      self._dataset(r"^jb-\d")
+
   def test_settings_are_checked(self):
     for configuration, message in (
       (["fetch.maximum=3"], 'No such configuration property: "fetch.maximum"'),
@@ -221,10 +243,13 @@ class KafkaDatasetTest(absltest.TestCase):
       (["metadata.broker.list=other:1"], "it is the argument `servers`"),
       (["auto.commit.enable=true"], "committed when a checkpoint covers them"),
       (["offset.store.method=file"], "committed when a checkpoint covers them"),
+      (["topic.blacklist=^x"], "the argument `topics` says which are read"),
       ("a=b", "list of 'key=value' strings"),
     ):
       with self.assertRaisesRegex(ValueError, message):
         self._dataset("t", configuration=configuration)
+    with self.assertRaisesRegex(ValueError, "topics: 'a' is named twice"):
+      self._dataset("a", "b", "a")
     for name, value in (
       ("topics", []),
       ("group_id", ""),

@@ -6,18 +6,18 @@ import tempfile
 import threading
 import time
 from collections.abc import Mapping
+from unittest import mock
 
-import confluent_kafka
 import tensorflow as tf
 from absl.testing import absltest, parameterized
-from confluent_kafka import admin
 
-from monolith.native_training.data import datasets
+from monolith.native_training.data import datasets, kafka_topics
 from monolith.native_training.data.bad_messages import BadMessage
 from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.dead_letters import KafkaDeadLetters
 from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.data.stream_offsets import Partition
+from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 
 _JAAS = (
@@ -59,7 +59,6 @@ class KafkaSecurityTest(parameterized.TestCase):
       "sasl.username": "trainer",
       "sasl.password": "right",
     }
-    cls._client = {**cls._settings, "bootstrap.servers": cls._servers}
 
   @classmethod
   def _path(cls, name: str) -> str:
@@ -77,13 +76,9 @@ class KafkaSecurityTest(parameterized.TestCase):
   def setUp(self):
     super().setUp()
     self._topic = self.id().rpartition(".")[2].split(" ")[0]
-    client = admin.AdminClient(self._client)
-    new = admin.NewTopic(self._topic, 1, 1)
-    client.create_topics([new])[self._topic].result(30)
-    producer = confluent_kafka.Producer(self._client)
-    for _ in range(10):
-      producer.produce(self._topic, b"secret")
-    self.assertEqual(producer.flush(30), 0)
+    topics = BrokerTopics(self._servers, self._settings)
+    topics.make(self._topic)
+    topics.send(self._topic, [b"secret"] * 10)
 
   def _configuration(self, changes: Mapping[str, str | None]) -> list[str]:
     settings = {**self._settings, **changes}
@@ -139,6 +134,22 @@ class KafkaSecurityTest(parameterized.TestCase):
     )
     with self.assertRaisesRegex(tf.errors.OpError, message):
       list(dataset)
+
+  def test_who_asks_for_topics_hears_what_is_wrong(self):
+    kafka_topics.check(self._servers, self._settings)
+    kafka_topics.ensure(self._servers, self._topic, 1, self._settings)
+    wrong = {**self._settings, "sasl.password": "wrong"}
+    stranger = {**self._settings, "ssl.ca.location": self._path("stranger.pem")}
+    none = {**self._settings, "security.protocol": "sasl_plaintext"}
+    with mock.patch.object(kafka_topics, "_ANSWER_SECS", 3):
+      with self.assertRaisesRegex(RuntimeError, "Authentication failed"):
+        kafka_topics.check(self._servers, wrong)
+      with self.assertRaisesRegex(RuntimeError, "certificate verify failed"):
+        kafka_topics.check(self._servers, stranger)
+      with self.assertRaisesRegex(
+        RuntimeError, "topic new cannot be made at .* than 'sasl_plaintext'"
+      ):
+        kafka_topics.ensure(self._servers, "new", 1, none)
 
   @parameterized.named_parameters(
     ("nothing", {"security.protocol": None}, "plaintext"),

@@ -87,11 +87,3 @@ def _without_value(item: object) -> str:
   if not isinstance(item, str):
     return repr(item)
   return repr(re.split(r"[^\w.]", item, maxsplit=1)[0] + "...")
-
-
-class Silent:
-  """A client's logger that takes librdkafka's own lines, which say again what its
-  errors say."""
-
-  def log(self, *arguments) -> None:
-    del arguments

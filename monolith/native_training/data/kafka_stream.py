@@ -14,9 +14,10 @@ import numpy as np
 from absl import logging
 from confluent_kafka import OFFSET_BEGINNING, Message
 
-from monolith.native_training.data import stream_offsets
+from monolith.native_training.data import stream_offsets, topic_patterns
 from monolith.native_training.data.broker_errors import StreamFailed
-from monolith.native_training.data.group_consumer import GroupConsumer, is_meant
+from monolith.native_training.data.consumer_group import ConsumerGroup
+from monolith.native_training.data.group_consumer import GroupConsumer
 from monolith.native_training.data.kafka_messages import KafkaMessages
 from monolith.native_training.data.stream_ledger import StreamLedger
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
@@ -69,7 +70,9 @@ class KafkaStream:
   Args: see `datasets.create_plain_kafka_dataset`.
 
   Attributes:
-    is_over: no message has come for `stream_timeout`.
+    keeps_rest: what a job's dataset held back is not passed at the end of a round.
+    is_over: no message has come for `stream_timeout`, and none is left: of this
+      reader's partitions, and for a job of those of all workers.
 
   Raises:
     ValueError: an argument is not as described there.
@@ -88,6 +91,10 @@ class KafkaStream:
     self._topics = [topics] if isinstance(topics, str) else list(topics)
     if not self._topics or not all(isinstance(t, str) and t for t in self._topics):
       raise ValueError(f"topics: got {topics!r}, wanted names of topics, at least one")
+    for topic in self._topics:
+      topic_patterns.check(topic)
+      if self._topics.count(topic) > 1:
+        raise ValueError(f"topics: {topic!r} is named twice")
     for name, value in (("group_id", group_id), ("servers", servers)):
       if not isinstance(value, str) or not value:
         raise ValueError(f"{name}: got {value!r}, wanted a string that is not empty")
@@ -105,23 +112,20 @@ class KafkaStream:
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000
     self._poll_batch_size = poll_batch_size
-    self._group = group_id
+    self._group = ConsumerGroup(self._topics, group_id, servers, configuration)
     self._servers = servers
     self._ledger = StreamLedger(group_id)
     self._known: Offsets = {}
-    self._consumer = GroupConsumer(
-      self._topics,
-      group_id,
-      servers,
-      configuration,
-      self._begins_at,
-    )
+    self._consumer = GroupConsumer(self._group, self._begins_at)
     # Of the consumer, and of who reads with it. A thread that has it may find that an
     # iteration is garbage, which ends that.
     self._lock = threading.RLock()
     self._iteration = 0
     self._round: threading.Event | None = None
     self._heard: float | None = None  # When the last message came.
+    self._quiet_since = time.monotonic()  # No message has come.
+    self.keeps_rest = False
+    self._known_ones = 0  # Messages of the iteration that were read before.
     self._told_at = -_NOTICE_SECS  # That none comes.
     self.is_over = False
     # The last one that came to an end because its streams had nothing, and the last one
@@ -135,9 +139,9 @@ class KafkaStream:
 
   def _check_is_another(self, streams: list[KafkaStream]) -> None:
     for other in streams:
-      if other._group == self._group and other._servers != self._servers:
+      if other.group == self.group and other._servers != self._servers:
         raise ValueError(
-          f"group_id: {self._group!r} is the group of a stream from {other._servers} "
+          f"group_id: {self.group!r} is the group of a stream from {other._servers} "
           f"already, and of one from {self._servers} now; checkpoints keep offsets by "
           "group, topic and partition: name another group, or the same servers"
         )
@@ -156,13 +160,14 @@ class KafkaStream:
       if not round_:
         self._consumer.close()  # Of an iteration that has not ended.
         self._heard = None
+        self._quiet_since = time.monotonic()
         self._ledger.begin({})
       self._ended_round = None
       self._consumer.open(is_of_job=bool(round_))
+      self._known_ones = 0
       if round_:
         self._read_open_again()
     waited, offsets = 0.0, self._ledger.offsets()
-    noticed = time.monotonic()
     try:
       while not self._is_silent():
         begin = time.monotonic()
@@ -172,16 +177,22 @@ class KafkaStream:
           arrays = self._next_arrays()
           if arrays and not round_:
             self._ledger.take(arrays.position)  # No one else will.
+          if not arrays and round_:
+            self._ledger.pass_ends(self._consumer.read_ends())
         now = time.monotonic()
         if arrays:
-          self._heard = noticed = now
+          self._known_ones -= len(arrays.position)
+          if self._known_ones < 0:
+            self._heard = self._quiet_since = now
           yield arrays
-        elif now - noticed >= self._notice_secs:
-          noticed = now
+        elif now - self._quiet_since >= self._notice_secs:
           self._notice(now)
         if round_:
           before, offsets = offsets, self._ledger.offsets()
-          waited = 0.0 if offsets != before else waited + (now - begin)
+          # What is read again is no wait, lest the round end before what comes behind.
+          is_known = bool(arrays) and self._known_ones >= 0
+          is_wait = offsets == before and not is_known
+          waited = waited + (now - begin) if is_wait else 0.0
           if waited >= _IDLE_SECS or round_.is_set():
             break
       with self._lock:
@@ -190,7 +201,7 @@ class KafkaStream:
           self._ended_round = round_
       if not is_newest and not round_:
         raise StreamFailed(
-          f"another iteration of the dataset of {self._consumer} has begun, which ends "
+          f"another iteration of the dataset of {self._group} has begun, which ends "
           "this one; make a dataset for each"
         )
     finally:
@@ -209,6 +220,7 @@ class KafkaStream:
   def _read_open_again(self) -> None:
     """Goes back to what a round left open: the dataset of several streams may end with
     one of them, before the others are drained, and an iteration may be taken over."""
+    self._known_ones = self._ledger.open_count()
     self._consumer.seek(self._ledger.drop_open())
 
   def _is_silent(self) -> bool:
@@ -220,15 +232,36 @@ class KafkaStream:
     if time.monotonic() - self._heard < self._timeout_secs:
       return False
     with self._lock:
-      self.is_over = self._consumer.is_at_end()
+      self.is_over = self._consumer.is_at_end() and (
+        self._round is None
+        # It is for those to read who stay.
+        or (self.keeps_rest and self._ledger.open_count() > 0)
+        or self._are_others_at_end()
+      )
     if not self.is_over:
       self._heard = time.monotonic()
     return self.is_over
 
+  def _are_others_at_end(self) -> bool:
+    """Whether a job has trained on all messages of the partitions that other workers
+    have. Those of one that was killed come to the others when the group misses it."""
+    trained = stream_offsets.merge([self._ledger.offsets(), self._known])
+    unread = self._consumer.unread_of_others(trained)
+    if unread:
+      logging.log_every_n_seconds(
+        logging.INFO,
+        "not over yet: other workers are still to train on %s",
+        _NOTICE_SECS,
+        ", ".join(
+          f"{count:,} of {p.topic} {p.partition}" for p, count in unread.items()
+        ),
+      )
+    return unread == {}
+
   def _notice(self, now: float) -> None:
     if now - self._told_at >= _NOTICE_SECS:
       self._told_at = now
-      secs = now - (self._heard or now)
+      secs = now - self._quiet_since
       logging.warning("no message of %s for %.0f s", ", ".join(self._topics), secs)
 
   def _begins_at(self, partition: Partition) -> int | None:
@@ -266,33 +299,36 @@ class KafkaStream:
   # For the job that trains on it.
 
   def first_offsets(self, offsets: Offsets, check: Callable[[], object]) -> Offsets:
-    """Where a job begins to read topics that it has not begun to read before. Waits for
-    brokers that are away.
+    """Where a job begins to read topics that it has not begun to read before, and which
+    topics they are. Waits for brokers that are away.
 
     Args:
       offsets: of the job.
       check: called again and again; ends waiting by what it raises.
 
     Raises:
-      StreamFailed: see `GroupConsumer.group_offsets`.
+      StreamFailed: a topic is another than the job has read; or see
+        `ConsumerGroup.first_offsets`.
     """
-    begun = [Partition(self._group, topic, BEGUN) for topic in self._topics]
+    made = _answer(self._group.topics_made, check)
+    for mark, number in made.items():
+      if offsets.get(mark, number) != number:
+        raise StreamFailed(
+          f"topic {mark.topic} was deleted and made anew since it was trained on. Use "
+          "another group_id to train on it from its beginning"
+        )
+    begun = [Partition(self.group, topic, BEGUN) for topic in self._topics]
     begun = [mark for mark in begun if mark not in offsets]
     if not begun:
-      return {}
-    while True:
-      check()
-      found = self._consumer.group_offsets()
-      if found is not None:
-        break
-      time.sleep(_ASK_AGAIN_SECS)
+      return made
+    found = _answer(self._group.first_offsets, check)
     # What the group has committed of other topics may be ahead of training.
     found = {
       p: offset
       for p, offset in found.items()
-      if any(is_meant(p.topic, mark.topic) for mark in begun)
+      if any(topic_patterns.is_meant(p.topic, mark.topic) for mark in begun)
     }
-    return {**dict.fromkeys(begun, 0), **found}
+    return {**dict.fromkeys(begun, 0), **made, **found}
 
   def begin(self, offsets: Offsets) -> None:
     """Has the next iteration begin where a job's training is."""
@@ -302,6 +338,7 @@ class KafkaStream:
       self._ledger.begin(offsets)
       self._known = dict(offsets)
     self._heard = None
+    self._quiet_since = time.monotonic()
     self.is_over = False
 
   def begin_round(self, ended: threading.Event) -> None:
@@ -318,31 +355,38 @@ class KafkaStream:
       if self._heard is not None:
         self._heard = time.monotonic()
 
-  def pass_rest(self) -> bool:
-    """Notes, when the dataset of a round is at its end, that what was read and is not
-    trained on was left out by `input_fn`.
+  @property
+  def is_drained(self) -> bool:
+    """Whether the round has ended because the stream had nothing more, and whoever
+    reads it has got all; behind a dataset that reads ahead that is not yet training."""
+    return self._round is not None and self._drained_round is self._round
 
-    Returns:
-      False where the dataset has ended for another reason than that the stream had
-      nothing more: then the rest is still to be trained on.
-    """
-    is_drained = self._round is not None and self._drained_round is self._round
-    if is_drained:
-      self._ledger.pass_rest()
-    return is_drained
+  def pass_rest(self) -> int:
+    """Notes, where all of a round has come to the end of the dataset, that what is not
+    trained on was left out by `input_fn`; returns how many messages."""
+    left = self._ledger.open_count()
+    self._ledger.pass_rest()
+    return left
+
+  def pass_ends(self) -> None:
+    """Notes where partitions end, when the dataset of a round is at its end."""
+    with self._lock:
+      self._ledger.pass_ends(self._consumer.read_ends())
 
   @property
   def group(self) -> str:
     """The consumer group."""
-    return self._group
+    return self._group.name
 
   def trained(self) -> Offsets:
-    """Up to where all that was emitted went on to be trained on, or was bad."""
+    """Up to where all that was emitted went on to be trained on, or was bad; where all
+    is read, that is where the partition ends, behind offsets without message."""
     return self._ledger.offsets()
 
   @property
   def bad_messages(self) -> int:
-    """How many messages could not be parsed."""
+    """How many messages could not be parsed, each counted once by each worker that has
+    read it."""
     return self._ledger.left_out
 
   @property
@@ -376,5 +420,15 @@ class KafkaStream:
       self._consumer.close()
 
   def commit_last(self, offsets: Offsets, deadline: float) -> None:
-    """See `GroupConsumer.commit_last`."""
-    self._consumer.commit_last(offsets, deadline)
+    """See `ConsumerGroup.commit_last`."""
+    self._group.commit_last(offsets, deadline)
+
+
+def _answer(ask: Callable[[], Offsets | None], check: Callable[[], object]) -> Offsets:
+  """What brokers answer, asked until they do."""
+  while True:
+    check()
+    answer = ask()
+    if answer is not None:
+      return answer
+    time.sleep(_ASK_AGAIN_SECS)

@@ -1,6 +1,7 @@
 """What a stream notes of its messages when several things go on at once."""
 
 import threading
+import time
 from unittest import mock
 
 import tensorflow as tf
@@ -43,6 +44,9 @@ class _Consumer:
   def seek(self, offsets: Offsets):
     self.sought.append(offsets)
     self.at = next(iter(offsets.values()), self.at)
+
+  def read_ends(self):
+    return {}
 
   def ends(self):
     return {Partition("g", "t", 0): PartitionEnds(0, self.at + 1, self.is_read)}
@@ -131,30 +135,31 @@ class KafkaStreamTest(absltest.TestCase):
     newest.close()
     self.assertFalse(consumer.is_open)
 
-  def test_the_rest_is_passed_only_where_the_stream_ended_the_round(self):
+  def test_it_is_drained_only_where_it_ended_the_round(self):
     ended = threading.Event()
     self.stream.begin_round(ended)
     batches = self.stream.batches()
     next(batches)
-    self.assertFalse(self.stream.pass_rest())
+    self.assertFalse(self.stream.is_drained)
     self.assertEqual(self.stream.trained(), _at(100))
     ended.set()
     self.assertEqual(list(batches), [])
     # What comes behind it may still have some of it.
-    self.assertFalse(self.stream.pass_rest())
+    self.assertFalse(self.stream.is_drained)
     self.assertEqual(list(self.stream.drained()), [])
-    self.assertTrue(self.stream.pass_rest())
+    self.assertTrue(self.stream.is_drained)
+    self.assertEqual(self.stream.pass_rest(), 6)
     self.assertEqual(self.stream.trained(), _at(106))
     # What a late iteration of that round does counts no more.
     self.stream.begin_round(threading.Event())
-    self.assertFalse(self.stream.pass_rest())
+    self.assertFalse(self.stream.is_drained)
 
   def test_an_iteration_that_another_has_taken_over_from_does_not_end_the_round(self):
     older, newer = self.stream.batches(), self.stream.batches()
     next(older)
     next(newer)
     self.assertEqual(list(older), [])
-    self.assertFalse(self.stream.pass_rest())
+    self.assertFalse(self.stream.is_drained)
     self.assertEqual(self.stream.trained(), _at(100))
 
   def test_what_was_not_taken_when_another_stream_ended_the_round_is_read_again(self):
@@ -164,7 +169,7 @@ class KafkaStreamTest(absltest.TestCase):
     stream_ledger.take(next(batches).position[:2])
     ended.set()
     batches.close()  # The dataset is at its end.
-    self.assertFalse(self.stream.pass_rest())
+    self.assertFalse(self.stream.is_drained)
     self.stream.begin_round(threading.Event())
     again = next(self.stream.batches())
     self.assertEqual(again.offset[0], 102)
@@ -185,7 +190,7 @@ class KafkaStreamTest(absltest.TestCase):
       stream.begin_round(ended)
     with mock.patch.object(kafka_stream, "_IDLE_SECS", 0.1):
       self.assertEmpty(list(tf.data.Dataset.zip((full, empty))))
-    self.assertEqual([s.pass_rest() for s in streams], [False, True])
+    self.assertEqual([s.is_drained for s in streams], [False, True])
     self.assertEqual(streams[0].trained(), {})
     # The next round reads it again.
     streams[0].begin_round(threading.Event())
@@ -203,6 +208,19 @@ class KafkaStreamTest(absltest.TestCase):
     self.assertEqual(self.stream.lags(), {partition: 2})
     stream_ledger.take(positions[5:])
     self.assertEqual(self.stream.lags(), {partition: 0})
+
+  def test_silence_is_told_however_many_rounds_it_lasts(self):
+    stream = KafkaStream("t", "g", "127.0.0.1:1", message_poll_timeout=300)
+    consumer = stream._consumer = _Consumer()
+    consumer.consume = lambda piece: time.sleep(0.05) or []
+    stream.begin({})
+    with mock.patch.object(kafka_stream, "_IDLE_SECS", 0.1):
+      with self.assertLogs(level="WARNING") as logged:
+        for _ in range(5):
+          stream.begin_round(threading.Event())
+          self.assertEqual(list(stream.batches()), [])
+    self.assertLen(logged.output, 1)
+    self.assertRegex(logged.output[0], "no message of t for 0 s")
 
   def test_a_group_is_of_one_cluster(self):
     with kafka_stream.collected():

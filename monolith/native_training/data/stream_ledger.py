@@ -9,7 +9,7 @@ import collections
 import itertools
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -27,7 +27,8 @@ class StreamLedger:
     group: the consumer group that reads.
 
   Attributes:
-    left_out: how many messages were bad.
+    left_out: how many messages were bad, each counted once, also where it is read
+      again.
   """
 
   def __init__(self, group: str):
@@ -39,6 +40,9 @@ class StreamLedger:
     self._bad: set[int] = set()
     self._offsets: Offsets = {}
     self.left_out = 0
+    # Bad messages before these offsets are counted, and behind them
+    self._counted_to: Offsets = {}
+    self._counted: set[tuple[Partition, int]] = set()  # these ones.
     _ledgers[self._emitted >> _COUNT_BITS] = self
 
   def emit(
@@ -89,14 +93,34 @@ class StreamLedger:
   def leave_out(self, positions: np.ndarray) -> None:
     """Notes messages that will not be trained on because they are bad."""
     with self._lock:
-      self.left_out += len(positions)
+      self._count_bad(positions)
       self._bad.update(int(p) for p in positions if p >= self._taken)
       self._advance(self._taken)
+
+  def is_counted(self, position: int) -> bool:
+    """Whether a message was left out as bad before, when it was read the first time."""
+    with self._lock:
+      counted_to = stream_offsets.merge([self._counted_to, self._offsets])
+      return any(
+        offset < counted_to.get(partition, 0) or (partition, offset) in self._counted
+        for chunk in self._chunks
+        for partition, offset in chunk.places(np.array([position]), self._group)
+      )
 
   def pass_rest(self) -> None:
     """Notes all messages as left out that are not taken."""
     with self._lock:
       self._advance(self._emitted)
+
+  def pass_ends(self, ends: Offsets) -> None:
+    """Notes where partitions end that are read to their end: behind the last message
+    there may be offsets without any, as of transactions. Nothing is noted of those that
+    have messages that nobody has taken."""
+    with self._lock:
+      further = {p: o for p, o in ends.items() if o > self._offsets.get(p, 0)}
+      if further:
+        open_ = self._open_partitions()
+        self._offsets.update({p: o for p, o in further.items() if p not in open_})
 
   def offsets(self) -> Offsets:
     """How far the stream is read, for all partitions that it knows of."""
@@ -106,11 +130,17 @@ class StreamLedger:
   def open_partitions(self) -> set[Partition]:
     """Those that have messages that nobody has taken."""
     with self._lock:
-      return {p for chunk in self._chunks for p in chunk.first_offsets(self._group)}
+      return self._open_partitions()
+
+  def open_count(self) -> int:
+    """How many messages nobody has taken."""
+    with self._lock:
+      return sum(len(chunk) for chunk in self._chunks)
 
   def begin(self, offsets: Mapping[Partition, int]) -> None:
     """Forgets all messages, because training is at other offsets."""
     with self._lock:
+      self._counted_to = stream_offsets.merge([self._counted_to, self._offsets])
       self._drop()
       self._offsets = {p: o for p, o in offsets.items() if p.group == self._group}
 
@@ -127,6 +157,24 @@ class StreamLedger:
           first[partition] = min(offset, first.get(partition, offset))
       self._drop()
       return first
+
+  def _count_bad(self, positions: np.ndarray) -> None:
+    counted_to = stream_offsets.merge([self._counted_to, self._offsets])
+    bad = {
+      (partition, offset)
+      for chunk in self._chunks
+      for partition, offset in chunk.places(positions, self._group)
+      if offset >= counted_to.get(partition, 0)
+    }
+    self.left_out += len(bad - self._counted)
+    self._counted = {
+      (partition, offset)
+      for partition, offset in bad | self._counted
+      if offset >= counted_to.get(partition, 0)
+    }
+
+  def _open_partitions(self) -> set[Partition]:
+    return {p for chunk in self._chunks for p in chunk.first_offsets(self._group)}
 
   def _drop(self) -> None:
     self._chunks.clear()
@@ -155,6 +203,9 @@ class _Chunk:
     self._partition = partition
     self._offset = offset
 
+  def __len__(self) -> int:
+    return len(self._offset)
+
   def take_until(self, position: int, group: str, offsets: Offsets) -> bool:
     """Moves offsets behind the messages before a position; whether none is left."""
     count = min(position - self.begin, len(self._offset))
@@ -171,6 +222,15 @@ class _Chunk:
     return _Chunk(
       self.begin + begin, topic, self._partition[begin:end], self._offset[begin:end]
     )
+
+  def places(
+    self, positions: np.ndarray, group: str
+  ) -> Iterator[tuple[Partition, int]]:
+    """Partition and offset of those messages that are of this chunk."""
+    indexes = positions - self.begin
+    for i in indexes[(indexes >= 0) & (indexes < len(self._offset))]:
+      topic = self._topic if isinstance(self._topic, str) else self._topic[i]
+      yield Partition(group, topic, int(self._partition[i])), int(self._offset[i])
 
   def first_offsets(self, group: str) -> Offsets:
     return self._one_each(group, -1)
@@ -207,6 +267,15 @@ def leave_out(positions: np.ndarray) -> None:
   """`StreamLedger.leave_out` for messages of several streams."""
   for ledger, own in _by_ledger(positions):
     ledger.leave_out(own)
+
+
+def are_counted(positions: np.ndarray) -> list[bool]:
+  """`StreamLedger.is_counted` of each of messages of several streams."""
+  ledgers = [_ledgers.get(int(p) >> _COUNT_BITS) for p in positions]
+  return [
+    ledger is not None and ledger.is_counted(int(position))
+    for ledger, position in zip(ledgers, positions, strict=True)
+  ]
 
 
 def _by_ledger(positions: np.ndarray) -> list[tuple[StreamLedger, np.ndarray]]:

@@ -51,6 +51,36 @@ class StreamLedgerTest(absltest.TestCase):
     stream_ledger.leave_out(at)
     self.assertEqual(_of(self.ledger.offsets()), {0: 7})
 
+  def test_bad_messages_that_are_read_again_are_known(self):
+    at = _emit(self.ledger, [0] * 4, range(4))
+    self.assertEqual(stream_ledger.are_counted(at), [False] * 4)
+    self.ledger.leave_out(at[[1, 2]])
+    self.assertEqual(stream_ledger.are_counted(at), [False, True, True, False])
+    self.assertEqual(self.ledger.open_count(), 4)
+    self.ledger.drop_open()
+    self.assertEqual(self.ledger.open_count(), 0)
+    at = _emit(self.ledger, [0] * 5, range(5))
+    self.assertEqual(stream_ledger.are_counted(at), [False, True, True, False, False])
+    # Of no stream that there is.
+    self.assertEqual(stream_ledger.are_counted(np.arange(2)), [False] * 2)
+
+  def test_bad_messages_that_are_read_again_count_once(self):
+    at = _emit(self.ledger, [0] * 6, range(6))
+    self.ledger.leave_out(at[[1, 4]])
+    self.ledger.take(at[:3])
+    self.assertEqual(self.ledger.left_out, 2)
+    # A part, 5 not looked at yet.
+    self.ledger.drop_open()
+    at = _emit(self.ledger, [0] * 3, range(3, 6))
+    self.ledger.leave_out(at[[1, 2]])
+    self.assertEqual(self.ledger.left_out, 3)
+    self.ledger.take(at[:1])
+    # All, because training goes back.
+    self.ledger.begin({})
+    at = _emit(self.ledger, [0] * 7, range(7))
+    self.ledger.leave_out(at[[1, 4, 5, 6]])
+    self.assertEqual(self.ledger.left_out, 4)
+
   def test_another_order_is_refused(self):
     at = _emit(self.ledger, [0] * 4, range(4))
     for wrong in ([1, 0], [0, 0]):
@@ -73,6 +103,16 @@ class StreamLedgerTest(absltest.TestCase):
     again = _emit(self.ledger, [1], [6])
     self.assertEqual(_of(self.ledger.take(again)), {0: 12, 1: 7})
     self.assertEqual(self.ledger.drop_open(), {})
+
+  def test_where_all_is_read_and_taken_it_is_at_the_end(self):
+    a, b, c = (Partition("g", "t", i) for i in range(3))
+    at = _emit(self.ledger, [0, 1], [10, 5])
+    self.ledger.take(at[:1])
+    self.ledger.pass_ends({a: 14, b: 8, c: 2})
+    self.assertEqual(self.ledger.offsets(), {a: 14, c: 2})
+    self.ledger.take(at[1:])
+    self.ledger.pass_ends({a: 13, b: 8})
+    self.assertEqual(self.ledger.offsets(), {a: 14, b: 8, c: 2})
 
   def test_begins_where_training_is(self):
     at = _emit(self.ledger, [0], [10])

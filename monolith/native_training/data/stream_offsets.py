@@ -12,6 +12,8 @@ from typing import NamedTuple
 # In place of a partition's number: says, with any offset, that a job has begun to read
 # the topic or pattern, and so that partitions without offset have appeared since.
 BEGUN = -1
+# Likewise: which topic of its name this is, whenever it was made, with half of its id.
+MADE = -2
 
 
 class Partition(NamedTuple):
@@ -20,6 +22,11 @@ class Partition(NamedTuple):
   group: str
   topic: str
   partition: int
+
+  @property
+  def is_real(self) -> bool:
+    """Whether it is one, and no mark in its place."""
+    return self.partition >= 0
 
 
 Offsets = dict[Partition, int]

@@ -9,6 +9,7 @@ from monolith.native_training.local_broker.local_broker import (
   BrokerFailed,
   LocalBroker,
 )
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 
 _PORT = flags.DEFINE_integer(
@@ -22,9 +23,10 @@ _DATA_DIR = flags.DEFINE_string(
 
 
 def main(_):
+  data_dir = user_path(_DATA_DIR.value)
   with StopSignals() as signals:
     try:
-      with LocalBroker(_PORT.value, _DATA_DIR.value, signals.check) as broker:
+      with LocalBroker(_PORT.value, data_dir, signals.check) as broker:
         print(f"Kafka is ready at {broker.bootstrap_servers}", flush=True)
         while True:
           signals.check()

@@ -1,6 +1,7 @@
 """What one Kafka node on this machine is set to."""
 
 import pathlib
+import struct
 from collections.abc import Mapping
 
 
@@ -42,4 +43,13 @@ def server_properties(
     "log.segment.bytes": 64 << 20,
     **properties,
   }
-  return "".join(f"{name}={value}\n" for name, value in settings.items())
+  return "".join(f"{name}={_escaped(value)}\n" for name, value in settings.items())
+
+
+def _escaped(value: object) -> str:
+  """A value as Java reads it from a file of properties."""
+  units = str(value).replace("\\", "\\\\").encode("utf-16-be", "surrogatepass")
+  return "".join(
+    chr(unit) if 0x20 <= unit < 0x7F else f"\\u{unit:04x}"
+    for (unit,) in struct.iter_unpack(">H", units)
+  )

@@ -7,25 +7,43 @@ import hashlib
 import os
 import pathlib
 import shutil
-import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 
 from monolith.native_training.local_files import file_lock
+from monolith.native_training.local_runner.local_processes import (
+  LocalProcesses,
+  ProcessFailed,
+)
 
 _THIRD_PARTY = pathlib.Path(__file__).parents[3] / "third_party" / "kafka"
 _LAST_LINES = 10
+_POLL_SECONDS = 0.1
+# Maven itself waits for half an hour. The names are those of its versions.
+_CONNECT_MS = 10_000
+_SILENCE_MS = 60_000
+_LIMITS = {
+  "aether.connector.connectTimeout": _CONNECT_MS,
+  "aether.connector.requestTimeout": _SILENCE_MS,
+  "maven.wagon.http.connectionTimeout": _CONNECT_MS,
+  "maven.wagon.rto": _SILENCE_MS,
+}
 
 
 class JarsMissing(Exception):
   """Kafka's jars cannot be had; the message says what to do."""
 
 
-def ensure() -> pathlib.Path:
+def ensure(check: Callable[[], object] = lambda: None) -> pathlib.Path:
   """The folder of the jars, which are fetched where it is not there.
 
   It is `~/.cache/monolith/kafka-KEY` (or below `XDG_CACHE_HOME`), with a key that
   stands for `jars.sha256`.
+
+  Args:
+    check: called again and again while they are fetched; ends that by what it raises.
 
   Raises:
     JarsMissing: Maven is missing or fails, or a jar is not the one that is wanted.
@@ -38,11 +56,13 @@ def ensure() -> pathlib.Path:
   if folder.is_dir():
     return folder
   root.mkdir(parents=True, exist_ok=True)
-  with file_lock.locked(root / f"kafka-{key}.lock"):
+  with file_lock.locked(root / f"kafka-{key}.lock", check):
     if not folder.is_dir():
+      for left in root.glob(f"kafka-{key}.*/"):  # Of processes that were killed.
+        shutil.rmtree(left, ignore_errors=True)
       scratch = pathlib.Path(tempfile.mkdtemp(prefix=f"kafka-{key}.", dir=root))
       try:
-        _fetch(pom, scratch)
+        _fetch(pom, scratch, check)
         _check(sums, scratch)
         scratch.rename(folder)
       finally:
@@ -50,7 +70,9 @@ def ensure() -> pathlib.Path:
   return folder
 
 
-def _fetch(pom: pathlib.Path, folder: pathlib.Path) -> None:
+def _fetch(
+  pom: pathlib.Path, folder: pathlib.Path, check: Callable[[], object]
+) -> None:
   maven = shutil.which("mvn")
   if not maven:
     raise JarsMissing(
@@ -60,10 +82,17 @@ def _fetch(pom: pathlib.Path, folder: pathlib.Path) -> None:
   print("Apache Kafka: fetching 43 MB by Maven, once", file=sys.stderr, flush=True)
   command = [maven, "--quiet", "--batch-mode", f"--file={pom}"]
   command += ["dependency:copy-dependencies", f"-DoutputDirectory={folder}"]
-  done = subprocess.run(command, capture_output=True, text=True, check=False)
-  if done.returncode:
-    lines = (done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:]
-    raise JarsMissing("Maven could not fetch Apache Kafka:\n" + "\n".join(lines))
+  command += [f"-D{name}={limit}" for name, limit in _LIMITS.items()]
+  try:
+    with LocalProcesses(lambda name, line: None) as processes:
+      processes.start("maven", command, dict(os.environ))
+      while processes.running():
+        check()
+        time.sleep(_POLL_SECONDS)
+      processes.check()
+  except ProcessFailed as failure:
+    lines = "\n".join(failure.last_lines[-_LAST_LINES:])
+    raise JarsMissing(f"Maven could not fetch Apache Kafka:\n{lines}") from None
 
 
 def _check(sums: pathlib.Path, folder: pathlib.Path) -> None:

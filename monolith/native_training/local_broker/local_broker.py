@@ -9,12 +9,12 @@ import pathlib
 import re
 import shutil
 import socket
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
 
 from monolith.native_training.local_broker import broker_settings, kafka_jars
+from monolith.native_training.local_files import file_lock
 from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.local_runner.local_processes import LocalProcesses
 
@@ -26,6 +26,9 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.05
 _PROPERTIES = "server.properties"
+# In a folder of ours, and locked while a broker runs there: Kafka's own folders of
+# settings have server.properties, too.
+_MARK = "monolith-local-broker"
 _LAST_LINES = 15
 # A random one of Kafka's making would do as well; a node has to keep its own.
 _CLUSTER_ID = "bW9ub2xpdGgtYnJva2VyMQ"
@@ -44,8 +47,8 @@ class LocalBroker:
 
   Args:
     port: where clients connect; 0 takes a free one.
-    data_dir: where topics are kept, which is made if need be; `''` is a temporary
-      folder, removed at the end.
+    data_dir: where topics are kept, which is made if need be, of one broker at a time;
+      `''` is a temporary folder, removed at the end.
     check: called again and again while it starts; ends that by what it raises.
     properties: what its `server.properties` have beside or instead of ours; clients
       come to the listener CLIENTS.
@@ -69,6 +72,7 @@ class LocalBroker:
     self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
     self._is_ready = False
     self._processes = LocalProcesses(self._on_line)
+    self._lock: contextlib.ExitStack | None = None
 
   @property
   def bootstrap_servers(self) -> str:
@@ -85,6 +89,9 @@ class LocalBroker:
 
   def __exit__(self, *exception) -> None:
     self._processes.stop(grace_seconds=_STOP_SECONDS)
+    if self._lock:
+      self._lock.close()
+      self._lock = None
     if self._is_temporary and self._data_dir:
       shutil.rmtree(self._data_dir, ignore_errors=True)
 
@@ -95,7 +102,7 @@ class LocalBroker:
       BrokerFailed: Java or Maven is missing, the port is taken, the folder cannot be
         used, or Kafka does not start.
     """
-    java = _java()
+    java = self._java()
     jars = self._jars()
     _check_is_free(self.port)
     folder = self._prepare_folder()
@@ -107,14 +114,17 @@ class LocalBroker:
         self.port, controller_port, folder, self._properties
       )
     )
-    _run(
+    code, lines = self._run(
       [*base, "kafka.tools.StorageTool", "format", "--ignore-formatted"]
       + [f"--config={properties}", f"--cluster-id={_CLUSTER_ID}"]
     )
+    if code:
+      said = "\n".join(lines[-_LAST_LINES:])
+      raise BrokerFailed(f"Kafka could not prepare its folder:\n{said}")
     self._processes = LocalProcesses(self._on_line, str(folder))
     self._is_ready = False
     command = [*base, "kafka.Kafka", str(properties)]
-    self._processes.start(_NAME, command, dict(os.environ))
+    self._processes.start(_NAME, command, _environment())
     self._wait_until_ready()
 
   def kill(self) -> None:
@@ -132,9 +142,37 @@ class LocalBroker:
     if not self._processes.running():
       raise BrokerFailed(self._why("Kafka has ended"))
 
+  def _java(self) -> str:
+    java = shutil.which("java")
+    if not java:
+      raise BrokerFailed(
+        f"Apache Kafka needs Java {_OLDEST_JAVA} or newer, and there is no java: "
+        "install the system package `default-jre-headless` (apt-get install "
+        "default-jre-headless)"
+      )
+    _, lines = self._run([java, "-version"])
+    version = re.search(r'version "(\d+)', "\n".join(lines))
+    if not version or int(version[1]) < _OLDEST_JAVA:
+      said = (lines or ["nothing"])[0]
+      raise BrokerFailed(
+        f"Apache Kafka needs Java {_OLDEST_JAVA} or newer; {java} -version says {said}"
+      )
+    return java
+
+  def _run(self, command: list[str]) -> tuple[int, list[str]]:
+    """Runs a program to its end; returns its exit code and what it printed. Ctrl-C does
+    not come to it, so that it does not fail of that, but ends it by `check`."""
+    lines: list[str] = []
+    with LocalProcesses(lambda name, line: lines.append(line)) as processes:
+      processes.start(_NAME, command, _environment())
+      while processes.running():
+        self._check()
+        time.sleep(_POLL_SECONDS)
+    return processes.exit_codes()[_NAME], lines
+
   def _jars(self) -> pathlib.Path:
     try:
-      return kafka_jars.ensure()
+      return kafka_jars.ensure(self._check)
     except (kafka_jars.JarsMissing, OSError) as error:
       raise BrokerFailed(str(error)) from None
 
@@ -143,18 +181,38 @@ class LocalBroker:
     if not self._data_dir:
       self._data_dir = tempfile.mkdtemp(prefix="monolith-kafka-")
     folder = pathlib.Path(self._data_dir).absolute()
+    if "," in str(folder):
+      raise BrokerFailed(
+        f"cannot keep topics in {folder}: Kafka takes a comma for the end of a "
+        "folder's name; name a folder without one"
+      )
     try:
       folder.mkdir(parents=True, exist_ok=True)
-      if any(folder.iterdir()) and not (folder / _PROPERTIES).exists():
+      if any(folder.iterdir()) and not (folder / _MARK).exists():
         raise BrokerFailed(
           f"{folder} has files, but not of a broker of ours: name an empty folder or "
           "one that does not exist yet"
         )
+      self._hold(folder)
       with tempfile.TemporaryFile(dir=folder):
         pass
     except OSError as error:
       raise BrokerFailed(f"cannot keep topics in {folder}: {error}") from None
     return folder
+
+  def _hold(self, folder: pathlib.Path) -> None:
+    """Keeps other brokers out of a folder for as long as this one lives."""
+    if self._lock:
+      return  # It was killed, and starts again.
+
+    def refuse() -> None:
+      raise BrokerFailed(
+        f"a broker runs on {folder} already: end it, or name another folder"
+      )
+
+    with contextlib.ExitStack() as lock:
+      lock.enter_context(file_lock.locked(folder / _MARK, refuse))
+      self._lock = lock.pop_all()
 
   def _on_line(self, name: str, line: str) -> None:
     del name
@@ -178,21 +236,9 @@ class LocalBroker:
     return f"{what}. What it said last{log}:\n{lines}"
 
 
-def _java() -> str:
-  java = shutil.which("java")
-  if not java:
-    raise BrokerFailed(
-      f"Apache Kafka needs Java {_OLDEST_JAVA} or newer, and there is no java: install "
-      "the system package `default-jre-headless` (apt-get install default-jre-headless)"
-    )
-  done = subprocess.run([java, "-version"], capture_output=True, text=True, check=False)
-  version = re.search(r'version "(\d+)', done.stderr)
-  if not version or int(version[1]) < _OLDEST_JAVA:
-    said = (done.stderr.strip().splitlines() or ["nothing"])[0]
-    raise BrokerFailed(
-      f"Apache Kafka needs Java {_OLDEST_JAVA} or newer; {java} -version says {said}"
-    )
-  return java
+def _environment() -> dict[str, str]:
+  """Java's: by the locale it knows how names of files are written."""
+  return {**os.environ, "LC_ALL": "C.UTF-8"}
 
 
 def _check_is_free(port: int) -> None:
@@ -213,10 +259,3 @@ def _answers(port: int) -> bool:
     return True
   except OSError:
     return False
-
-
-def _run(command: list[str]) -> None:
-  done = subprocess.run(command, capture_output=True, text=True, check=False)
-  if done.returncode:
-    lines = (done.stdout + done.stderr).strip().splitlines()[-_LAST_LINES:]
-    raise BrokerFailed("Kafka could not prepare its folder:\n" + "\n".join(lines))

@@ -1,31 +1,33 @@
 import os
+import pathlib
+import signal
 import socket
+import subprocess
+import sys
 import tempfile
+import time
 from unittest import mock
 
 import confluent_kafka
-from absl.testing import absltest
-from confluent_kafka import admin
+from absl.testing import absltest, parameterized
 
+from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import (
   BrokerFailed,
   LocalBroker,
 )
+from monolith.native_training.local_runner.processes_naming import processes_naming
 
 _TOPIC = "events"
-
-
-def _make_topic(broker: LocalBroker) -> None:
-  client = admin.AdminClient({"bootstrap.servers": broker.bootstrap_servers})
-  client.create_topics([admin.NewTopic(_TOPIC, 2, 1)])[_TOPIC].result(30)
-
-
-def _produce(broker: LocalBroker, messages: list[bytes]) -> None:
-  producer = confluent_kafka.Producer({"bootstrap.servers": broker.bootstrap_servers})
-  for message in messages:
-    producer.produce(_TOPIC, message)
-  if producer.flush(30):
-    raise TimeoutError("messages were not sent")
+_PROGRAM = "monolith.native_training.local_broker.broker"
+# Hangs in one of its tasks.
+_JAVA = """#!/bin/bash
+if [[ "$*" == *{what}* ]]; then
+  touch {folder}/runs
+  sleep 60
+fi
+echo 'openjdk version "21.0.1"'
+"""
 
 
 def _consume(broker: LocalBroker, count: int) -> list[bytes]:
@@ -47,19 +49,20 @@ def _consume(broker: LocalBroker, count: int) -> list[bytes]:
   return sorted(messages)
 
 
-class LocalBrokerTest(absltest.TestCase):
+class LocalBrokerTest(parameterized.TestCase):
   def test_messages_outlive_a_broker_that_is_killed(self):
     data_dir = os.path.join(self.create_tempdir().full_path, "data")
     with LocalBroker(data_dir=data_dir) as broker:
-      _make_topic(broker)
-      _produce(broker, [b"a", b"b", b"c"])
+      topics = BrokerTopics(broker.bootstrap_servers)
+      topics.make(_TOPIC, 2)
+      topics.send(_TOPIC, [b"a", b"b", b"c"])
       self.assertEqual(_consume(broker, 3), [b"a", b"b", b"c"])
       broker.kill()
       with self.assertRaisesRegex(BrokerFailed, "has ended"):
         broker.check()
       broker.restart()
       broker.check()
-      _produce(broker, [b"d"])
+      topics.send(_TOPIC, [b"d"])
       self.assertEqual(_consume(broker, 4), [b"a", b"b", b"c", b"d"])
       port = broker.port
     with socket.socket() as free:
@@ -74,7 +77,7 @@ class LocalBrokerTest(absltest.TestCase):
     with mock.patch.object(tempfile, "tempdir", folder):
       with LocalBroker() as broker:
         self.assertLen(os.listdir(folder), 1)
-        _make_topic(broker)
+        BrokerTopics(broker.bootstrap_servers).make(_TOPIC, 2)
     self.assertEmpty(os.listdir(folder))
 
   def test_a_port_that_is_taken_is_named(self):
@@ -83,6 +86,20 @@ class LocalBrokerTest(absltest.TestCase):
       with self.assertRaisesRegex(BrokerFailed, f"port {port} cannot be had"):
         LocalBroker(port).start()
 
+  def test_a_folder_may_have_a_strange_name(self):
+    data_dir = os.path.join(self.create_tempdir().full_path, "C:\\tëst 語😀 = #")
+    # As where a service has no locale.
+    with mock.patch.dict(os.environ, {"LC_ALL": "C"}):
+      with LocalBroker(data_dir=data_dir) as broker:
+        BrokerTopics(broker.bootstrap_servers).make(_TOPIC)
+    self.assertIn(f"{_TOPIC}-0", os.listdir(os.path.join(data_dir, "logs")))
+
+  def test_a_folder_with_a_comma_is_refused(self):
+    folder = self.create_tempdir().full_path
+    with self.assertRaisesRegex(BrokerFailed, "a,b: Kafka takes a comma for the end"):
+      LocalBroker(data_dir=os.path.join(folder, "a,b")).__enter__()
+    self.assertEmpty(os.listdir(folder))
+
   def test_a_folder_of_somebody_else_is_left_alone(self):
     folder = self.create_tempdir()
     folder.create_file("thesis.tex")
@@ -90,6 +107,56 @@ class LocalBrokerTest(absltest.TestCase):
       with LocalBroker(data_dir=folder.full_path):
         pass
     self.assertEqual(os.listdir(folder.full_path), ["thesis.tex"])
+
+  def test_a_folder_is_of_one_broker_at_a_time(self):
+    data_dir = self.create_tempdir().full_path
+    with LocalBroker(data_dir=data_dir) as broker:
+      BrokerTopics(broker.bootstrap_servers).make(_TOPIC)
+      settings = pathlib.Path(data_dir, "server.properties").read_text()
+      with self.assertRaisesRegex(BrokerFailed, f"a broker runs on {data_dir} already"):
+        LocalBroker(data_dir=data_dir).__enter__()
+      self.assertEqual(
+        pathlib.Path(data_dir, "server.properties").read_text(), settings
+      )
+      broker.check()
+      BrokerTopics(broker.bootstrap_servers).send(_TOPIC, [b"a"])
+
+  def test_settings_of_another_kafka_are_left_alone(self):
+    folder = self.create_tempdir()
+    theirs = folder.create_file("server.properties", "node.id=7\n")
+    with self.assertRaisesRegex(BrokerFailed, "files, but not of a broker"):
+      with LocalBroker(data_dir=folder.full_path):
+        pass
+    self.assertEqual(theirs.read_text(), "node.id=7\n")
+    self.assertEqual(os.listdir(folder.full_path), ["server.properties"])
+
+  @parameterized.parameters("-version", "kafka.tools.StorageTool")
+  def test_ctrl_c_while_it_prepares_ends_it_in_order(self, what):
+    folder = pathlib.Path(self.create_tempdir().full_path)
+    java = folder / "java"
+    java.write_text(_JAVA.format(what=what, folder=folder))
+    java.chmod(0o755)
+    program = subprocess.Popen(
+      [sys.executable, "-m", _PROGRAM, "--port=0", f"--data_dir={folder}/data"],
+      env={
+        **os.environ,
+        "PATH": f"{folder}:{os.environ['PATH']}",
+        "PYTHONPATH": os.pathsep.join(sys.path),
+      },
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+      start_new_session=True,
+      # A shell's jobs in the background ignore it.
+      preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not (folder / "runs").exists():
+      self.assertIsNone(program.poll())
+      time.sleep(0.05)
+    os.killpg(program.pid, signal.SIGINT)  # As a terminal does.
+    output, _ = program.communicate(timeout=30)
+    self.assertEqual((program.returncode, output), (0, "Kafka has stopped\n"))
+    self.assertEqual(processes_naming(str(folder)), [])
 
   def test_without_java_or_maven_it_says_what_to_install(self):
     with mock.patch.dict(os.environ, {"PATH": ""}):

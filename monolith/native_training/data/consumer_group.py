@@ -1,0 +1,311 @@
+"""A consumer group: its clients, where it begins to read, what it has committed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from confluent_kafka import (
+  Consumer,
+  KafkaError,
+  KafkaException,
+  TopicCollection,
+  TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, TopicMetadata
+
+from monolith.native_training.data import kafka_settings, topic_patterns
+from monolith.native_training.data.broker_errors import (
+  BrokerErrors,
+  StreamFailed,
+  passes,
+)
+from monolith.native_training.data.stream_offsets import MADE, Offsets, Partition
+
+# librdkafka's own defaults read a tenth as fast.
+_DEFAULTS = {
+  "auto.offset.reset": "earliest",
+  "fetch.message.max.bytes": str(10 << 20),
+  # How soon a member learns that others have come or gone.
+  "heartbeat.interval.ms": "1000",
+  # Training may stand still for long, as while a parameter server is away.
+  "max.poll.interval.ms": "86400000",
+  "partition.assignment.strategy": "cooperative-sticky",
+  "queued.min.messages": "1000000",
+  # A broker that is back is found within a second.
+  "reconnect.backoff.max.ms": "1000",
+  # What a worker that was killed had goes to the others after so long.
+  "session.timeout.ms": "10000",
+  # How soon a topic or partition that is new is noticed.
+  "topic.metadata.refresh.interval.ms": "5000",
+}
+# With `group.protocol=consumer` the brokers decide those.
+_OF_CLASSIC_GROUPS = (
+  "heartbeat.interval.ms",
+  "partition.assignment.strategy",
+  "session.timeout.ms",
+)
+_BY_CHECKPOINTS = "offsets are committed when a checkpoint covers them"
+_FIXED = {
+  "bootstrap.servers": "it is the argument `servers`",
+  "enable.auto.commit": _BY_CHECKPOINTS,
+  "enable.auto.offset.store": _BY_CHECKPOINTS,
+  "enable.partition.eof": "it says when a stream is over",
+  "group.id": "it is the argument `group_id`",
+  "offset.store.method": _BY_CHECKPOINTS,
+  "offset.store.path": _BY_CHECKPOINTS,
+  "offset.store.sync.interval.ms": _BY_CHECKPOINTS,
+  "topic.blacklist": "the argument `topics` says which are read",
+}
+_AT_END = ("latest", "largest", "end")
+_ASK_SECS = 5.0  # For an answer of a broker.
+_POLL_SECS = 0.1
+_TRY_AGAIN_SECS = 0.5
+_TIMES_WITHOUT_TOPIC = 4
+
+
+class ConsumerGroup:
+  """Who reads topics together, seen from outside: asking and committing here needs no
+  membership.
+
+  Args:
+    topics, group_id, servers, configuration: see `datasets.create_plain_kafka_dataset`.
+
+  Attributes:
+    topics: names and patterns.
+    name: the `group_id`.
+    is_cooperative: members keep their partitions while others come and go.
+    errors: of the clients.
+
+  Raises:
+    ValueError: a setting that librdkafka refuses.
+  """
+
+  def __init__(
+    self,
+    topics: Sequence[str],
+    group_id: str,
+    servers: str,
+    configuration: Sequence[str] | None = None,
+  ):
+    self.topics = list(topics)
+    self.name = group_id
+    self._servers = servers
+    own = kafka_settings.parse(configuration, _FIXED)
+    is_classic = own.get("group.protocol", "classic").lower() == "classic"
+    self._settings = {
+      **kafka_settings.parse(configuration, _FIXED, _defaults(is_classic)),
+      "bootstrap.servers": servers,
+      "enable.auto.commit": "false",
+      "enable.auto.offset.store": "false",
+      "enable.partition.eof": "true",
+      "group.id": group_id,
+    }
+    strategy = self._settings.get("partition.assignment.strategy", "")
+    self.is_cooperative = not is_classic or "cooperative" in strategy
+    self.errors = BrokerErrors(
+      str(self), self._settings.get("security.protocol", "plaintext")
+    )
+    self._reset = self._settings["auto.offset.reset"].lower()
+    self.client().close()  # Settings that librdkafka refuses are told at once.
+
+  def __str__(self):
+    return f"{', '.join(self.topics)} from {self._servers}"
+
+  def client(self, settings: Mapping[str, Any] = {}) -> Consumer:
+    """A new client, which is no member before it subscribes. Its errors go to `errors`.
+
+    Args:
+      settings: in place of the group's, or callbacks.
+    """
+    own = {**self._settings, "error_cb": self.errors.note, **settings}
+    try:
+      return Consumer(own, logger=self.errors)
+    except KafkaException as error:
+      raise ValueError(f"configuration: {error.args[0].str()}") from None
+
+  def own(self, offsets: Offsets) -> list[TopicPartition]:
+    """Those of this group's partitions, as its clients take them."""
+    return [
+      TopicPartition(p.topic, p.partition, offset)
+      for p, offset in offsets.items()
+      if p.group == self.name and p.is_real
+    ]
+
+  def partitions(self, client: Consumer | AdminClient) -> list[TopicPartition]:
+    """All partitions of its topics that there are.
+
+    Args:
+      client: by which to ask.
+
+    Raises:
+      KafkaException: the brokers cannot say.
+    """
+    there = client.list_topics(timeout=_ASK_SECS).topics
+    return [
+      TopicPartition(name, number)
+      for name, topic in there.items()
+      if any(topic_patterns.is_meant(name, each) for each in self.topics)
+      for number in _partitions_of(topic)
+    ]
+
+  def first_offsets(self) -> Offsets | None:
+    """Where it begins to read: what it has committed, and for the other
+    partitions of its topics what `auto.offset.reset` says. None, and a warning in the
+    log, if the brokers do not answer.
+
+    Raises:
+      StreamFailed: the brokers refuse this consumer, or `auto.offset.reset` is "error"
+        and nothing is committed.
+    """
+    consumer = self.client()
+    try:
+      partitions = self.partitions(consumer)
+      if not partitions:
+        return {}
+      committed = _checked(consumer.committed(partitions, timeout=_ASK_SECS))
+      offsets, ends = {}, []
+      for p in committed:
+        offset = p.offset
+        if offset < 0:
+          offset = self._offset_of_reset(consumer, p)
+          if self._reset in _AT_END:
+            ends.append(TopicPartition(p.topic, p.partition, offset))
+        offsets[Partition(self.name, p.topic, p.partition)] = offset
+      if ends:
+        # Whoever begins anew before there is a checkpoint must not begin further on.
+        _checked(consumer.commit(offsets=ends, asynchronous=False))
+      return offsets
+    except KafkaException as error:
+      consumer.poll(0)  # Errors that say more.
+      self.errors.note(error.args[0])
+      return None
+    finally:
+      consumer.close()
+
+  def topics_made(self) -> Offsets | None:
+    """Which topics its names mean now: of each a mark `MADE`, where its brokers give it
+    an id. None, and a warning in the log, if they do not answer."""
+    # Settings of consumers, which it takes no notice of, would be told.
+    client = AdminClient(
+      {**self._settings, "error_cb": self.errors.note}, logger=self.errors
+    )
+    try:
+      names = {p.topic for p in self.partitions(client)}
+      if not names:
+        return {}
+      described = client.describe_topics(
+        TopicCollection(sorted(names)), request_timeout=_ASK_SECS
+      )
+      made = {}
+      for name, answer in described.items():
+        error = answer.exception()
+        if error is None:
+          bits = answer.result().topic_id.get_least_significant_bits()
+          if bits:
+            made[Partition(self.name, name, MADE)] = bits & ((1 << 63) - 1)
+        elif not isinstance(error, KafkaException) or passes(error.args[0]):
+          raise error
+        # Else it is not there any more, or may not be described.
+      return made
+    except KafkaException as error:
+      client.poll(0)  # Errors that say more.
+      self.errors.note(error.args[0])
+      return None
+
+  def _offset_of_reset(self, consumer: Consumer, p: TopicPartition) -> int:
+    if self._reset == "error":
+      raise StreamFailed(
+        f"group {self.name!r} has committed no offset of {place(p)}, and "
+        "auto.offset.reset=error"
+      )
+    begin, end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
+    return end if self._reset in _AT_END else begin
+
+  def commit_last(self, offsets: Offsets, deadline: float) -> None:
+    """Makes sure that offsets are committed. Where a member has not done so that can be
+    done when all have left the group; one that was killed does so after its session
+    timeout. Topics that are gone need no offsets.
+
+    Args:
+      deadline: until when to try, by `time.monotonic`.
+
+    Raises:
+      StreamFailed: it could not be done.
+    """
+    own = self.own(offsets)
+    if not own:
+      return
+    wanted = {(p.topic, p.partition): p.offset for p in own}
+    answers: list[KafkaError | None] = []
+
+    def on_commit(error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+      errors = (p.error for p in partitions if p.error)
+      answers.append(error or next(errors, None))
+
+    last = "no answer of the brokers"
+    without_topic = 0
+    consumer = self.client({"on_commit": on_commit})
+    try:
+      while (left := deadline - time.monotonic()) > 0:
+        try:
+          # A commit that finds no coordinator of the group holds up `close` for long.
+          found = consumer.committed(own, timeout=left)
+          if all(wanted[p.topic, p.partition] == p.offset for p in found):
+            return
+          answers.clear()
+          consumer.commit(offsets=own, asynchronous=True)
+          while not answers and time.monotonic() < deadline:
+            consumer.poll(_POLL_SECS)
+          if answers and answers[0] is None:
+            return
+          if answers:
+            last = answers[0].str()
+            # All other offsets are committed. A new topic is unknown for a moment, too.
+            without_topic += _is_gone(answers[0])
+          if without_topic >= _TIMES_WITHOUT_TOPIC:
+            return
+        except KafkaException as error:
+          last = error.args[0].str()
+        time.sleep(max(min(_TRY_AGAIN_SECS, deadline - time.monotonic()), 0))
+      raise StreamFailed(last)
+    finally:
+      consumer.close()
+
+
+def _defaults(is_classic: bool) -> dict[str, str]:
+  return {
+    key: value
+    for key, value in _DEFAULTS.items()
+    if is_classic or key not in _OF_CLASSIC_GROUPS
+  }
+
+
+def place(p: TopicPartition) -> str:
+  """A partition, for people."""
+  return f"topic {p.topic!r}, partition {p.partition}"
+
+
+def _is_gone(error: KafkaError) -> bool:
+  """Whether an error says that a topic or partition is not there any more."""
+  return error.code() in (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+  )
+
+
+def _partitions_of(topic: TopicMetadata) -> Iterable[int]:
+  """Raises KafkaException where the brokers cannot say."""
+  if topic.error is not None and not _is_gone(topic.error):
+    raise KafkaException(topic.error)
+  return topic.partitions
+
+
+def _checked(partitions: list[TopicPartition]) -> list[TopicPartition]:
+  """Raises KafkaException where an answer has an error for one of its partitions."""
+  for p in partitions:
+    if p.error:
+      raise KafkaException(p.error)
+  return partitions
