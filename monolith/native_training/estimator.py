@@ -10,7 +10,7 @@ import functools
 import os
 import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -25,21 +25,17 @@ from monolith.native_training.model_export.abandonment import (
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.number_checks import is_whole
 from monolith.native_training.runtime.ops import loader
-from monolith.native_training.training import checkpoint as checkpoint_lib
-from monolith.native_training.training import (
-  evaluator,
-  inference,
-  serving,
-  stop_request,
-  summaries,
-)
-from monolith.native_training.training.checkpoint_errors import (
+from monolith.native_training.training import evaluator, inference
+from monolith.native_training.training.checkpoints import checkpoint as checkpoint_lib
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
   DamagedCheckpointError,
   MisfitError,
   StorageError,
 )
-from monolith.native_training.training.cluster import Cluster
-from monolith.native_training.training.heads import EstimatorSpec
+from monolith.native_training.training.graph.heads import EstimatorSpec
+from monolith.native_training.training.processes import serving, stop_request
+from monolith.native_training.training.processes.cluster import Cluster
+from monolith.native_training.training.progress import summaries
 from monolith.native_training.training.runner_config import RunnerConfig
 from monolith.native_training.training.train_loop import TrainLoop
 
@@ -55,7 +51,8 @@ class Estimator:
     model: a `MonolithModel`, or its parameters.
     conf: where and how it runs.
     warm_start_from: folder of a model (its newest checkpoint), or path of a checkpoint,
-      to take initial values from; only used where `model_dir` has no checkpoint.
+      with or without `.index` or `.tables`, to take initial values from; only used
+      where `model_dir` has no checkpoint.
 
   Raises:
     TypeError: `model` or `conf` is something else.
@@ -113,8 +110,10 @@ class Estimator:
     A chief or worker trains, a parameter server serves until the chief is done, an
     evaluator evaluates every new checkpoint until training is over. Training continues
     from the newest sound checkpoint in `model_dir`; a damaged one is passed over and
-    renamed, which the log says. Dense variables that the model has gained, or that have
-    another shape now, begin with initial values, with a warning.
+    renamed, which the log says. Slices and dense variables that the model has gained,
+    and dense variables that have another shape or dtype now, begin with initial values,
+    with a warning; `evaluate`, `predict` and `export_saved_model` refuse such a
+    checkpoint.
 
     Where training was interrupted, every worker goes on in its data where the model
     was, by the number of batches that it leaves out: exactly there if `input_fn` yields
@@ -153,6 +152,7 @@ class Estimator:
         the job is over; another process trains in the same `model_dir`; or, on the
         chief, a worker has failed and has not come back.
       TimeoutError: another process of the job has been silent for too long.
+      OSError: storage fails, as where `model_dir` cannot be written to.
       SystemExit: SIGTERM has come before the end.
     """
     if steps is None and max_steps is None:
@@ -214,17 +214,20 @@ class Estimator:
       `HEAD/pred_mean`, and `HEAD/auc` or `HEAD/rmse` and `HEAD/mae`.
 
     Raises:
-      ValueError: `steps` is not positive, there is no sound checkpoint, or the data
-        have no examples.
+      ValueError: `steps` is not positive, there is no sound checkpoint, the newest does
+        not fit the model (`MisfitError`), or the data have no examples.
     """
     _check_positive("steps", self._model.p.eval.steps if steps is None else steps)
-    return self._evaluate(self._required_checkpoints(None), steps, hooks)
+    return self._evaluate(self._finder(None), steps, hooks)
 
   def _evaluate(
-    self, paths: Sequence[str], steps: int | None = None, hooks: Hooks | None = None
+    self,
+    find: Callable[[], list[str]],
+    steps: int | None = None,
+    hooks: Hooks | None = None,
   ) -> dict[str, float]:
     steps = self._model.p.eval.steps if steps is None else steps
-    metrics = inference.evaluate(self._model, paths, steps, hooks)
+    metrics = inference.evaluate(self._model, find, steps, hooks)
     folder = os.path.join(self.model_dir, "eval")
     try:
       summaries.write(folder, metrics["global_step"], metrics)
@@ -239,12 +242,12 @@ class Estimator:
     """Evaluates a checkpoint, unless it cannot be read, is an earlier model's, or the
     chief removes it on the way."""
     try:
-      self._evaluate([path])
+      self._evaluate(lambda: [path])
     except (DamagedCheckpointError, MisfitError, StorageError) as error:
-      if checkpoint_lib.is_complete(path):
-        logging.error("%s is not evaluated: %s", path, error)
-      else:
+      if checkpoint_lib.was_removed(path):
         logging.info("%s was removed before it was evaluated", path)
+      else:
+        logging.error("%s is not evaluated: %s", path, error)
 
   def predict(
     self,
@@ -265,7 +268,8 @@ class Estimator:
       A dict of head name to NumPy array: `[...]` of an example, or `[batch, ...]`.
 
     Raises:
-      ValueError: there is no checkpoint, or no such head.
+      ValueError: there is no checkpoint, it is damaged or does not fit the model
+        (`MisfitError`), or there is no such head.
     """
     keys = [predict_keys] if isinstance(predict_keys, str) else predict_keys
     if keys is not None and not (
@@ -274,8 +278,8 @@ class Estimator:
       raise ValueError(
         f"predict_keys: got {predict_keys!r}, wanted names of heads, or None for all"
       )
-    paths = self._required_checkpoints(checkpoint_path)
-    return inference.predict(self._model, paths, keys, hooks, yield_single_examples)
+    find = self._finder(checkpoint_path)
+    return inference.predict(self._model, find, keys, hooks, yield_single_examples)
 
   def export_saved_model(
     self, export_dir_base: str | None = None, checkpoint_path: str | None = None
@@ -294,6 +298,8 @@ class Estimator:
 
     Raises:
       ValueError: there is no checkpoint, it is damaged, or of another model.
+      OSError: it cannot be read, or the export's rows not be written.
+      tf.errors.OpError: what else belongs to the export cannot be written.
       NotImplementedError: the model has no `serving_input_receiver_fn`.
     """
     return self._export(checkpoint_path, export_dir_base)
@@ -304,12 +310,12 @@ class Estimator:
     export_dir_base: str | None = None,
     abandonment: Abandonment | None = None,
   ) -> str:
-    paths = self._required_checkpoints(checkpoint_path)
+    find = self._finder(checkpoint_path)
     folder = export_dir_base or os.path.join(
       self.model_dir, self._model.p.serving.export_dir_base
     )
     path = saved_model.export(
-      self._model, paths, folder, self._exported_parts(), abandonment
+      self._model, find, folder, self._exported_parts(), abandonment
     )
     export_folder.keep_newest(folder, self._config.checkpoints_max_to_keep)
     return path
@@ -336,6 +342,13 @@ class Estimator:
       self._export(path, abandonment=abandonment)
     except ExportAbandonedError:
       logging.warning("SIGTERM: %s is saved, but not exported", path)
+
+  def _finder(self, path: str | None) -> Callable[[], list[str]]:
+    """`_required_checkpoints` for who may have to ask again; raises at once."""
+    paths = self._required_checkpoints(path)
+    if path is not None:
+      return lambda: paths
+    return functools.partial(self._required_checkpoints, None)
 
   def _required_checkpoints(self, path: str | None) -> list[str]:
     """The one at a path, or all there are, newest first."""

@@ -1,6 +1,7 @@
 """One process: training that was interrupted goes on, damaged checkpoints are passed
 over."""
 
+import itertools
 import os
 import shutil
 import signal
@@ -13,13 +14,13 @@ from absl.testing import absltest
 
 from monolith.native_training import entry, estimator
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import (
+from monolith.native_training.training import job_saves
+from monolith.native_training.training.checkpoints import (
   checkpoint,
   checkpoint_leftovers,
-  heartbeat,
-  job_saves,
   sound_checkpoint,
 )
+from monolith.native_training.training.processes import heartbeat
 
 _BATCHES = 40
 # Of a chief that a later one has found in the folder.
@@ -237,7 +238,8 @@ class EstimatorRecoveryTest(absltest.TestCase):
       values = begun_from(self._dir)
     self.assertRegex(logs.output[0], "ckpt-10 is PASSED OVER")
     sound = checkpoint.path_of(self._dir, 5)
-    np.testing.assert_array_equal(values, begun_from(sound))
+    for suffix in ("", "/", ".index", ".tables"):
+      np.testing.assert_array_equal(values, begun_from(sound + suffix))
     with self.assertRaisesRegex(ValueError, "ckpt-10 cannot be restored"):
       begun_from(checkpoint.path_of(self._dir, 10))
     self.assertEqual(self._steps(), [5, 10])
@@ -279,6 +281,28 @@ class EstimatorRecoveryTest(absltest.TestCase):
     with self.assertRaisesRegex(ValueError, "ckpt-10"):
       job.export_saved_model(checkpoint_path=job.latest_checkpoint())
 
+  def test_what_is_replaced_before_it_is_read_is_found_again(self):
+    self._train_to(5)
+    job = self._estimator()
+    listed = checkpoint.checkpoints
+
+    def then_replaced(folder: str) -> list[str]:
+      paths = listed(folder)
+      if len(replaced) < 2:
+        replaced.append(f"{checkpoint.path_of(folder, 5)}.{next(again)}")
+        checkpoint.rename(paths[-1], replaced[-1])
+      return paths
+
+    again = itertools.count(1)
+    for use in (job.evaluate, lambda: next(job.predict()), job.export_saved_model):
+      replaced = []
+      with (
+        mock.patch.object(checkpoint, "checkpoints", then_replaced),
+        self.assertNoLogs("absl", "ERROR"),
+      ):
+        use()
+      self.assertEqual(job.latest_checkpoint(), replaced[-1])
+
   def test_what_a_killed_chief_has_left_goes_when_training_begins(self):
     self._train_to(5)
     left = os.path.join(self._dir, "model.ckpt-9.tables")
@@ -287,6 +311,17 @@ class EstimatorRecoveryTest(absltest.TestCase):
     self._train_to(7)
     self.assertFalse(os.path.exists(left))
     self.assertEqual(self._steps(), [5, 7])
+
+  def test_a_folder_that_cannot_be_written_to_is_named(self):
+    self._train()
+    denied = tf.errors.PermissionDeniedError(None, None, "Read-only file system")
+    self.enter_context(mock.patch.object(sound_checkpoint, "_PAUSES_SECS", (0.1,)))
+    with (
+      mock.patch.object(checkpoint, "write_manifest", side_effect=denied) as write,
+      self.assertRaisesRegex(OSError, f"^model_dir {self._dir}: .*Read-only.*writable"),
+    ):
+      self._train()
+    self.assertEqual(write.call_count, 2)
 
   def test_the_last_save_fails_aloud(self):
     with open(os.path.join(self._dir, "model.ckpt-5.tables"), "w"):

@@ -9,7 +9,7 @@ from absl.testing import absltest
 
 from monolith.native_training import entry, estimator
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import background_save, checkpoint
+from monolith.native_training.training.checkpoints import background_save, checkpoint
 
 _IDS = 50
 _BATCH = 32
@@ -118,6 +118,28 @@ class EstimatorTest(absltest.TestCase):
     self.assertLess(metrics["taste/rmse"], 0.2 * spread)
     self.assertEqual(metrics["examples"], 4096)
     self.assertAlmostEqual(metrics["loss"], metrics["taste/rmse"] ** 2, places=4)
+
+  def test_batches_without_examples_are_left_out(self):
+    class Gaps(TasteModel):
+      def input_fn(self, mode):
+        def keep(x):
+          return {
+            name: tf.boolean_mask(v, tf.not_equal(x["i"] % 4, 1))
+            for name, v in x.items()
+          }
+
+        return super().input_fn(mode).map(keep)
+
+    config = estimator.RunnerConfig(model_dir=self.model_dir)
+    job = estimator.Estimator(Gaps.params().instantiate(), config)
+    batches = 4096 // _BATCH * 3 // 4
+    job.train()
+    self.assertEqual(_step(job.latest_checkpoint()), batches)
+    metrics = job.evaluate()
+    self.assertEqual(metrics["examples"], batches * _BATCH)
+    self.assertAlmostEqual(metrics["loss"], metrics["taste/rmse"] ** 2, places=4)
+    predicted = list(job.predict(yield_single_examples=False))
+    self.assertEqual([len(p["taste"]) for p in predicted], [_BATCH] * batches)
 
   def test_training_on_no_data_is_warned_of(self):
     with self.assertLogs("absl", "WARNING") as logs:

@@ -15,14 +15,14 @@ class JobProgress:
   """The workers of a job taken together.
 
   Attributes:
-    examples: trained on, by all workers; none counts twice because a process was
-      started again.
+    examples: trained on, by all workers, see `WorkerProgress`.
     examples_trained_again: trained on beyond those, see `WorkerProgress`.
     step: the global step.
     loss: of the workers' last steps, their mean; None before the first.
     mean_loss: of all examples so far, each from before it was trained on.
     lag: messages of streams that are still to come; 0 without streams.
-    bad_messages: messages of streams that could not be parsed.
+    bad_messages: messages of streams that could not be parsed, each counted once by
+      each worker that has read it.
     seconds: from the first worker's first step to the last one's last, as yet.
     tables: rows of each table, once the chief has saved.
     table_bytes: memory of each table.

@@ -20,7 +20,8 @@ class WorkerProgress:
   `batches` or `position` tell nothing of it.
 
   Attributes:
-    examples: trained on, each counted once; it never falls.
+    examples: trained on, the batches of each position counted once; it never falls. Of
+      a stream, messages that are read again come in other batches, and count again.
     examples_trained_again: trained on beyond those.
     total_loss: sum of the losses of all examples that were trained on, those trained
       again included, and

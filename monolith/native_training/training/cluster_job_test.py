@@ -8,7 +8,7 @@ import time
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpoints import checkpoint
 from monolith.native_training.training.job_processes import JobProcesses
 from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
 

@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 from absl import logging
 
-from monolith.native_training.training import checkpoint
-from monolith.native_training.training.checkpoint_errors import (
+from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
   DamagedCheckpointError,
   StorageError,
 )
-from monolith.native_training.training.heartbeat import HeartbeatWatch
+from monolith.native_training.training.processes.heartbeat import HeartbeatWatch
 
 _POLL_SECS = 1.0
 # A folder may hold the final checkpoint of an earlier run, which a chief that is just

@@ -5,7 +5,8 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.training import checkpoint, evaluator, manifest
+from monolith.native_training.training import evaluator
+from monolith.native_training.training.checkpoints import checkpoint, manifest
 
 
 class NewCheckpointsTest(absltest.TestCase):

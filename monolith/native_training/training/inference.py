@@ -9,10 +9,12 @@ import tensorflow as tf
 
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.runtime.ops import core_errors
-from monolith.native_training.training import heads, model_graph, progress_log
-from monolith.native_training.training.checkpoint import step_of
-from monolith.native_training.training.checkpointer import Checkpointer
-from monolith.native_training.training.cluster import alone
+from monolith.native_training.training.checkpoints.checkpoint import step_of
+from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
+from monolith.native_training.training.checkpoints.sound_checkpoint import Finder
+from monolith.native_training.training.graph import heads, model_graph
+from monolith.native_training.training.processes.cluster import alone
+from monolith.native_training.training.progress import progress_log
 from monolith.native_training.training.session import Beginning, ReadySessionCreator
 
 
@@ -23,8 +25,8 @@ class _RestoredModel:
     checkpoint: the path of that, once there is a session.
   """
 
-  def __init__(self, model: MonolithModel, mode: str, checkpoints: Sequence[str]):
-    self._checkpoints = checkpoints
+  def __init__(self, model: MonolithModel, mode: str, find_checkpoints: Finder):
+    self._find_checkpoints = find_checkpoints
     tf.compat.v1.train.get_or_create_global_step()
     features = model_graph.read_batch(model, mode, alone()).features
     self.graph = model_graph.build(model, features, mode)
@@ -35,7 +37,7 @@ class _RestoredModel:
       alone(),
       "",
       self._checkpointer,
-      lambda: self._checkpoints,
+      self._find_checkpoints,
       on_begin=self._note_checkpoint,
     )
     return tf.compat.v1.train.MonitoredSession(creator, hooks=list(hooks or ()))
@@ -47,15 +49,15 @@ class _RestoredModel:
 
 def evaluate(
   model: MonolithModel,
-  checkpoints: Sequence[str],
+  find_checkpoints: Finder,
   steps: int | None = None,
   hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None = None,
 ) -> dict[str, float]:
   """Metrics of a checkpoint on the model's evaluation data.
 
   Args:
-    checkpoints: paths, the best first: another is used only when those before it are
-      refused.
+    find_checkpoints: returns paths, the best first: another is used only when those
+      before it are refused. Is asked again where one was removed meanwhile.
 
   Returns:
     `loss` (mean over examples), `global_step`, `examples`, and for each head
@@ -66,7 +68,7 @@ def evaluate(
     ValueError: the data have no examples.
   """
   with tf.Graph().as_default():
-    restored = _RestoredModel(model, tf.estimator.ModeKeys.EVAL, checkpoints)
+    restored = _RestoredModel(model, tf.estimator.ModeKeys.EVAL, find_checkpoints)
     graph = restored.graph
     batch_size = graph.batch_size()
     values, updates = {}, []
@@ -133,7 +135,7 @@ def _metrics(graph: model_graph.ModelGraph, batch_size) -> dict[str, tuple]:
 
 def predict(
   model: MonolithModel,
-  checkpoints: Sequence[str],
+  find_checkpoints: Finder,
   predict_keys: Sequence[str] | None = None,
   hooks: Sequence[tf.compat.v1.train.SessionRunHook] | None = None,
   yield_single_examples: bool = True,
@@ -141,7 +143,7 @@ def predict(
   """Predictions of the first checkpoint that is sound on the model's data, see
   `Estimator.predict`."""
   with tf.Graph().as_default() as tf_graph:
-    restored = _RestoredModel(model, tf.estimator.ModeKeys.PREDICT, checkpoints)
+    restored = _RestoredModel(model, tf.estimator.ModeKeys.PREDICT, find_checkpoints)
     predictions = {h.name: h.pred for h in heads.heads_of(restored.graph.spec)}
     for key in predict_keys or ():
       if key not in predictions:

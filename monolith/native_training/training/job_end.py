@@ -6,16 +6,17 @@ from collections.abc import Callable, Sequence
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.training import checkpoint, evaluator
-from monolith.native_training.training.checkpoint_errors import StorageError
-from monolith.native_training.training.cluster import Cluster
-from monolith.native_training.training.coordination import JobReports
-from monolith.native_training.training.heartbeat import Heartbeat
+from monolith.native_training.training import evaluator
+from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
 from monolith.native_training.training.job_saves import JobSaves
-from monolith.native_training.training.progress import ProgressReporter
-from monolith.native_training.training.server_question import SERVER_IS_AWAY
-from monolith.native_training.training.server_watch import ServerWatch
-from monolith.native_training.training.stop_request import StopRequest
+from monolith.native_training.training.processes.cluster import Cluster
+from monolith.native_training.training.processes.coordination import JobReports
+from monolith.native_training.training.processes.heartbeat import Heartbeat
+from monolith.native_training.training.processes.server_question import SERVER_IS_AWAY
+from monolith.native_training.training.processes.server_watch import ServerWatch
+from monolith.native_training.training.processes.stop_request import StopRequest
+from monolith.native_training.training.progress.progress import ProgressReporter
 from monolith.native_training.training.training_graph import TrainingGraph
 
 _SERVERS_COME_SECS = 30.0
@@ -102,10 +103,13 @@ class JobEnd:
     path = checkpoint.latest_checkpoint(self._model_dir)
     try:
       checkpoint.mark(path, final=True)
-    except tf.errors.OpError as error:
+    except StorageError:
+      raise
+    except (OSError, tf.errors.OpError) as error:
+      reason = getattr(error, "message", error)
       raise StorageError(
         f"{path} cannot be marked as the end of the job, although all is trained and "
-        f"saved ({error.message}). A chief that is started again marks it"
+        f"saved ({reason}). A chief that is started again marks it"
       ) from None
     return checkpoint.step_of(path)
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from monolith.native_training.local_runner import local_cluster
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpoints import checkpoint
 
 LIMIT_SECONDS = 240
 Task = tuple[str, int]  # Type and index.

@@ -8,24 +8,21 @@ import tensorflow as tf
 from absl import logging
 
 from monolith.core.hyperparams import Params
-from monolith.native_training.training import (
-  background_save,
-  checkpoint,
-  progress_log,
-)
-from monolith.native_training.training.checkpoint_errors import (
+from monolith.native_training.training.checkpoints import background_save, checkpoint
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
   DamagedCheckpointError,
   StorageError,
 )
-from monolith.native_training.training.checkpointer import Checkpointer
-from monolith.native_training.training.coordination import JobReports
+from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
+from monolith.native_training.training.checkpoints.save_policy import SavePolicy
 from monolith.native_training.training.eviction import Eviction
-from monolith.native_training.training.heartbeat import Heartbeat
-from monolith.native_training.training.progress import ProgressReporter
+from monolith.native_training.training.positions.stream_positions import StreamPositions
+from monolith.native_training.training.processes.coordination import JobReports
+from monolith.native_training.training.processes.heartbeat import Heartbeat
+from monolith.native_training.training.processes.server_question import SERVER_IS_AWAY
+from monolith.native_training.training.progress import progress_log
+from monolith.native_training.training.progress.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
-from monolith.native_training.training.save_policy import SavePolicy
-from monolith.native_training.training.server_question import SERVER_IS_AWAY
-from monolith.native_training.training.stream_positions import StreamPositions
 
 # What storage raises that is full, read-only or away.
 _WRITING_FAILS = (tf.errors.OpError, OSError)
@@ -37,6 +34,8 @@ _SAVING_FAILS = (
 )
 _LEAVE_SECS = 5.0
 _POLL_SECS = 0.2
+# A server may begin a save after it was told to hurry.
+_HURRY_AGAIN_SECS = 1.0
 # A save that takes longer than this, and than the time between saves, may hang.
 _LONG_SECS = 600.0
 _TELL_AGAIN_SECS = 60.0
@@ -97,27 +96,33 @@ class JobSaves:
     with contextlib.ExitStack() as stack:
       if self._reports:
         stack.enter_context(self._reports.saving(save.session))
-      self._save_all(save)
-
-  def _save_all(self, save: background_save.Save) -> None:
-    self._check_alone()
-    save.evicted = self._eviction.run(save.session)
-    if self._streams:  # Before the rows: what is covered must be in them.
-      save.offsets = self._streams.read(save.session)
-    begin = time.monotonic()
-    save.path = self._checkpointer.save(
-      save.session, self._model_dir, save.step, check=self._check_alone
-    )
-    save.secs = time.monotonic() - begin
-    # The checkpoint is complete, whoever dies now; the next step notices.
-    with contextlib.suppress(*SERVER_IS_AWAY):
-      save.tables = self._checkpointer.table_stats(save.session)
+      self._write(save)
     if self._on_save:
       try:
         self._on_save(save.path)
       # Not what it looks like: that needs no server, and no data.
       except (*SERVER_IS_AWAY, tf.errors.OutOfRangeError) as error:
         raise StorageError(f"{type(error).__name__}: {error.message}") from None
+
+  def _write(self, save: background_save.Save) -> None:
+    """Writes the checkpoint of a save."""
+    self._check_alone()
+    save.evicted = self._eviction.run(save.session)
+    if self._streams:  # Before the rows: what is covered must be in them.
+      save.offsets = self._streams.read(save.session)
+    begin = time.monotonic()
+    path = self._checkpointer.save(
+      save.session,
+      self._model_dir,
+      save.step,
+      check=self._check_alone,
+      is_urgent=lambda: save.urgent,
+    )
+    save.secs = time.monotonic() - begin
+    # The checkpoint is complete, whoever dies now; the next step notices.
+    with contextlib.suppress(*SERVER_IS_AWAY):
+      save.tables = self._checkpointer.table_stats(save.session)
+    save.path = path  # Last: whoever sees it sees the rest. It counts from now on.
 
   @contextlib.contextmanager
   def beside_training(self) -> Iterator[None]:
@@ -149,11 +154,11 @@ class JobSaves:
       return
     self._tell_at = now + _TELL_AGAIN_SECS
     logging.error(
-      "the checkpoint of step %d is NOT SAVED YET after %.0f min: storage may hang. "
-      "Nothing else is saved meanwhile; the last that this chief has saved is %s",
-      save.step,
+      "%s after %.0f min: storage may hang. Nothing else is saved meanwhile; the last "
+      "checkpoint that this chief has saved is %s",
+      _what_is_not_saved(save),
       secs / 60,
-      self._last_path or "none",
+      save.path or self._last_path or "none",
     )
 
   def step_done(
@@ -169,16 +174,32 @@ class JobSaves:
       self._heartbeat.check()
     self.report(session, progress)
     if self._background.is_running:
+      if self._has_servers_to_save_for():
+        self._hurry()
       self._tell_of_long_save()
       return
     if self._has_servers_to_save_for():
       leaving = self._reports.take_leaving_servers()
-      self._background.begin(session, step, leaving)
+      self._background.begin(session, step, leaving, urgent=True)
     elif self.policy.is_due(step):
       if self._is_saved(session, step):
         self.policy.begin(step)  # Nothing has come of a stream since.
       else:
         self._background.begin(session, step)
+
+  def _hurry(self) -> None:
+    """Makes a save that is running urgent, also on servers that begin it later."""
+    save, now = self._background.current, time.monotonic()
+    if save is None or not self._background.is_busy:
+      return
+    if save.hurry_at is None and save.urgent:
+      return  # It was so from the beginning.
+    if save.hurry_at is not None and now < save.hurry_at:
+      return
+    save.urgent, save.hurry_at = True, now + _HURRY_AGAIN_SECS
+    # Where servers are away, or the session was closed, the save itself fails.
+    with contextlib.suppress(tf.errors.OpError, RuntimeError):
+      self._checkpointer.hurry(save.session)
 
   def _has_servers_to_save_for(self) -> bool:
     if not self._reports or time.monotonic() < self._servers_wait_until:
@@ -192,21 +213,22 @@ class JobSaves:
     return self._streams.is_saved(session)
 
   def report(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> None:
-    """Reports the save that has ended, if one has.
+    """Reports a checkpoint that is saved, though what belongs to it may not be yet, and
+    the save that has ended, if one has.
 
     Args:
       session: the present one.
     """
+    if save := self._background.current:
+      self._report_saved(session, save, progress)
     save = self._background.take_done()
     if not save:
       return
-    self._report_done(save, progress)
-    if save.for_servers:
-      if save.path:
-        self._reports.let_leave(session, save.for_servers)
-      else:
-        self._reports.keep_leaving(save.for_servers)
-        self._servers_wait_until = time.monotonic() + _SERVER_RETRY_SECS
+    self._report_saved(session, save, progress)
+    self._report_evicted(save, progress)
+    if save.for_servers and not save.path:
+      self._reports.keep_leaving(save.for_servers)
+      self._servers_wait_until = time.monotonic() + _SERVER_RETRY_SECS
     error = save.error
     if error is None:
       return
@@ -217,13 +239,7 @@ class JobSaves:
     elif not isinstance(error, _SAVING_FAILS):
       raise error
     elif save.path:
-      logging.error(
-        "checkpoint %s is saved, but what belongs to it is not: %s: %s. TRAINING GOES "
-        "ON; the next checkpoint's will be tried",
-        save.path,
-        type(error).__name__,
-        error,
-      )
+      _tell_incomplete(save, "TRAINING GOES ON; the next checkpoint's will be tried")
     else:
       self._tell_not_saved(save, "TRAINING GOES ON, the last checkpoint is still")
 
@@ -245,19 +261,31 @@ class JobSaves:
     except OSError:
       return "what it was"
 
-  def _report_done(
+  def _report_saved(
+    self,
+    session: tf.compat.v1.Session,
+    save: background_save.Save,
+    progress: ProgressReporter,
+  ) -> None:
+    """Reports a checkpoint once, when there is one."""
+    if save.path is None or save.is_reported:
+      return
+    save.is_reported = True
+    progress_log.info("saved %s in %.1f s", save.path, save.secs)
+    self._last_path = save.path
+    self.policy.saved(save.step, save.began_at)
+    if self._streams:
+      self._streams.saved(save.offsets)
+    if save.for_servers:
+      self._reports.let_leave(session, save.for_servers)
+    if save.tables is not None:
+      progress.tables(save.step, save.tables)
+
+  def _report_evicted(
     self, save: background_save.Save, progress: ProgressReporter
   ) -> None:
     if save.evicted is not None:
       progress.evicted(save.step, save.evicted)
-    if save.path:
-      progress_log.info("saved %s in %.1f s", save.path, save.secs)
-      self._last_path = save.path
-      self.policy.saved(save.step, save.began_at)
-      if self._streams:
-        self._streams.saved(save.offsets)
-    if save.tables is not None:
-      progress.tables(save.step, save.tables)
 
   def save_now(
     self,
@@ -265,15 +293,18 @@ class JobSaves:
     step: int,
     progress: ProgressReporter,
   ) -> None:
-    """Saves, after a save that is running. For who was asked to leave.
+    """Saves, after a save that is running. For who was asked to leave: where only what
+    belongs to the checkpoint has failed, the log says so.
 
     Raises:
       TimeoutError: it does not come to an end.
-      Exception: what has failed.
+      Exception: why there is no checkpoint.
     """
     save = self._save_and_wait(session, step, progress, lambda: True)
-    if save.error:
+    if save.error and not save.path:
       raise save.error
+    if save.error:
+      _tell_incomplete(save, "All that was trained is in the checkpoint")
 
   def save_last(
     self,
@@ -325,14 +356,15 @@ class JobSaves:
     self.wait_for_end(is_to_leave)
     self.report(session, progress)
     progress.saving()
-    self._background.begin(session, step)
+    self._background.begin(session, step, urgent=True)
     self.wait_for_end(is_to_leave)
     save = self._background.take_done()
-    self._report_done(save, progress)
+    self._report_saved(session, save, progress)
+    self._report_evicted(save, progress)
     return save
 
   def wait_for_end(self, is_to_leave: Callable[[], bool]) -> None:
-    """Waits until no save is running.
+    """Waits until no save is running, which hurries now.
 
     Args:
       is_to_leave: whether this process was asked to leave: then not for one that does
@@ -342,12 +374,30 @@ class JobSaves:
       TimeoutError: it was so, and there is one.
     """
     while self._background.is_busy:
+      self._hurry()
       self.wait(_POLL_SECS)
       save = self._background.current
       secs = time.monotonic() - save.began_at
       if self._background.is_busy and secs > _HANGS_SECS and is_to_leave():
         raise TimeoutError(
-          f"the checkpoint of step {save.step} is not saved after {secs / 60:.0f} min, "
-          "and waited for no longer: storage may hang. The last that this chief has "
-          f"saved is {self._last_path or 'none'}"
+          f"{_what_is_not_saved(save)} after {secs / 60:.0f} min, and waited for no "
+          "longer: storage may hang. The last checkpoint that this chief has saved is "
+          f"{save.path or self._last_path or 'none'}"
         )
+
+
+def _tell_incomplete(save: background_save.Save, goes_on: str) -> None:
+  logging.error(
+    "checkpoint %s is saved, but what belongs to it is not: %s: %s. %s",
+    save.path,
+    type(save.error).__name__,
+    save.error,
+    goes_on,
+    exc_info=None if isinstance(save.error, _SAVING_FAILS) else save.error,
+  )
+
+
+def _what_is_not_saved(save: background_save.Save) -> str:
+  if save.path:
+    return f"what belongs to {save.path} is NOT SAVED YET"
+  return f"the checkpoint of step {save.step} is NOT SAVED YET"

@@ -7,10 +7,11 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import checkpoint, job_saves, save_policy
-from monolith.native_training.training.checkpoint_errors import StorageError
+from monolith.native_training.training import job_saves
+from monolith.native_training.training.checkpoints import checkpoint, save_policy
+from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
+from monolith.native_training.training.checkpoints.manifest import Manifest
 from monolith.native_training.training.job_saves import JobSaves
-from monolith.native_training.training.manifest import Manifest
 from monolith.native_training.training.runner_config import RunnerConfig
 
 
@@ -26,12 +27,14 @@ class JobSavesTest(absltest.TestCase):
     self._checkpointer.save.side_effect = self._write
     self._checkpointer.table_stats.return_value = {"user": (3, 300)}
     self._error: Exception | None = None
+    self._urgent: list[bool] = []
     self._may_end = threading.Event()
     self._may_end.set()
     self.addCleanup(self._may_end.set)
 
-  def _write(self, session, model_dir: str, step: int, check) -> str:
+  def _write(self, session, model_dir: str, step: int, check, is_urgent) -> str:
     self._may_end.wait()
+    self._urgent.append(is_urgent())
     check()
     path = checkpoint.path_of(model_dir, step)
     os.makedirs(checkpoint.tables_dir(path), exist_ok=True)
@@ -136,6 +139,48 @@ class JobSavesTest(absltest.TestCase):
     reports.let_leave.assert_called_once_with(self._session, frozenset([1]))
     self.assertLen(reports.saving.mock_calls, 6)  # With entering and leaving.
 
+  def test_only_those_that_somebody_waits_for_are_urgent(self):
+    reports = mock.MagicMock(has_leaving_servers=False)
+    saves = self._saves(reports=reports)
+    self._step_done(saves, 10)
+    reports.has_leaving_servers = True
+    reports.take_leaving_servers.return_value = frozenset([1])
+    self._step_done(saves, 12)
+    reports.has_leaving_servers = False
+    self._step_done(saves, 13)
+    saves.save_now(self._session, 14, self._progress)
+    self._save_last(saves)
+    self.assertEqual(self._urgent, [False, True, True, True])
+    self._checkpointer.hurry.assert_not_called()
+
+  def test_one_that_is_running_hurries_when_somebody_waits(self):
+    reports = mock.MagicMock(has_leaving_servers=False)
+    reports.take_leaving_servers.return_value = frozenset([1])
+    saves = self._saves(reports=reports)
+    self.enter_context(mock.patch.object(job_saves, "_HURRY_AGAIN_SECS", 600.0))
+    self._checkpointer.hurry.side_effect = tf.errors.UnavailableError(None, None, "")
+    self._may_end.clear()
+    saves.step_done(self._session, 10, self._progress)
+    saves.step_done(self._session, 11, self._progress)
+    self._checkpointer.hurry.assert_not_called()
+    reports.has_leaving_servers = True
+    for step in (12, 13):
+      saves.step_done(self._session, step, self._progress)
+      self._checkpointer.hurry.assert_called_once_with(self._session)
+    # Servers may not have begun it by then.
+    saves._background.current.hurry_at = 0.0
+    saves.step_done(self._session, 14, self._progress)
+    self.assertLen(self._checkpointer.hurry.mock_calls, 2)
+    self._may_end.set()
+    saves.wait()
+    reports.has_leaving_servers = False
+    self._may_end.clear()
+    saves.step_done(self._session, 30, self._progress)
+    threading.Timer(0.2, self._may_end.set).start()
+    saves.save_now(self._session, 31, self._progress)
+    self.assertLen(self._checkpointer.hurry.mock_calls, 3)
+    self.assertEqual(self._steps(), [10, 30, 31])
+
   def test_what_fails_is_said_and_tried_again(self):
     saves = self._saves()
     self._step_done(saves, 10)
@@ -181,6 +226,34 @@ class JobSavesTest(absltest.TestCase):
     self.assertEqual(self._steps(), [10])
     self.assertEqual(saves.policy.last_step, 10)
 
+  def test_a_checkpoint_counts_while_what_belongs_to_it_is_written(self):
+    is_exported = threading.Event()
+    self.addCleanup(is_exported.set)
+    streams = mock.Mock()
+    reports = mock.MagicMock(has_leaving_servers=True)
+    reports.take_leaving_servers.return_value = frozenset([1])
+    saves = self._saves(
+      lambda path: is_exported.wait(), streams=streams, reports=reports
+    )
+    saves.step_done(self._session, 10, self._progress)
+    reports.has_leaving_servers = False
+    while saves.policy.last_step != 10:
+      saves.step_done(self._session, 11, self._progress)
+    with (
+      mock.patch.object(job_saves, "_LONG_SECS", 0.0),
+      self.assertLogs("absl", "ERROR") as logs,
+    ):
+      saves.step_done(self._session, 12, self._progress)
+    self.assertRegex(logs.output[0], "what belongs to .*ckpt-10 is NOT SAVED YET after")
+    streams.saved.assert_called_once()
+    reports.let_leave.assert_called_once_with(self._session, frozenset([1]))
+    self.assertLen(reports.saving.mock_calls, 3)  # That context has ended.
+    is_exported.set()
+    saves.wait()
+    self._step_done(saves, 13)
+    streams.saved.assert_called_once()
+    self._progress.tables.assert_called_once()
+
   def test_mistakes_end_training(self):
     saves = self._saves(mock.Mock(side_effect=TypeError("of the model")))
     self._step_done(saves, 10)
@@ -198,6 +271,18 @@ class JobSavesTest(absltest.TestCase):
     with self.assertRaisesRegex(OSError, "no space"):
       saves.save_now(self._session, 13, self._progress)
     self.assertEqual(self._steps(), [10, 12])
+
+  def test_who_is_to_leave_does_so_without_what_belongs_to_the_checkpoint(self):
+    streams = mock.Mock()
+    for error in (OSError("no space left"), TypeError("of the model")):
+      saves = self._saves(mock.Mock(side_effect=error), streams=streams)
+      with self.assertLogs("absl", "ERROR") as logs:
+        saves.save_now(self._session, 12, self._progress)
+      self.assertRegex(
+        logs.output[0], f"ckpt-12 is saved, but what belongs to it is not.*{error}"
+      )
+    self.assertEqual(self._steps(), [12])
+    self.assertLen(streams.saved.mock_calls, 2)
 
   def _save_last(self, saves: JobSaves, is_to_leave=lambda: False) -> bool:
     return saves.save_last(self._session, 12, self._progress, is_to_leave)
@@ -261,7 +346,9 @@ class JobSavesTest(absltest.TestCase):
     self.assertRegex(logs.output[0], told)
     with mock.patch.object(job_saves, "_HANGS_SECS", 0.1):
       for save in (saves.save_now, lambda *args: saves.save_last(*args, lambda: True)):
-        with self.assertRaisesRegex(TimeoutError, "step 20 is not saved .* may hang"):
+        with self.assertRaisesRegex(
+          TimeoutError, "step 20 is NOT SAVED YET .* may hang"
+        ):
           save(self._session, 24, self._progress)
       threading.Timer(0.5, self._may_end.set).start()
       self.assertTrue(self._save_last(saves))  # Nobody has asked it to leave.

@@ -5,16 +5,14 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.training import (
-  checkpoint,
-  progress_log,
-  sound_checkpoint,
-)
-from monolith.native_training.training.checkpointer import Checkpointer
-from monolith.native_training.training.data_positions import DataPositions
-from monolith.native_training.training.save_policy import SavePolicy
+from monolith.native_training.training.checkpoints import checkpoint, sound_checkpoint
+from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
+from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
+from monolith.native_training.training.checkpoints.save_policy import SavePolicy
+from monolith.native_training.training.positions.data_positions import DataPositions
+from monolith.native_training.training.positions.stream_positions import StreamPositions
+from monolith.native_training.training.progress import progress_log
 from monolith.native_training.training.session import Beginning
-from monolith.native_training.training.stream_positions import StreamPositions
 
 
 class JobStart:
@@ -95,13 +93,18 @@ class JobStart:
     source = self._warm_start_from
     if not source:
       return
-    paths = checkpoint.checkpoints(source)[::-1]
-    if not paths and checkpoint.is_complete(source):
-      paths = [source]
-    if not paths:
-      raise ValueError(f"warm_start_from: found no complete checkpoint in {source}")
+
+    def find() -> list[str]:
+      paths = checkpoint.checkpoints(source)[::-1]
+      path = checkpoint.named_by(source)
+      if not paths and checkpoint.is_complete(path):
+        paths = [path]
+      if not paths:
+        raise ValueError(f"warm_start_from: found no complete checkpoint in {source}")
+      return paths
+
     sound_checkpoint.first_sound(
-      paths, lambda path: self._checkpointer.warm_start(session, path)
+      find(), lambda path: self._checkpointer.warm_start(session, path), find
     )
 
   def begin(
@@ -117,6 +120,10 @@ class JobStart:
       beginning: the model there is.
       steps: global steps to go.
       max_steps: global step to stop at.
+
+    Raises:
+      StorageError: it could not be noted, several times, that training goes on from a
+        checkpoint with which it had ended.
     """
     path = beginning.checkpoint
     if path:
@@ -125,7 +132,9 @@ class JobStart:
       anew = checkpoint.begins_data_anew(path, in_same_run)
       if anew:
         self._positions.reset(session)
-      checkpoint.mark(path, final=False, data_from_start=anew)
+      sound_checkpoint.with_patience(
+        f"marking checkpoint {path}", lambda: self._mark(path, anew)
+      )
     if self._streams and not beginning.is_live:
       self._streams.begin_job(session)
     step = int(session.run(self._global_step))
@@ -138,6 +147,21 @@ class JobStart:
       self._policy.begin(step)
       self._policy.last_step = step if path else None
     self._has_begun = True
+
+  def _mark(self, path: str, data_from_start: bool) -> None:
+    """Notes that training goes on from a checkpoint."""
+    try:
+      checkpoint.mark(path, final=False, data_from_start=data_from_start)
+    except StorageError:
+      raise
+    except (OSError, tf.errors.OpError) as error:
+      reason = getattr(error, "message", error)
+      raise StorageError(
+        f"model_dir {self._model_dir}: {path} cannot be marked as one that training "
+        f"goes on from ({reason}). The folder has to be writable; to train from a "
+        "model that is to stay as it is, give another model_dir, and this one as "
+        "warm_start_from"
+      ) from None
 
   def _set_limit(
     self,

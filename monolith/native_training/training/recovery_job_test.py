@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpoints import checkpoint
 from monolith.native_training.training.job_processes import JobProcesses, Task
 from monolith.native_training.training.sums_job import BATCH_SIZE, EXAMPLES
 

@@ -10,7 +10,7 @@ from absl import flags
 
 from monolith.native_training.embedding import plan
 from monolith.native_training.number_checks import is_finite, is_whole
-from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.processes.cluster import Cluster
 
 _HELP = {
   "tf_config": "TF_CONFIG as JSON text; default is the environment variable.",
@@ -25,10 +25,12 @@ _HELP = {
   "save_checkpoints_steps": "Save after so many global steps.",
   "save_checkpoints_secs": "Save after so many seconds. With neither this nor "
   "save_checkpoints_steps: 600.",
-  "checkpoints_max_to_keep": "Older checkpoints are removed.",
+  "checkpoints_max_to_keep": "Older checkpoints are removed, but for those that a kept "
+  "one is made of, and a second one with all rows.",
   "checkpoint_increments": "At most so many checkpoints after one with all rows have "
   "only the rows that have changed since the one before. 0: all have all rows.",
-  "log_step_count_steps": "Log loss and speed after so many of a worker's steps.",
+  "log_step_count_steps": "Log loss and speed after so many of a worker's steps, "
+  "or a minute.",
   "save_summary_steps": "Write TensorBoard summaries after so many of the chief's "
   "steps.",
   "worker_timeout_secs": "How long another process may be silent: at its end the chief "
@@ -45,6 +47,10 @@ _HELP = {
   "metrics_host": "The address at which it does so.",
   "progress_file": "Write this process's progress here as JSON, about once a second.",
 }
+
+
+def _without_last_slashes(path: str) -> str:
+  return path.rstrip("/") or path[:1]
 
 
 @dataclasses.dataclass
@@ -70,7 +76,8 @@ class RunnerConfig:
       the rows that have changed since the one before, and which ones are gone; those
       that a kept one is made of are kept as well. All rows are saved sooner where
       increments together have half as many, and after every restore. 0: all have all.
-    log_step_count_steps: a worker logs loss and speed after so many of its steps.
+    log_step_count_steps: a worker logs loss and speed after so many of its steps, or
+      after the first one that comes a minute later.
     save_summary_steps: summaries after so many of the chief's steps.
     worker_timeout_secs: how long another process may be silent. At its end the chief
       waits for the workers and then finishes without the silent ones; servers that miss
@@ -143,7 +150,8 @@ class RunnerConfig:
       raise ValueError(
         f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a folder's name"
       )
-    self.model_dir = os.fspath(self.model_dir)
+    # Names in it are compared.
+    self.model_dir = _without_last_slashes(os.fspath(self.model_dir))
     if any(c in self.model_dir for c in "*?[]\\"):
       raise ValueError(
         f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a name without "

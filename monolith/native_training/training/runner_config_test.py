@@ -61,6 +61,8 @@ class RunnerConfigTest(parameterized.TestCase):
 
   def test_a_folder_may_be_a_path(self):
     self.assertEqual(RunnerConfig(model_dir=pathlib.Path("/a/b")).model_dir, "/a/b")
+    for given, path in (("/a//", "/a"), ("//", "/"), ("gs://b/c/", "gs://b/c")):
+      self.assertEqual(RunnerConfig(model_dir=given).model_dir, path)
     with self.assertRaisesRegex(ValueError, "RunnerConfig.model_dir: got 3, wanted a"):
       RunnerConfig(model_dir=3)
 

@@ -14,14 +14,15 @@ from typing import Any
 
 import tensorflow as tf
 
-from monolith.native_training.training import progress_log, sound_checkpoint
-from monolith.native_training.training.checkpointer import Checkpointer
-from monolith.native_training.training.closable_session import (
+from monolith.native_training.training.checkpoints import sound_checkpoint
+from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
+from monolith.native_training.training.processes.closable_session import (
   ClosableSession,
   sees_only,
 )
-from monolith.native_training.training.cluster import Cluster
-from monolith.native_training.training.server_watch import ServerWatch
+from monolith.native_training.training.processes.cluster import Cluster
+from monolith.native_training.training.processes.server_watch import ServerWatch
+from monolith.native_training.training.progress import progress_log
 
 _POLL_SECS = 0.2
 _NOTICE_SECS = 30
@@ -57,7 +58,8 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     target: where the session runs; `''` is this process.
     checkpointer: for the graph.
     find_checkpoints: returns the paths of the checkpoints to begin with, the best
-      first: another is used only when those before it are refused.
+      first: another is used only when those before it are refused. Is asked again
+      where one was removed meanwhile.
     warm_start: given the session, changes initial values; not called after a restore.
     on_begin: called on the chief, before others begin, with the session.
     input_feed: given the session, returns what to feed where the data begin.
@@ -136,11 +138,13 @@ class ReadySessionCreator(tf.compat.v1.train.SessionCreator):
     paths = self._find_checkpoints()
     self._before_begin(session)
     if paths:
-      path = sound_checkpoint.first_sound(
-        paths, lambda path: self._checkpointer.restore(session, path)
+      used = sound_checkpoint.first_sound(
+        paths,
+        lambda path: self._checkpointer.restore(session, path),
+        self._find_checkpoints,
       )
-      progress_log.info("restored %s", path)
-      return Beginning(checkpoint=path, refused=paths[: paths.index(path)])
+      progress_log.info("restored %s", used.path)
+      return Beginning(checkpoint=used.path, refused=used.refused)
     self._checkpointer.clear_tables(session)
     session.run(self._init)
     if self._warm_start:

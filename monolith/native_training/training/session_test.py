@@ -3,7 +3,7 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.session import ReadySessionCreator
 
 

@@ -9,24 +9,20 @@ from absl import logging
 
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.runtime.ops import core_errors
-from monolith.native_training.training import (
+from monolith.native_training.training import eviction, job_end, job_saves, job_start
+from monolith.native_training.training.checkpoints import (
   checkpoint_leftovers,
   checkpointer,
-  coordination,
-  eviction,
-  heartbeat,
-  job_end,
-  job_saves,
-  job_start,
 )
-from monolith.native_training.training.cluster import Cluster
-from monolith.native_training.training.placement import device_setter
-from monolith.native_training.training.progress import ProgressReporter
+from monolith.native_training.training.processes import coordination, heartbeat
+from monolith.native_training.training.processes.cluster import Cluster
+from monolith.native_training.training.processes.placement import device_setter
+from monolith.native_training.training.processes.server_question import SERVER_IS_AWAY
+from monolith.native_training.training.processes.server_watch import ServerWatch
+from monolith.native_training.training.processes.stop_request import StopRequest
+from monolith.native_training.training.progress.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
-from monolith.native_training.training.server_question import SERVER_IS_AWAY
-from monolith.native_training.training.server_watch import ServerWatch
 from monolith.native_training.training.session import ReadySessionCreator
-from monolith.native_training.training.stop_request import StopRequest
 from monolith.native_training.training.training_graph import TrainingGraph
 
 # What a lost session's save may take to notice that.

@@ -6,14 +6,15 @@ import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import model_graph, progress_log, train_step
-from monolith.native_training.training.cluster import Cluster
-from monolith.native_training.training.data_positions import DataPositions
+from monolith.native_training.training.graph import model_graph, train_step
+from monolith.native_training.training.positions.data_positions import DataPositions
+from monolith.native_training.training.positions.stream_positions import StreamPositions
+from monolith.native_training.training.positions.timeline import Timeline
+from monolith.native_training.training.processes.cluster import Cluster
+from monolith.native_training.training.processes.stop_request import StopRequest
+from monolith.native_training.training.progress import progress_log
+from monolith.native_training.training.progress.stream_metrics import StreamMetrics
 from monolith.native_training.training.runner_config import RunnerConfig
-from monolith.native_training.training.stop_request import StopRequest
-from monolith.native_training.training.stream_metrics import StreamMetrics
-from monolith.native_training.training.stream_positions import StreamPositions
-from monolith.native_training.training.timeline import Timeline
 
 
 class TrainingGraph:
@@ -51,7 +52,11 @@ class TrainingGraph:
     if streams := self._input.streams:
       self.stream_metrics = StreamMetrics(streams)
       self.streams = StreamPositions(
-        cluster, self.timeline, streams, stop.leave_if_made
+        cluster,
+        self.timeline,
+        streams,
+        self._input.may_end_early,
+        stop.leave_if_made,
       )
     graph = model_graph.build(
       model,

@@ -1,0 +1,141 @@
+"""The end of a dataset that reads streams."""
+
+import dataclasses
+from typing import Any
+
+import tensorflow as tf
+
+from monolith.native_training.data import datasets
+from monolith.native_training.data.kafka_messages import EVENT_TIME_MS, POSITION
+
+_BATCHES_AHEAD = 2
+# Types of ops of datasets that end when what they read does, and not before.
+_END_LAST = (
+  "BatchDataset",
+  "ConcatenateDataset",
+  "FilterDataset",
+  "FlatMapDataset",
+  "IgnoreErrorsDataset",
+  "InterleaveDataset",
+  "MapAndBatchDataset",
+  "MapDataset",
+  "OptionsDataset",
+  "PaddedBatchDataset",
+  "ParallelBatchDataset",
+  "ParallelMapDataset",
+  "PrefetchDataset",
+  "RebatchDataset",
+  "ScanDataset",
+  "ShardDataset",
+  "SkipDataset",
+  "UnbatchDataset",
+  "UniqueDataset",
+)
+_REFUSED = (
+  "CacheDataset",
+  "LegacyParallelInterleave",
+  "ParallelInterleave",
+  "Repeat",
+  "Shuffle",
+)
+
+
+@dataclasses.dataclass
+class StreamMarks:
+  """What a batch of a stream says of itself.
+
+  Attributes:
+    positions: int64 `[n]`, which messages it has.
+    event_time_ms: int64 `[n]`, when their events were, if it says so.
+  """
+
+  positions: tf.Tensor
+  event_time_ms: tf.Tensor | None
+
+
+@dataclasses.dataclass
+class StreamBatches:
+  """The batches that a job trains on.
+
+  Attributes:
+    dataset: makes them beside training.
+    may_end_early: it may end before all that its streams have read has come out, as
+      behind `take`, or `zip` where another stream has nothing.
+  """
+
+  dataset: tf.data.Dataset
+  may_end_early: bool
+
+
+def prepare(dataset: tf.data.Dataset, num_streams: int) -> StreamBatches:
+  """Has batches be made beside training. In graphs only.
+
+  Args:
+    num_streams: how many streams it may read.
+
+  Raises:
+    ValueError: its elements do not say which messages they are, or may come twice or in
+      another order than they were read in.
+  """
+  if POSITION not in dataset.element_spec:
+    raise ValueError(
+      "input_fn reads messages of Kafka, but its elements do not say which: they lack "
+      f"{POSITION!r}. Pass the whole element, not its message only, to decode_example, "
+      f"and keep {POSITION!r} in what comes after"
+    )
+  if dataset.element_spec[POSITION].shape.as_list()[:1] not in ([], [None]):
+    raise ValueError(
+      "input_fn reads messages of Kafka in batches of a fixed size, so that what does "
+      "not fill one is lost whenever the stream has nothing: use batch(..., "
+      "drop_remainder=False)"
+    )
+  path = _Path()
+  path.follow(tf.data.experimental.to_variant(dataset).op)
+  # Others are read by functions, or not at all.
+  may_end_early = path.may_end_early or path.num_streams < num_streams
+  return StreamBatches(dataset.prefetch(_BATCHES_AHEAD), may_end_early)
+
+
+class _Path:
+  """The ops of datasets between streams and what is trained on."""
+
+  def __init__(self):
+    self.may_end_early = False
+    self._streams: set[str] = set()
+
+  @property
+  def num_streams(self) -> int:
+    return len(self._streams)
+
+  def follow(self, op: tf.Operation) -> bool:
+    """Looks at an op and at those that it reads; returns whether streams are there."""
+    if datasets.is_stream(op):
+      if op.name in self._streams:
+        raise ValueError(
+          "input_fn reads a dataset of Kafka messages twice, of which the second time "
+          "begins where the first has ended: make a dataset for each"
+        )
+      self._streams.add(op.name)
+      return True
+    # Not a generator: one that has a stream must not keep another from being found.
+    found = [self.follow(i.op) for i in op.inputs if i.dtype == tf.variant]
+    if not any(found):
+      return False
+    if op.type.startswith(_REFUSED):
+      raise ValueError(
+        f"input_fn reads messages of Kafka through a {op.type}, behind which they may "
+        "come twice or in another order than they were read in, so that it cannot be "
+        "said which of them are trained on: it must not shuffle, repeat, cache or "
+        "interleave them in parallel"
+      )
+    is_in_function = any(found[1:]) and not op.type.startswith("ConcatenateDataset")
+    if is_in_function or not op.type.startswith(_END_LAST):
+      self.may_end_early = True
+    return True
+
+
+def split(features: dict[str, Any]) -> tuple[dict[str, Any], StreamMarks]:
+  """What the model gets of a batch, and the rest."""
+  rest = dict(features)
+  positions = rest.pop(POSITION)
+  return rest, StreamMarks(positions, rest.pop(EVENT_TIME_MS, None))

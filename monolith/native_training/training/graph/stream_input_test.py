@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import tensorflow as tf
+from absl.testing import absltest, parameterized
+
+from monolith.native_training.data.datasets import create_plain_kafka_dataset
+from monolith.native_training.training.graph import stream_input
+
+_Dataset = tf.data.Dataset
+_NO_ONE = "127.0.0.1:1"
+
+
+def _stream(group: str = "g") -> _Dataset:
+  """Elements as those of `decode_example`."""
+  dataset = create_plain_kafka_dataset(["t"], group, _NO_ONE)
+  return dataset.map(lambda m: {"stream_position": m.position, "x": m.offset})
+
+
+def _end_early(dataset: _Dataset, num_streams: int = 1) -> bool:
+  return stream_input.prepare(dataset, num_streams).may_end_early
+
+
+class StreamInputTest(parameterized.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.enter_context(tf.Graph().as_default())
+
+  @parameterized.named_parameters(
+    ("nothing", lambda d: d),
+    ("prefetch", lambda d: d.prefetch(9)),
+    ("parallel_map", lambda d: d.map(lambda x: x, tf.data.AUTOTUNE)),
+    ("filter", lambda d: d.filter(lambda x: tf.shape(x["x"])[0] > 2)),
+    ("batch", lambda d: d.unbatch().batch(7)),
+    ("rebatch", lambda d: d.rebatch(7)),
+    ("flat_map", lambda d: d.flat_map(_Dataset.from_tensors)),
+    ("skip", lambda d: d.skip(1).shard(1, 0)),
+    ("interleave", lambda d: d.interleave(_Dataset.from_tensors, cycle_length=1)),
+    ("options", lambda d: d.with_options(tf.data.Options())),
+    ("concatenate", lambda d: d.concatenate(_stream("h"))),
+  )
+  def test_ends_when_its_streams_do(self, change: Callable[[_Dataset], _Dataset]):
+    self.assertFalse(_end_early(change(_stream())))
+
+  @parameterized.named_parameters(
+    ("take", lambda d: d.prefetch(9).take(3)),
+    ("take_while", lambda d: d.take_while(lambda x: True).prefetch(9)),
+    ("zip", lambda d: _Dataset.zip((d, _stream("h"))).map(lambda a, b: a)),
+    ("samples", lambda d: _Dataset.sample_from_datasets([d, _stream("h")])),
+    ("apply", lambda d: d.apply(tf.data.experimental.assert_cardinality(3))),
+  )
+  def test_may_end_before_its_streams(self, change: Callable[[_Dataset], _Dataset]):
+    self.assertTrue(_end_early(change(_stream())))
+
+  @parameterized.named_parameters(
+    ("shuffle", lambda d: d.shuffle(9), "ShuffleDataset.*must not shuffle"),
+    ("repeat", lambda d: d.repeat(2).map(lambda x: x), "RepeatDataset.*not shuffle"),
+    (
+      "interleave",
+      lambda d: d.interleave(
+        _Dataset.from_tensors, num_parallel_calls=2, deterministic=False
+      ),
+      "ParallelInterleaveDataset.*must not",
+    ),
+    ("cache", lambda d: d.cache(), "CacheDataset.*must not"),
+    ("twice", lambda d: d.concatenate(d), "reads a dataset of Kafka messages twice"),
+  )
+  def test_what_would_mix_messages_is_refused(
+    self, change: Callable[[_Dataset], _Dataset], message: str
+  ):
+    with self.assertRaisesRegex(ValueError, message):
+      stream_input.prepare(change(_stream()), 1)
+
+  def test_a_stream_in_a_function_may_not_come_to_its_end(self):
+    self.assertTrue(_end_early(_Dataset.range(1).flat_map(lambda _: _stream())))
+    captured = _stream()
+    dataset = _Dataset.range(1).flat_map(lambda _: captured.take(3))
+    self.assertTrue(_end_early(dataset))
+    self.assertFalse(_end_early(_stream()))
+    self.assertTrue(_end_early(_stream(), num_streams=2))
+
+  def test_beside_streams_all_is_allowed(self):
+    numbers = _Dataset.range(3).shuffle(3).repeat()
+    dataset = _Dataset.zip((_stream(), numbers)).map(lambda x, n: {**x, "n": n})
+    self.assertTrue(_end_early(dataset))
+
+
+if __name__ == "__main__":
+  absltest.main()

@@ -1,0 +1,151 @@
+import threading
+from unittest import mock
+
+import numpy as np
+import tensorflow as tf
+from absl.testing import absltest
+
+from monolith.native_training.data import stream_ledger, stream_offsets
+from monolith.native_training.data.broker_errors import StreamFailed
+from monolith.native_training.data.stream_ledger import StreamLedger
+from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
+from monolith.native_training.training.positions.stream_positions import StreamPositions
+from monolith.native_training.training.positions.timeline import Timeline
+from monolith.native_training.training.processes.cluster import Cluster
+from monolith.native_training.training.progress import progress_log
+
+
+def _at(offset: int) -> Offsets:
+  return {Partition("g", "t", 0): offset}
+
+
+class _Stream:
+  """As far as positions need one."""
+
+  group = "g"
+
+  def __init__(self):
+    self.ledger = StreamLedger("g")
+
+  def emit(self, *offsets: int) -> np.ndarray:
+    return self.ledger.emit("t", np.zeros(len(offsets), np.int32), np.array(offsets))
+
+  def begin(self, offsets: Offsets) -> None:
+    self.ledger.begin(offsets)
+
+  def begin_round(self, ended) -> None:
+    del ended
+
+  def trained(self) -> Offsets:
+    return self.ledger.offsets()
+
+  def commit(self, offsets: Offsets) -> None:
+    del offsets
+
+
+class StreamPositionsTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.enter_context(tf.Graph().as_default())
+    self.stream = _Stream()
+    tf.compat.v1.train.get_or_create_global_step()
+    self.timeline = Timeline(Cluster())
+    self.positions = StreamPositions(Cluster(), self.timeline, [self.stream])
+    self.session = self.enter_context(tf.compat.v1.Session())
+    self.session.run(tf.compat.v1.global_variables_initializer())
+    self.timeline.begin(self.session)
+    self.timeline.join(self.session)
+    self.positions.begin(self.session)
+
+  def _read(self) -> Offsets:
+    return self.positions.read(self.session)
+
+  def test_what_is_trained_on_is_written(self):
+    at = self.stream.emit(0, 1, 2, 3)
+    self.positions.step_done(self.session, at[:2])
+    self.assertEqual(self._read(), _at(2))
+    # Not with each step.
+    self.positions.step_done(self.session, at[2:3])
+    self.assertEqual(self._read(), _at(2))
+    self.positions.write(self.session)
+    self.assertEqual(self._read(), _at(3))
+    # Bad messages behind the last step.
+    stream_ledger.leave_out(at[3:])
+    self.positions.write(self.session)
+    self.assertEqual(self._read(), _at(4))
+
+  def test_a_batch_that_is_not_trained_on_is_not_written(self):
+    self.stream.emit(0, 1)
+    self.positions.write(self.session)
+    self.assertEqual(self._read(), {})
+
+  def test_what_comes_after_the_model_went_back_does_not_count(self):
+    at = self.stream.emit(0, 1, 2, 3)
+    self.positions.step_done(self.session, at[:2])
+    self.timeline.begin(self.session)
+    self.positions.step_done(self.session, at[2:])
+    self.positions.write(self.session)
+    self.assertEqual(self._read(), _at(2))
+    # What this worker had not written when it learnt of it.
+    self.timeline.join(self.session)
+    self.positions.begin(self.session)
+    self.positions.step_done(self.session, at[2:])
+    self.positions.write(self.session)
+    self.assertEqual(self._read(), _at(2))
+    self.positions.step_done(self.session, self.stream.emit(2))
+    self.positions.write(self.session)
+    self.assertEqual(self._read(), _at(3))
+
+  def test_another_number_of_workers_has_what_all_had(self):
+    # The last one came too late.
+    value = [stream_offsets.encode(_at(n)) for n in (7, 9, 3, 900)]
+    fitting = self.positions._fit(np.array(value, object))
+    self.assertEqual([stream_offsets.decode(v) for v in fitting], [{}, _at(9), {}])
+
+  def test_the_last_offsets_of_all_streams_are_committed_in_one_time(self):
+    told = []
+
+    def slow(offsets: Offsets, deadline: float) -> None:
+      told.append((offsets, deadline))
+      both.wait(30)
+      raise StreamFailed("the brokers are away")
+
+    both = threading.Barrier(2)
+    streams = [self.stream, _Stream()]
+    for stream in streams:
+      stream.commit_last = slow
+    self.positions.streams = streams
+    self.positions.saved(_at(5))
+    with self.assertLogs(level="WARNING") as logged:
+      self.positions.commit_last()
+    self.assertLen(logged.output, 2)
+    self.assertIn(
+      "could not be committed to the brokers (the brokers are away)", logged.output[0]
+    )
+    self.assertEqual(told[0], told[1])
+    self.assertEqual(told[0][0], _at(5))
+
+  def test_where_streams_go_on_is_told_where_they_do(self):
+    with mock.patch.object(progress_log, "info") as info:
+      self.positions.begin(self.session)
+      self._begin_with({Partition("g", "t", BEGUN): 0, **_at(0)})
+      info.assert_not_called()
+      self._begin_with({Partition("g", "t", 1): 0, **_at(1200)})
+      self.assertEqual(
+        info.call_args.args[0] % info.call_args.args[1:],
+        "the streams go on at t 0: 1,200",
+      )
+
+  def _begin_with(self, offsets: Offsets) -> None:
+    encoded = stream_offsets.encode(offsets)
+    self.session.run(self.positions._write_base, {self.positions._new_offsets: encoded})
+    self.positions.begin(self.session)
+
+  def test_an_order_that_is_not_the_streams_is_an_error(self):
+    at = self.stream.emit(0, 1)
+    with self.assertRaisesRegex(ValueError, "must not shuffle"):
+      self.positions.step_done(self.session, at[::-1])
+
+
+if __name__ == "__main__":
+  absltest.main()
