@@ -2,6 +2,7 @@
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 import tensorflow as tf
@@ -27,6 +28,14 @@ class Abandonment:
     """Raises `ExportAbandonedError` where the export is to end."""
     if self._is_asked_for():
       raise ExportAbandonedError("the export was given up")
+
+  def sleep(self, secs: float) -> None:
+    """Waits; raises `ExportAbandonedError` where the export is to end."""
+    end = time.monotonic() + secs
+    while (left := end - time.monotonic()) > 0:
+      self.check()
+      time.sleep(min(left, _POLL_SECS))
+    self.check()
 
   @contextlib.contextmanager
   def closes(self, session: tf.compat.v1.Session) -> Iterator[None]:

@@ -15,14 +15,11 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.model_export import numbered_exports
+
 _TEMPORARY = ".tmp-"
 # What another process has been writing for longer is what is left of it.
 _ABANDONED_SECS = 24 * 3600
-_MAX_NUMBER = 2**63 - 1
-_MODELS = (
-  tf.saved_model.SAVED_MODEL_FILENAME_PB,
-  os.path.join("entry", tf.saved_model.SAVED_MODEL_FILENAME_PB),
-)
 _FAILURES = (OSError, tf.errors.OpError)
 
 
@@ -51,9 +48,10 @@ def write(base: str, export: Callable[[str], object]) -> str:
 def keep_newest(base: str, count: int) -> None:
   """Removes all exports of a folder but the newest, and what is left of those that
   were interrupted. What cannot be removed is left, which the log says."""
-  names = _names(base)
   exports = [
-    number for number in _numbers(names) if _is_export(os.path.join(base, str(number)))
+    number
+    for number in numbered_exports.numbers(base)
+    if _is_export(os.path.join(base, str(number)))
   ]
   for number in exports[:-count]:
     path, temporary = os.path.join(base, str(number)), _temporary(base)
@@ -61,7 +59,7 @@ def keep_newest(base: str, count: int) -> None:
       # First, so that nobody loads half of it.
       tf.io.gfile.rename(path, temporary)
       tf.io.gfile.rmtree(temporary)
-  for name in names:
+  for name in numbered_exports.names(base):
     if _was_abandoned(name):
       with _logged(os.path.join(base, name)):
         tf.io.gfile.rmtree(os.path.join(base, name))
@@ -72,7 +70,7 @@ def _temporary(base: str) -> str:
 
 
 def _publish(temporary: str, base: str) -> str:
-  newest = max(_numbers(_names(base)), default=0)
+  newest = max(numbered_exports.numbers(base), default=0)
   for number in itertools.count(max(int(time.time()), newest + 1)):
     path = os.path.join(base, str(number))
     if tf.io.gfile.exists(path):
@@ -90,22 +88,8 @@ def _publish(temporary: str, base: str) -> str:
   raise AssertionError("there are more numbers")
 
 
-def _names(base: str) -> list[str]:
-  return [name.rstrip("/") for name in tf.io.gfile.listdir(base)]
-
-
-def _numbers(names: list[str]) -> list[int]:
-  """Ascending."""
-  return sorted(
-    int(name)
-    for name in names
-    if name.isascii() and name.isdecimal() and str(int(name)) == name
-    if int(name) <= _MAX_NUMBER
-  )
-
-
 def _is_export(path: str) -> bool:
-  return any(tf.io.gfile.exists(os.path.join(path, model)) for model in _MODELS)
+  return numbered_exports.is_model(path) or numbered_exports.is_distributed(path)
 
 
 def _was_abandoned(name: str) -> bool:

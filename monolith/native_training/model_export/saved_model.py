@@ -7,7 +7,6 @@ call `monolith.native_training.load_ops()` first.
 
 import os
 import uuid
-from collections.abc import Sequence
 
 import tensorflow as tf
 
@@ -15,14 +14,15 @@ from monolith.native_training.model_export import export_folder, signatures
 from monolith.native_training.model_export.abandonment import Abandonment
 from monolith.native_training.model_export.table_assets import TableAssets
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import checkpoint as checkpoint_lib
-from monolith.native_training.training import model_graph, sound_checkpoint
-from monolith.native_training.training.dense_variables import DenseVariables
+from monolith.native_training.training.checkpoints import checkpoint as checkpoint_lib
+from monolith.native_training.training.checkpoints import sound_checkpoint
+from monolith.native_training.training.checkpoints.dense_variables import DenseVariables
+from monolith.native_training.training.graph import model_graph
 
 
 def export(
   model: MonolithModel,
-  checkpoints: Sequence[str],
+  find_checkpoints: sound_checkpoint.Finder,
   export_dir_base: str,
   num_ps: int | None = None,
   abandonment: Abandonment | None = None,
@@ -35,8 +35,9 @@ def export(
 
   Args:
     model: defines `serving_input_receiver_fn`.
-    checkpoints: paths, without suffix, the best first: another is used only when those
-      before it are damaged. All of a checkpoint is read before it is exported.
+    find_checkpoints: returns paths, without suffix, the best first: another is used
+      only when those before it are damaged. Is asked again where one was removed
+      meanwhile. All of a checkpoint is read before it is exported.
     export_dir_base: the export goes into a new folder in here, named by the time.
     num_ps: None: one SavedModel has it all. Else the rows are spread over as many, the
       folders `ps_0` and so on, whose signature `lookup` gives the values that a
@@ -49,7 +50,7 @@ def export(
   Raises:
     AllRefusedError: every checkpoint is damaged.
     MisfitError: one is of another model.
-    StorageError: one cannot be read.
+    StorageError: one cannot be read, or its rows cannot be written, several times.
     NotImplementedError: the model has no `serving_input_receiver_fn`.
     TypeError: that function returned something else.
     ValueError: the signatures do not fit together.
@@ -62,16 +63,16 @@ def export(
     with tf.Graph().as_default():
       tf.compat.v1.train.get_or_create_global_step()
       if num_ps is None:
-        _write(model, checkpoints, folder, abandonment)
+        _write(model, find_checkpoints, folder, abandonment)
       else:
-        _write_distributed(model, checkpoints, folder, num_ps, abandonment)
+        _write_distributed(model, find_checkpoints, folder, num_ps, abandonment)
 
   return export_folder.write(export_dir_base, write)
 
 
 def _write(
   model: MonolithModel,
-  checkpoints: Sequence[str],
+  find_checkpoints: sound_checkpoint.Finder,
   folder: str,
   abandonment: Abandonment,
 ) -> None:
@@ -79,14 +80,14 @@ def _write(
   builder = tf.compat.v1.saved_model.Builder(folder)
   tables = TableAssets(graph.embedding, [_assets(folder)], abandonment)
   with tf.compat.v1.Session() as session:
-    _restore_dense(session, checkpoints, tables)
+    _restore_dense(session, find_checkpoints, tables, abandonment)
     handle = next((handle for _, handle in graph.embedding.table_sets()), None)
     _save(builder, session, named_signatures, tables.add_to_graph(0, handle))
 
 
 def _write_distributed(
   model: MonolithModel,
-  checkpoints: Sequence[str],
+  find_checkpoints: sound_checkpoint.Finder,
   folder: str,
   num_ps: int,
   abandonment: Abandonment,
@@ -102,7 +103,7 @@ def _write_distributed(
   assets = [_assets(each) for each in folders]
   tables = TableAssets(graph.embedding, assets, abandonment)
   with tf.compat.v1.Session() as session:
-    _restore_dense(session, checkpoints, tables)
+    _restore_dense(session, find_checkpoints, tables, abandonment)
     _save(entry, session, named_signatures, tf.no_op())
   for i, part in enumerate(parts):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
@@ -165,7 +166,10 @@ def _build(
 
 
 def _restore_dense(
-  session: tf.compat.v1.Session, checkpoints: Sequence[str], tables: TableAssets
+  session: tf.compat.v1.Session,
+  find_checkpoints: sound_checkpoint.Finder,
+  tables: TableAssets,
+  abandonment: Abandonment,
 ) -> None:
   """Restores the first checkpoint of which every file is sound, and writes its
   tables."""
@@ -176,5 +180,7 @@ def _restore_dense(
     tables.write(path)
     dense.restore(session, path)
 
-  sound_checkpoint.first_sound(checkpoints, restore)
+  sound_checkpoint.first_sound(
+    find_checkpoints(), restore, find_checkpoints, abandonment.sleep
+  )
   session.run(tf.compat.v1.local_variables_initializer())

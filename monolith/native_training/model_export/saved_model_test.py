@@ -3,6 +3,7 @@
 import glob
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,10 @@ from monolith.native_training.model_export.abandonment import (
   ExportAbandonedError,
 )
 from monolith.native_training.native_model import MonolithModel
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpoints import (
+  checkpoint,
+  sound_checkpoint,
+)
 
 _THIS = "monolith.native_training.model_export.saved_model_test"
 _SAVED_MODEL_CLI = "monolith/native_training/saved_model_cli"
@@ -235,6 +239,34 @@ class SavedModelTest(absltest.TestCase):
         wanted = [p["score"] for p, _ in zip(predicted, _USERS)]  # noqa: B905
         np.testing.assert_array_equal(score, np.stack(wanted))
 
+  def test_what_cannot_be_written_is_no_damaged_checkpoint(self):
+    self.job.train(max_steps=5)
+    self.job.train(max_steps=10)
+    folder = self.create_tempdir().full_path
+    self.enter_context(mock.patch.object(sound_checkpoint, "_PAUSES_SECS", (0.1,)))
+
+    def occupy(assets: str) -> None:
+      name = os.path.join(assets, "table-00000-of-00001.compact")
+      os.makedirs(name, exist_ok=True)
+
+    for makedirs, why in ((None, "No such file"), (occupy, "Is a directory")):
+      with mock.patch.object(tf.io.gfile, "makedirs", side_effect=makedirs):
+        with self.assertRaisesRegex(
+          OSError, rf"ckpt-10 .*the export cannot be written: {folder}/.*table-.*{why}"
+        ):
+          self.job.export_saved_model(folder)
+      self.assertEmpty(os.listdir(folder))
+
+  def test_rows_of_another_save_are_not_exported(self):
+    self.job.train(max_steps=5)
+    self.job.train(max_steps=10)
+    newest, older = checkpoint.checkpoints(self.job.model_dir)[::-1]
+    files = [checkpoint.table_files(path) for path in (newest, older)]
+    for to, of in zip(*files, strict=True):
+      shutil.copy(of, to)
+    with self.assertRaisesRegex(ValueError, f"{newest}.* is of save .* wants save"):
+      self.job.export_saved_model(checkpoint_path=newest)
+
   def test_a_row_that_does_not_fit_is_not_exported(self):
     self.job.train(max_steps=5)
 
@@ -338,7 +370,10 @@ class SavedModelTest(absltest.TestCase):
     folder = self.create_tempdir().full_path
     with self.assertRaises(ExportAbandonedError):
       saved_model.export(
-        self.job._model, [self.job.latest_checkpoint()], folder, abandonment=abandonment
+        self.job._model,
+        lambda: [self.job.latest_checkpoint()],
+        folder,
+        abandonment=abandonment,
       )
     self.assertEmpty(os.listdir(folder))
 

@@ -16,8 +16,8 @@ import tensorflow as tf
 
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.runtime.ops import loader
-from monolith.native_training.training import heads
-from monolith.native_training.training.model_graph import ModelGraph
+from monolith.native_training.training.graph import heads
+from monolith.native_training.training.graph.model_graph import ModelGraph
 
 REQUESTS = "requests"
 LOOKUP = "lookup"

@@ -4,16 +4,19 @@
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
 from monolith.native_training.model_export.abandonment import Abandonment
 from monolith.native_training.runtime.ops import loader
-from monolith.native_training.training import checkpoint as checkpoint_lib
-from monolith.native_training.training import table_restore
-from monolith.native_training.training.checkpoint_errors import DamagedCheckpointError
+from monolith.native_training.training.checkpoints import checkpoint as checkpoint_lib
+from monolith.native_training.training.checkpoints import table_restore
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  DamagedCheckpointError,
+)
+from monolith.native_training.training.checkpoints.manifest import Manifest
 
 
 class TableAssets:
@@ -55,27 +58,27 @@ class TableAssets:
       StorageError: a file cannot be read or written.
       ExportAbandonedError: that was asked for.
     """
-    files = checkpoint_lib.table_files(checkpoint)
+    chain = checkpoint_lib.read_chain(checkpoint)
     if not self._tables:
       return
     for folder in self._folders:
       tf.io.gfile.makedirs(folder)
-    rows = self._write(checkpoint, files)
-    saved = sum(
-      checkpoint_lib.read_manifest(each).rows
-      for each in checkpoint_lib.chain(checkpoint)
-    )
+    rows = self._write(checkpoint, chain)
+    saved = sum(content.rows for content in chain.values())
     if rows != saved:
       raise DamagedCheckpointError(
         f"checkpoint {checkpoint}: its files have {rows} rows, its manifest says "
         f"{saved}"
       )
 
-  def _write(self, checkpoint: str, files: Sequence[str]) -> int:
+  def _write(self, checkpoint: str, chain: Mapping[str, Manifest]) -> int:
+    files = checkpoint_lib.files_of_rows(chain)
+    save_ids = checkpoint_lib.saves_of_rows(chain)
     outputs = [name for i in range(len(self._folders)) for name in self._files(i)]
     with tf.Graph().as_default() as graph:
       exported = loader.ops().monolith_export_tables(
         tf.constant(files, tf.string, [len(files)]),
+        tf.constant(save_ids, tf.string, [len(files)]),
         outputs,
         config=self._config,
         num_shards=len(self._folders),
@@ -86,7 +89,9 @@ class TableAssets:
             return int(session.run(exported.rows_read))
       except tf.errors.OpError as error:
         self._abandonment.check()
-        raise table_restore.refusal(checkpoint, error, self._features) from None
+        raise table_restore.refusal(
+          checkpoint, error, self._features, "exported"
+        ) from None
 
   def table_set(self, name: str) -> tf.Tensor:
     """The handle of a part's tables, in the default graph."""
