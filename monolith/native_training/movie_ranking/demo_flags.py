@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from absl import flags
 
+from monolith.native_training.number_checks import is_finite
+
 TRAINING_TYPE = flags.DEFINE_enum(
   "training_type", "batch", ["batch", "stream"], "Train on files or on a stream."
 )
@@ -123,6 +125,14 @@ RESULT_JSON = flags.DEFINE_string(
 # How many ratings MovieLens data sets have; what replaces one has no more.
 _RATINGS = {"100k": 100_000, "1m": 1_000_209, "25m": 25_000_095}
 _TRAINING_SHARE = 0.9
+_OF_STREAMS = (
+  TOPIC,
+  GROUP,
+  KAFKA_CONFIGURATION,
+  STREAM_TIMEOUT,
+  RATE,
+  PARTITIONS,
+)
 
 
 def parse_flags(argv: Sequence[str]) -> list[str]:
@@ -177,6 +187,9 @@ def check() -> None:
     raise ValueError(
       f"--kafka_servers={KAFKA_SERVERS.value} is for --training_type=stream"
     )
+  _refuse(_OF_STREAMS, "is for --training_type=stream")
+  if DATASET.value != "synthetic":
+    _refuse([NUM_RATINGS], "is for --dataset=synthetic")
   share = expected_examples() // NUM_WORKERS.value
   if batch_size() > share:
     raise ValueError(
@@ -195,18 +208,31 @@ def _check_stream() -> None:
       "--dataset=synthetic cannot be streamed, because its ratings have no times; use "
       "100k, 1m or 25m"
     )
+  if not is_finite(RATE.value):
+    raise ValueError(f"--rate={RATE.value} is no number of ratings a second")
   if KAFKA_SERVERS.value:
-    for flag in (EPOCHS, RATE, PARTITIONS, SEED, NUM_RATINGS):
-      if flag.present:
-        raise ValueError(
-          f"--{flag.name} has no effect with --kafka_servers: what others send to the "
-          "topic is trained on (kafka_producer has --passes, --rate and --partitions)"
-        )
-  elif GROUP.value:
-    raise ValueError(
-      "--group has no effect without --kafka_servers: the demo's own broker is new in "
-      "each run, and so is its consumer group"
+    _refuse(
+      (EPOCHS, RATE, PARTITIONS, SEED, NUM_RATINGS),
+      "has no effect with --kafka_servers: what others send to the topic is trained on "
+      "(kafka_producer has --passes, --rate and --partitions)",
     )
+    return
+  _refuse(
+    [GROUP],
+    "has no effect without --kafka_servers: the demo's own broker is new in each run, "
+    "and so is its consumer group",
+  )
+  _refuse(
+    (SEED, NUM_RATINGS),
+    "has no effect on a stream: all ratings come in the order of their times",
+  )
+
+
+def _refuse(given: Sequence[flags.FlagHolder], why: str) -> None:
+  """Raises ValueError, naming it, for a flag that was given."""
+  for flag in given:
+    if flag.present:
+      raise ValueError(f"--{flag.name} {why}")
 
 
 def refusal(message: str) -> int:

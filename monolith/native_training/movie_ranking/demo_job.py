@@ -13,10 +13,7 @@ from collections.abc import Sequence
 from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner import log_lines
 from monolith.native_training.local_runner.console import Console
-from monolith.native_training.local_runner.local_cluster import (
-  Task,
-  python_environment,
-)
+from monolith.native_training.local_runner.local_cluster import Task
 from monolith.native_training.local_runner.restarts import RestartingProcesses
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 from monolith.native_training.local_runner.training_progress import (
@@ -30,6 +27,7 @@ from monolith.native_training.movie_ranking.demo_report import (
   ratings_name,
 )
 from monolith.native_training.movie_ranking.demo_stream import RatingStream
+from monolith.native_training.movie_ranking.run_environment import run_environment
 
 _PACKAGE = "monolith.native_training.movie_ranking"
 _EVALUATION = "evaluation"
@@ -165,7 +163,7 @@ class DemoJob:
       self._console.line(text, name)
 
   def _start(self, processes: RestartingProcesses) -> None:
-    environment = python_environment()
+    environment = run_environment(self._run_dir)
     stream_flags = self._stream.model_flags(self._group) if self._stream else []
     servers = [task.name for task in self._tasks if task.role == "ps"]
     for task in self._tasks:

@@ -44,6 +44,7 @@ def main(argv: Sequence[str]) -> int:
   try:
     demo_flags.check()
     demo_serving.check()
+    demo_stream.check_topic()
     demo_stream.check_configuration()
     demo_stream.check_cluster()
     tasks = local_cluster(demo_flags.NUM_PS.value, demo_flags.NUM_WORKERS.value)

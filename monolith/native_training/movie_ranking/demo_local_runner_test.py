@@ -253,6 +253,16 @@ class DemoLocalRunnerTest(DemoTestCase):
         {"training_type": "stream", "dataset": "synthetic"},
         "--dataset=synthetic cannot be streamed",
       ),
+      ({"training_type": "stream", "topic": ""}, "--topic: '' is no name of a topic"),
+      ({"training_type": "stream", "topic": "^a"}, "--topic: '^a' is no name of a"),
+      (
+        {"training_type": "stream", "kafka_servers": "a:1", "topic": "^("},
+        "--topic: the pattern '^(' is no regular expression",
+      ),
+      (
+        {"training_type": "stream", "rate": float("inf")},
+        "--rate=inf is no number of ratings a second",
+      ),
       ({"kafka_servers": "a:1"}, "--kafka_servers=a:1 is for --training_type=stream"),
       (
         {"training_type": "stream", "kafka_configuration": ["ssl.ca.pem=a\nb"]},
@@ -339,6 +349,39 @@ class ProgramTest(absltest.TestCase):
       self.assertEqual(run.returncode, 2)
       name = flag.partition("=")[0]
       self.assertIn(f"demo: {name} has no effect with --kafka_servers: ", run.stderr)
+
+  def test_flags_without_effect_are_refused(self):
+    for flags_, message in (
+      (["--topic=t"], "--topic is for --training_type=stream"),
+      (["--group=g"], "--group is for --training_type=stream"),
+      (["--rate=5"], "--rate is for --training_type=stream"),
+      (["--partitions=5"], "--partitions is for --training_type=stream"),
+      (["--stream_timeout=5"], "--stream_timeout is for --training_type=stream"),
+      (["--kafka_configuration=a=b"], "--kafka_configuration is for --training_type="),
+      (["--num_ratings=5"], "--num_ratings is for --dataset=synthetic"),
+      (["--training_type=stream", "--seed=1"], "--seed has no effect on a stream"),
+      (["--training_type=stream", "--num_ratings=9"], "--num_ratings has no effect on"),
+      (
+        ["--training_type=stream", "--kafka_configuration=security.protocol=SSL"],
+        "--kafka_configuration=security.protocol=SSL is for --kafka_servers",
+      ),
+      (
+        ["--training_type=stream", "--kafka_configuration=enable.auto.commit=true"],
+        "--kafka_configuration: 'enable.auto.commit' cannot be set: offsets are",
+      ),
+      (
+        [
+          "--training_type=stream",
+          "--kafka_servers=127.0.0.1:1",
+          "--kafka_configuration=fetch.maximum=3",
+        ],
+        '--kafka_configuration: No such configuration property: "fetch.maximum"\n',
+      ),
+    ):
+      with self.subTest(flags_):
+        run = self._run(*flags_)
+        self.assertEqual(run.returncode, 2)
+        self.assertStartsWith(run.stderr, f"demo: {message}")
 
   def test_a_group_is_of_a_cluster(self):
     run = self._run("--training_type=stream", "--group=mine")

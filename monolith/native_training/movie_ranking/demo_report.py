@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from typing import Any
+
+from monolith.native_training.local_files import whole_file
 
 
 @dataclasses.dataclass
@@ -18,7 +19,8 @@ class StreamResult:
     progressive_rmse: root mean squared error, in stars, of the predictions for all
       ratings, each made before the rating was trained on.
     lag: messages that were not trained on in the end.
-    bad_messages: messages that could not be parsed.
+    bad_messages: messages that could not be parsed, each counted once by each worker
+      that has read it.
   """
 
   topic: str
@@ -36,8 +38,9 @@ class DemoResult:
     dataset: what was really trained on: `100k`, `1m`, `25m` or `synthetic`; beside
       somebody else's topic, what was only evaluated on.
     requested_dataset: what was asked for.
-    examples: trained on, all epochs and workers together; none counts twice because
-      a process was started again.
+    examples: trained on, all epochs and workers together. In batch training none counts
+      twice because a process was started again; of a stream a rating that is read
+      again comes in another batch, and counts again.
     examples_trained_again: trained on once more, because the model had gone back to a
       checkpoint.
     restarts: how often each server and worker was started again; `{}` without
@@ -89,12 +92,9 @@ class DemoResult:
     return "\n".join([title] + [f"  {name:<{width}}  {text}" for name, text in rows])
 
   def write_json(self, path: str) -> None:
-    """Writes all fields, as a whole or not at all."""
+    """Writes all fields, as `whole_file.write_text` does."""
     fields: dict[str, Any] = dataclasses.asdict(self)
-    with open(f"{path}.tmp", "w") as file:
-      json.dump(fields, file, indent=2)
-      file.write("\n")
-    os.replace(f"{path}.tmp", path)
+    whole_file.write_text(path, json.dumps(fields, indent=2) + "\n")
 
   def _restart_rows(self) -> list[tuple[str, str]]:
     if not self.restarts:

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 
 from monolith.native_training.local_runner import http_probe, log_lines
 from monolith.native_training.local_runner.console import Console
-from monolith.native_training.local_runner.local_cluster import python_environment
 from monolith.native_training.local_runner.local_processes import LocalProcesses
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 from monolith.native_training.movie_ranking import demo_flags
+from monolith.native_training.movie_ranking.run_environment import run_environment
 
 _HOST = "127.0.0.1"
 _MODEL = "movie_ranking"
@@ -26,6 +26,10 @@ def check() -> None:
   """Raises `ValueError` if the server could not listen at its ports."""
   if not demo_flags.SERVE.value:
     return
+  if _port() == demo_flags.SERVE_REST_API_PORT.value:
+    raise ValueError(
+      f"--serve_port and --serve_rest_api_port are both {_port()}; choose two ports"
+    )
   for flag in (demo_flags.SERVE_PORT, demo_flags.SERVE_REST_API_PORT):
     with socket.socket() as probe:
       probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -68,11 +72,11 @@ def serve(
   with LocalProcesses(show_line, logs, stop_seconds=_STOP_SECONDS) as processes:
     module = "monolith.native_training.movie_ranking.export_ratings_model"
     command = [sys.executable, "-m", module, *model_flags, f"--output={request}"]
-    processes.start(_EXPORT, command, python_environment())
+    processes.start(_EXPORT, command, run_environment(run_dir))
     while _EXPORT in processes.running():
       _poll(processes, signals)
     processes.check()
-    processes.start(_SERVER, _server_command(model_dir), python_environment())
+    processes.start(_SERVER, _server_command(model_dir), run_environment(run_dir))
     while not http_probe.is_answered(f"{_url()}/health"):
       _poll(processes, signals)
     with open(request, encoding="utf-8") as file:

@@ -65,6 +65,13 @@ class DemoServingTest(absltest.TestCase):
     self.assertEqual(demo.returncode, 2)
     self.assertIn(f"{flag}: cannot listen there", output)
 
+  def test_one_port_for_both_is_refused_before_training(self):
+    (port,) = local_cluster.free_ports(1)
+    demo = self._start(f"--serve_port={port}", f"--serve_rest_api_port={port}")
+    output, _ = demo.communicate(timeout=60)
+    self.assertEqual(demo.returncode, 2)
+    self.assertIn(f"--serve_port and --serve_rest_api_port are both {port}", output)
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -7,27 +7,48 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
-from confluent_kafka import KafkaException, admin
-
-from monolith.native_training.data import kafka_settings
+from monolith.native_training.data import (
+  kafka_settings,
+  kafka_topics,
+  topic_patterns,
+)
+from monolith.native_training.data.consumer_group import ConsumerGroup
 from monolith.native_training.local_broker.local_broker import LocalBroker
-from monolith.native_training.local_runner.local_cluster import python_environment
 from monolith.native_training.local_runner.restarts import RestartingProcesses
 from monolith.native_training.movie_ranking import demo_flags
+from monolith.native_training.movie_ranking.run_environment import run_environment
 
 PRODUCER = "producer"
-_ANSWER_SECONDS = 10.0
 _POLL_SECONDS = 0.1
+# For checking settings: nobody joins it, nor asks there.
+_ANY_GROUP = "movie-ranking"
+_NO_SERVER = "127.0.0.1:1"
+
+
+def check_topic() -> None:
+  """Checks the topic's name, which may be a pattern where the brokers are the user's.
+
+  Raises:
+    ValueError: there can be no such topic.
+  """
+  if not demo_flags.is_stream():
+    return
+  if demo_flags.KAFKA_SERVERS.value:
+    topic_patterns.check(demo_flags.TOPIC.value, "--topic")
+  else:
+    topic_patterns.check_name(demo_flags.TOPIC.value, "--topic")
 
 
 def check_configuration() -> None:
-  """Checks that the settings of librdkafka can be handed on.
+  """Checks that the settings of librdkafka can be handed on, and that it takes them.
 
   Raises:
     ValueError: one cannot.
   """
+  if not demo_flags.is_stream():
+    return
   for setting in demo_flags.KAFKA_CONFIGURATION.value:
     if len(setting.strip().splitlines()) > 1:
       raise ValueError(
@@ -35,31 +56,55 @@ def check_configuration() -> None:
         "lines; where librdkafka allows that, another setting names a file instead, "
         "such as ssl.ca.location"
       )
+  try:
+    settings = _settings()
+    if not demo_flags.KAFKA_SERVERS.value:
+      _check_own_broker(settings)
+    # The processes that train make one too, and would be refused the same.
+    ConsumerGroup(
+      [demo_flags.TOPIC.value],
+      _ANY_GROUP,
+      demo_flags.KAFKA_SERVERS.value or _NO_SERVER,
+      demo_flags.KAFKA_CONFIGURATION.value,
+    )
+  except ValueError as error:
+    message = str(error).removeprefix("configuration: ")
+    if message == str(error):
+      raise
+    raise ValueError(f"--kafka_configuration: {message}") from None
+
+
+def _settings() -> dict[str, str]:
+  return kafka_settings.parse(
+    demo_flags.KAFKA_CONFIGURATION.value,
+    {"bootstrap.servers": "it is --kafka_servers", "group.id": "it is --group"},
+  )
+
+
+def _check_own_broker(settings: Mapping[str, str]) -> None:
+  protocol = settings.get("security.protocol", "plaintext")
+  if protocol.lower() != "plaintext":
+    raise ValueError(
+      f"--kafka_configuration=security.protocol={protocol} is for --kafka_servers: the "
+      "demo's own broker listens on this machine only, without encryption and logins"
+    )
 
 
 def check_cluster() -> None:
   """Checks that the user's brokers answer, where the user has any.
 
   Raises:
-    ValueError: they do not, or a setting is wrong.
+    ValueError: they do not.
   """
   if not demo_flags.KAFKA_SERVERS.value:
     return
   try:
-    _client().list_topics(timeout=_ANSWER_SECONDS)
-  except KafkaException as error:
+    kafka_topics.check(demo_flags.KAFKA_SERVERS.value, _settings())
+  except RuntimeError as error:
     raise ValueError(
-      f"--kafka_servers={demo_flags.KAFKA_SERVERS.value}: {error.args[0].str()}. "
-      "Without the flag the demo starts a broker of its own"
+      f"--kafka_servers={demo_flags.KAFKA_SERVERS.value}: {error}. Without the flag "
+      "the demo starts a broker of its own"
     ) from None
-
-
-def _client() -> admin.AdminClient:
-  settings = kafka_settings.parse(
-    demo_flags.KAFKA_CONFIGURATION.value, {"bootstrap.servers": "it is --kafka_servers"}
-  )
-  servers = {"bootstrap.servers": demo_flags.KAFKA_SERVERS.value}
-  return admin.AdminClient({**settings, **servers}, logger=kafka_settings.Silent())
 
 
 class RatingStream(contextlib.AbstractContextManager):
@@ -84,6 +129,7 @@ class RatingStream(contextlib.AbstractContextManager):
   def __init__(self, run_dir: str, check: Callable[[], object]):
     self.servers = demo_flags.KAFKA_SERVERS.value
     self.is_own = not self.servers
+    self._run_dir = run_dir
     data_dir = os.path.join(run_dir, "kafka")
     self._broker = LocalBroker(data_dir=data_dir, check=check) if self.is_own else None
     self._producer_file = os.path.join(run_dir, "producer.json")
@@ -123,7 +169,8 @@ class RatingStream(contextlib.AbstractContextManager):
       f"--rate={demo_flags.RATE.value}",
       f"--progress_file={self._producer_file}",
     ]
-    processes.start(PRODUCER, command, python_environment(), restarts=False)
+    environment = run_environment(self._run_dir)
+    processes.start(PRODUCER, command, environment, restarts=False)
     while not self.sent():
       poll()
       time.sleep(_POLL_SECONDS)

@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 
 from monolith.native_training.estimator import Estimator, RunnerConfig
+from monolith.native_training.local_files import whole_file
 from monolith.native_training.movie_ranking import model_flags
 from monolith.native_training.movie_ranking.movie_ranking_model import (
   SYNTHETIC,
@@ -35,9 +36,8 @@ def main(model: MovieRankingModel, config: RunnerConfig) -> None:
   while _WAIT_FOR.value and not os.path.exists(_WAIT_FOR.value):
     time.sleep(_POLL_SECONDS)
   metrics = Estimator(model, config).evaluate()
-  with open(f"{_OUTPUT.value}.tmp", "w") as file:
-    json.dump({name: np.asarray(value).item() for name, value in metrics.items()}, file)
-  os.replace(f"{_OUTPUT.value}.tmp", _OUTPUT.value)
+  metrics = {name: np.asarray(value).item() for name, value in metrics.items()}
+  whole_file.write_text(_OUTPUT.value, json.dumps(metrics))
 
 
 if __name__ == "__main__":

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 
 import tensorflow as tf
 from absl import flags
 
 from monolith.native_training.estimator import Estimator, RunnerConfig
+from monolith.native_training.local_files import whole_file
 from monolith.native_training.movie_ranking import model_flags
 from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
 
@@ -21,9 +21,7 @@ def main(model: MovieRankingModel, config: RunnerConfig) -> None:
   Estimator(model, config).export_saved_model()
   batch = next(iter(model.input_fn(tf.estimator.ModeKeys.EVAL)))
   instance = {name: batch[name][0].numpy().tolist() for name in ("mov", "uid")}
-  with open(f"{_OUTPUT.value}.tmp", "w") as file:
-    json.dump({"instances": [instance]}, file)
-  os.replace(f"{_OUTPUT.value}.tmp", _OUTPUT.value)
+  whole_file.write_text(_OUTPUT.value, json.dumps({"instances": [instance]}))
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ is still delivered; a second one ends that, too.
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
 import time
@@ -18,9 +17,17 @@ from typing import TYPE_CHECKING
 import tqdm
 from absl import app, flags
 
-from monolith.native_training.data import kafka_settings, kafka_topics
+from monolith.native_training.data import (
+  kafka_settings,
+  kafka_topics,
+  topic_patterns,
+)
+from monolith.native_training.local_files import whole_file
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
+from monolith.native_training.movie_ranking import result_file
 from monolith.native_training.movie_ranking.delivery_errors import DeliveryErrors
+from monolith.native_training.number_checks import is_finite
 
 if TYPE_CHECKING:  # It imports TensorFlow.
   from monolith.native_training.movie_ranking.rating_producer import RatingProducer
@@ -76,12 +83,10 @@ def _paced(producer: RatingProducer, count: int | None, rate: float) -> Iterator
 
 
 def _write_progress(sent: int) -> None:
-  path = _PROGRESS_FILE.value
+  path = user_path(_PROGRESS_FILE.value)
   if not path:
     return
-  with open(f"{path}.tmp", "w") as file:
-    json.dump({"sent": sent}, file)
-  os.replace(f"{path}.tmp", path)
+  whole_file.write_text(path, json.dumps({"sent": sent}))
 
 
 def _send(table, producer: RatingProducer) -> None:
@@ -101,9 +106,25 @@ def _send(table, producer: RatingProducer) -> None:
         _write_progress(i + 1)
 
 
+def _check_flags() -> None:
+  """Raises:
+  ValueError: the flags make no sense.
+  """
+  if _LOOP.value and _PASSES.present:
+    raise ValueError("--passes has no effect with --loop, which sends without end")
+  if not is_finite(_RATE.value):
+    raise ValueError(f"--rate={_RATE.value} is no number of messages a second")
+  topic_patterns.check_name(_TOPIC.value, "--topic")
+  result_file.prepare(user_path(_PROGRESS_FILE.value), "--progress_file")
+
+
 def main(_):
   # Until ratings are sent there is nothing to bring to an end.
   signal.signal(signal.SIGINT, signal.SIG_DFL)
+  try:
+    _check_flags()
+  except ValueError as error:
+    sys.exit(f"kafka_producer: {error}")
   # Here, because TensorFlow takes long to import.
   from monolith.native_training.movie_ranking import rating_producer, timed_ratings
 
@@ -121,7 +142,11 @@ def main(_):
   code = 0
   with signals:
     try:
-      _send(table, producer)
+      try:
+        _send(table, producer)
+      except rating_producer.ProducerFailed as error:
+        code = 1
+        _say(str(error))
       producer.finish()
     except Stopped as stop:
       code = 128 + stop.signum

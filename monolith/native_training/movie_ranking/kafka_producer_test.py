@@ -3,16 +3,19 @@ import pathlib
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 
+import confluent_kafka
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
-from confluent_kafka import admin
+from confluent_kafka import Message, TopicPartition
 
 from monolith.native_training.data import datasets
 from monolith.native_training.data.example_parsing import decode_example
+from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 from monolith.native_training.movie_ranking import timed_ratings
 
@@ -29,9 +32,9 @@ class KafkaProducerTest(absltest.TestCase):
   @classmethod
   def setUpClass(cls):
     super().setUpClass()
-    cls._broker = cls.enterClassContext(LocalBroker())
-    servers = cls._broker.bootstrap_servers
-    cls._client = admin.AdminClient({"bootstrap.servers": servers})
+    cls._data_dir = cls.enterClassContext(tempfile.TemporaryDirectory())
+    cls._broker = cls.enterClassContext(LocalBroker(data_dir=cls._data_dir))
+    cls._topics = BrokerTopics(cls._broker.bootstrap_servers)
 
   def _run(self, *flags: str) -> subprocess.CompletedProcess:
     return subprocess.run(
@@ -62,9 +65,52 @@ class KafkaProducerTest(absltest.TestCase):
         np.concatenate([np.ravel(v) for v in values]), table[name][:700]
       )
 
+  def _read(self, topic: str, count: int) -> list[Message]:
+    servers = self._broker.bootstrap_servers
+    consumer = confluent_kafka.Consumer({"bootstrap.servers": servers, "group.id": "g"})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    messages = consumer.consume(count, _LIMIT_SECS)
+    consumer.close()
+    return messages
+
+  def _compression(self, topic: str) -> int:
+    """That of a topic's first batch, see Kafka's format of record batches."""
+    (log,) = pathlib.Path(self._data_dir, "logs", f"{topic}-0").glob("*0.log")
+    return int.from_bytes(log.read_bytes()[21:23], "big") & 7
+
+  def test_messages_have_keys_and_are_compressed(self):
+    for topic, flags, compression in (
+      ("lz4", [], 3),
+      ("none", ["--configuration=compression.type=none"], 0),
+    ):
+      done = self._run(
+        f"--servers={self._broker.bootstrap_servers}",
+        f"--topic={topic}",
+        "--partitions=1",
+        "--max_messages=500",
+        *flags,
+      )
+      self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+      self.assertEqual(self._compression(topic), compression)
+    users = timed_ratings.ratings_by_time("100k", held_out=False)["uid"][:500]
+    keys = [message.key() for message in self._read("lz4", 500)]
+    self.assertEqual(keys, [str(user).encode() for user in users])
+
+  def test_no_message_is_earlier_than_its_rate_says(self):
+    done = self._run(
+      f"--servers={self._broker.bootstrap_servers}",
+      "--topic=paced",
+      "--partitions=1",
+      "--max_messages=300",
+      "--rate=200",
+    )
+    self.assertEqual(done.returncode, 0, done.stderr[-2000:])
+    times = np.array([message.timestamp()[1] for message in self._read("paced", 300)])
+    # Milliseconds; a sleep is left out that would be shorter than two.
+    self.assertTrue(np.all(times - times[0] >= 5 * np.arange(300) - 4), times)
+
   def test_what_is_not_delivered_is_counted(self):
-    new = admin.NewTopic("small", 1, 1, config={"max.message.bytes": "20"})
-    self._client.create_topics([new])["small"].result(30)
+    self._topics.make("small", configuration={"max.message.bytes": "20"})
     done = self._run(
       f"--servers={self._broker.bootstrap_servers}",
       "--topic=small",
@@ -91,13 +137,12 @@ class KafkaProducerTest(absltest.TestCase):
 
   def _wait_until(self, words: str, log: pathlib.Path) -> None:
     give_up = time.monotonic() + _LIMIT_SECS
-    while words not in log.read_text():
-      self.assertLess(time.monotonic(), give_up, log.read_text())
+    while not log.exists() or words not in log.read_text():
+      self.assertLess(time.monotonic(), give_up, words)
       time.sleep(0.05)
 
   def test_what_is_not_delivered_is_told_at_once(self):
-    new = admin.NewTopic("tiny", 1, 1, config={"max.message.bytes": "20"})
-    self._client.create_topics([new])["tiny"].result(30)
+    self._topics.make("tiny", configuration={"max.message.bytes": "20"})
     process, log = self._start("-m", _MODULE, "--topic=tiny", "--loop", "--rate=20")
     self._wait_until("kafka_producer: ", log)
     self.assertRegex(log.read_text(), r"\d+ not delivered, \d+ in all: .*large")
@@ -108,7 +153,7 @@ class KafkaProducerTest(absltest.TestCase):
 
   def test_a_signal_ends_a_loop(self):
     for signum in (signal.SIGINT, signal.SIGTERM):
-      progress = pathlib.Path(self.create_tempfile().full_path)
+      progress = pathlib.Path(self.create_tempdir().full_path, "progress.json")
       process, log = self._start(
         "-m", _MODULE, "--topic=loop", "--loop", f"--progress_file={progress}"
       )
@@ -140,6 +185,19 @@ class KafkaProducerTest(absltest.TestCase):
       # A shell's 128 + signum.
       self.assertEqual(process.wait(_LIMIT_SECS), -signum)
       self.assertTrue(log.read_text().endswith("reading\n"), log.read_text())
+
+  def test_flags_that_make_no_sense_are_refused(self):
+    for flags, message in (
+      (["--loop", "--passes=3"], "--passes has no effect with --loop"),
+      (["--topic=a/b"], "--topic: 'a/b' is no name of a topic"),
+      (["--rate=nan"], "--rate=nan is no number of messages a second"),
+      (["--progress_file=/no/x.json"], "--progress_file: cannot write in folder /no: "),
+    ):
+      done = self._run(f"--servers={self._broker.bootstrap_servers}", *flags)
+      self.assertEqual(done.returncode, 1)
+      self.assertIn(f"kafka_producer: {message}", done.stderr)
+      self.assertLen(done.stderr.splitlines(), 1)
+      self.assertEqual(done.stdout, "")
 
   def test_brokers_that_are_not_there_are_named(self):
     done = self._run("--servers=127.0.0.1:1")

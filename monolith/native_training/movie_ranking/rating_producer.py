@@ -9,6 +9,7 @@ from typing import Any
 import confluent_kafka
 
 from monolith.native_training.data import kafka_settings
+from monolith.native_training.data.client_log import ClientLog
 from monolith.native_training.data.example_values import serialize_one
 from monolith.native_training.movie_ranking.delivery_errors import DeliveryErrors
 
@@ -20,6 +21,10 @@ _DEFAULTS = {
 }
 _POLL_SECS = 0.1
 _LAST_SECS = 30.0
+
+
+class ProducerFailed(Exception):
+  """No more ratings can be sent; the message says why."""
 
 
 class RatingProducer:
@@ -52,17 +57,24 @@ class RatingProducer:
     settings = kafka_settings.parse(configuration, fixed, _DEFAULTS)
     try:
       self._producer = confluent_kafka.Producer(
-        {**settings, "bootstrap.servers": servers}, logger=kafka_settings.Silent()
+        {**settings, "bootstrap.servers": servers, "error_cb": self._on_error},
+        logger=ClientLog(),
       )
     except confluent_kafka.KafkaException as error:
       raise ValueError(f"configuration: {error.args[0].str()}") from None
     self._topic = topic
     self._check = check
     self._errors = errors
+    self._fatal = ""  # Why librdkafka takes no more, if it does not.
     self.delivered = 0
 
   def send(self, user: int, movie: int, stars: float) -> None:
-    """Sends one rating; waits only while too many are under way."""
+    """Sends one rating; waits only while too many are under way. One that is refused
+    at once, as when the topic has gone, counts as not delivered.
+
+    Raises:
+      ProducerFailed: it is the last one that can be sent.
+    """
     value = serialize_one({"mov": [movie], "uid": [user], "label": [stars]})
     while True:
       try:
@@ -72,7 +84,12 @@ class RatingProducer:
         break
       except BufferError:
         self._poll(_POLL_SECS)
+      except confluent_kafka.KafkaException as error:
+        self._errors.add(error.args[0].str())
+        break
     self._poll(0)
+    if self._fatal:
+      raise ProducerFailed(f"no more ratings can be sent: {self._fatal}")
 
   def wait(self, secs: float) -> None:
     """Lets time pass."""
@@ -104,6 +121,10 @@ class RatingProducer:
     self._producer.poll(secs)
     self._errors.tell()
     self._check()
+
+  def _on_error(self, error: confluent_kafka.KafkaError) -> None:
+    if error.fatal():
+      self._fatal = error.str()
 
   def _on_delivery(self, error: Any, unused_message: Any) -> None:
     if error is None:

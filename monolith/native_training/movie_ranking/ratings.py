@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import pathlib
-import tempfile
 import threading
 from typing import NamedTuple
 
@@ -132,11 +130,12 @@ def _load_from_tfds(size: str) -> tf.data.Dataset:
   name = f"movielens/{size}-ratings"
   try:
     builder = tfds.builder(name, file_format="tfrecord")
-    with locked(_lock_file(name)):
-      if not _is_prepared(builder):
-        # tensorflow_datasets itself tries for minutes before it gives up.
-        _check_connection(builder.builder_config.download_url)
-        builder.download_and_prepare()
+    if not _is_prepared(builder):
+      # tensorflow_datasets itself tries for minutes before it gives up.
+      _check_connection(builder.builder_config.download_url)
+      with locked(_lock_beside(builder.data_dir)):
+        if not _is_prepared(builder):
+          builder.download_and_prepare()
     files = [str(path) for path in builder.info.splits["train"].filepaths]
   except MovieLensUnavailable:
     raise
@@ -187,10 +186,11 @@ def _host(url: str) -> str:
   return url.partition("://")[2].partition("/")[0]
 
 
-def _lock_file(name: str) -> str:
-  return os.path.join(
-    tempfile.gettempdir(), f"monolith-{os.getuid()}-{name.replace('/', '-')}.lock"
-  )
+def _lock_beside(folder: str) -> pathlib.Path:
+  """One for all processes, whatever their temporary folders are."""
+  path = pathlib.Path(folder)
+  path.parent.mkdir(parents=True, exist_ok=True)
+  return path.with_name(f"{path.name}.lock")
 
 
 def _load_fallback() -> tf.data.Dataset:

@@ -21,6 +21,18 @@ class ResultFileTest(absltest.TestCase):
   def test_no_path_is_no_file(self):
     result_file.prepare("", "--out")
 
+  def test_a_pipe_and_a_link_stay(self):
+    path, target = self._folder / "pipe", self._folder / "target"
+    os.mkfifo(path)
+    result_file.prepare(str(path), "--out")
+    self.assertTrue(path.is_fifo())
+    target.write_text("{}")
+    link = self._folder / "link"
+    link.symlink_to("target")
+    result_file.prepare(str(link), "--out")
+    self.assertTrue(link.is_symlink())
+    self.assertFalse(target.exists())
+
   def test_a_missing_folder_names_the_flag(self):
     path = self._folder / "missing" / "result.json"
     with self.assertRaisesRegex(ValueError, "--out: cannot write in folder .*missing"):

@@ -1,0 +1,72 @@
+from unittest import mock
+
+import confluent_kafka
+from absl.testing import absltest
+from confluent_kafka import KafkaError, KafkaException
+
+from monolith.native_training.movie_ranking import rating_producer
+from monolith.native_training.movie_ranking.delivery_errors import DeliveryErrors
+
+
+class _Client:
+  """Takes messages, all of which are delivered, or refuses them."""
+
+  def __init__(self, settings, **unused_logger):
+    self.on_error = settings["error_cb"]
+    self.refusals: list[KafkaError] = []
+    self.fatal: KafkaError | None = None
+    self.under_way = []
+
+  def produce(self, topic, value, key, on_delivery):
+    del topic, value, key
+    if self.refusals:
+      raise KafkaException(self.refusals.pop(0))
+    self.under_way.append(on_delivery)
+
+  def poll(self, secs):
+    del secs
+    if self.fatal:
+      self.on_error(self.fatal)
+
+  def flush(self, secs):
+    del secs
+    while self.under_way:
+      self.under_way.pop()(None, None)
+    return 0
+
+
+class RatingProducerTest(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.enter_context(mock.patch.object(confluent_kafka, "Producer", _Client))
+    self.said: list[str] = []
+    self.errors = DeliveryErrors(self.said.append)
+    self.producer = rating_producer.RatingProducer("h:1", "t", [], self.errors)
+    self.client = self.producer._producer
+
+  def _send(self) -> None:
+    self.producer.send(1, 2, 3.0)
+
+  def test_what_is_refused_at_once_is_counted(self):
+    self._send()
+    self.client.refusals = [KafkaError(KafkaError._UNKNOWN_TOPIC, "t is gone")]
+    self._send()
+    self._send()
+    self.producer.finish()
+    self.assertEqual(self.producer.delivered, 2)
+    self.assertEqual(self.errors.counts, {"t is gone": 1})
+    self.assertEqual(self.said, ["1 not delivered, 1 in all: t is gone (1)"])
+
+  def test_a_fatal_error_ends_it_and_what_is_under_way_is_delivered(self):
+    self._send()
+    self.client.fatal = KafkaError(KafkaError.INVALID_PRODUCER_EPOCH, "fenced", True)
+    self.client.refusals = [KafkaError(KafkaError._FATAL, "fatal error")]
+    with self.assertRaisesRegex(rating_producer.ProducerFailed, "be sent: fenced"):
+      self._send()
+    self.producer.finish()
+    self.assertEqual(self.producer.delivered, 1)
+    self.assertEqual(self.errors.counts, {"fatal error": 1})
+
+
+if __name__ == "__main__":
+  absltest.main()
