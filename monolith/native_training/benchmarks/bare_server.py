@@ -6,7 +6,7 @@ The role comes from `TF_CONFIG`.
 import tensorflow as tf
 
 from monolith.native_training.runtime.ops import loader
-from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.processes.cluster import Cluster
 
 if __name__ == "__main__":
   loader.ops()

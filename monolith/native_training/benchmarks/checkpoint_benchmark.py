@@ -33,7 +33,7 @@ from monolith.native_training.local_runner.local_cluster import (
 )
 from monolith.native_training.local_runner.local_processes import LocalProcesses
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
-from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.processes.cluster import Cluster
 
 _ROWS = flags.DEFINE_integer("rows", 10_000_000, "Rows.", lower_bound=1000)
 _DIM = flags.DEFINE_integer("dim", 32, "Floats of a row.", lower_bound=1)

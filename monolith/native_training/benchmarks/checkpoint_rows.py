@@ -8,9 +8,9 @@ import tensorflow as tf
 from monolith.native_training import entry, feature
 from monolith.native_training.embedding import plan
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
-from monolith.native_training.training import checkpoint
-from monolith.native_training.training.checkpointer import Checkpointer
-from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
+from monolith.native_training.training.processes.cluster import Cluster
 
 _FILL_BATCH = 1 << 17
 _STRIDE = 0x9E3779B97F4A7C15  # Odd, so that different numbers are different ids.
@@ -101,8 +101,7 @@ class CheckpointRows:
 
   def save_all(self, folder: str, step: int) -> str:
     """Saves all rows, whatever was saved before."""
-    self._checkpointer._increments.forget()
-    return self.save(folder, step)
+    return self._checkpointer.save(self._session, folder, step, all_rows=True)
 
   def restore(self, path: str) -> None:
     self._checkpointer.restore(self._session, path)

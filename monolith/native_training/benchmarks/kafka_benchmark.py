@@ -20,6 +20,7 @@ from monolith.native_training.benchmarks import filled_topic, rounds
 from monolith.native_training.benchmarks.canary import Canary
 from monolith.native_training.benchmarks.rounds import Speed
 from monolith.native_training.local_broker.local_broker import BrokerFailed, LocalBroker
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.local_cluster import python_environment
 from monolith.native_training.local_runner.local_processes import (
   LocalProcesses,
@@ -72,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
   )
   print(rounds.as_text(title, found, _PEER))
   if _JSON.value:
-    with open(_JSON.value, "w") as file:
+    with open(user_path(_JSON.value), "w") as file:
       json.dump({"title": title, **found}, file, indent=2)
   return 0
 

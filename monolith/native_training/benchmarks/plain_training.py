@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from monolith.native_training.benchmarks import plain_model
 from monolith.native_training.benchmarks.numbered_ratings import NumberedRatings
-from monolith.native_training.training.cluster import Cluster
+from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.session import session_config
 
 _POLL_SECONDS = 0.2

@@ -27,6 +27,7 @@ from absl import app, flags
 from monolith.native_training.benchmarks import windowed_errors
 from monolith.native_training.benchmarks.seeded_model import SeededMovieRanking
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.movie_ranking import timed_ratings
 from monolith.native_training.movie_ranking.ratings import to_ragged
 
@@ -143,11 +144,15 @@ def main(argv: Sequence[str]) -> None:
   for line in windowed_errors.table(rows, edges):
     print("| " + " | ".join(line) + " |")
   if _OUTPUT.value:
-    _plot({**_together(runs), _MEAN: [_errors_of_mean(ratings)]}, begin, _OUTPUT.value)
+    _plot(
+      {**_together(runs), _MEAN: [_errors_of_mean(ratings)]},
+      begin,
+      user_path(_OUTPUT.value),
+    )
   if _JSON.value:
     content = {"title": title, "edges": edges.tolist()}
     content["rmse"] = {name: np.array(r).tolist() for name, r in rows.items()}
-    with open(_JSON.value, "w") as file:
+    with open(user_path(_JSON.value), "w") as file:
       json.dump(content, file, indent=2)
 
 

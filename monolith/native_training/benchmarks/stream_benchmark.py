@@ -31,6 +31,7 @@ from monolith.native_training.benchmarks.rounds import Speed
 from monolith.native_training.benchmarks.throughput import NotSteady
 from monolith.native_training.data.example_values import serialize_one
 from monolith.native_training.local_broker.local_broker import BrokerFailed, LocalBroker
+from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.local_cluster import python_environment
 from monolith.native_training.local_runner.local_processes import (
   LocalProcesses,
@@ -85,7 +86,7 @@ def main(argv: Sequence[str]) -> int:
   except Stopped as stop:
     return 128 + stop.signum
   if _JSON.value:
-    with open(_JSON.value, "w") as file:
+    with open(user_path(_JSON.value), "w") as file:
       json.dump(result, file, indent=2)
   return 0
 

@@ -103,9 +103,6 @@ def main(model: MovieRankingModel, config: RunnerConfig) -> None:
     latencies.write(_LATENCIES.value)
   if log.examples_per_second():
     print(f"{log.examples_per_second():,.0f} examples/s", flush=True)
-  # A thread of TensorFlow may still be in the dataset's Python code, and would be
-  # aborted with the whole process where Python ends in order.
-  os._exit(0)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 Every batch of every worker has a number, which is an id with a row of one float. SGD
 adds exactly 1 to it whenever the batch is trained on, so that the rows of a checkpoint
-say what the tables have seen. Beside that the model learns, as others do, a number for
-each of many ids from sums of two; an id occurs in a short part of the data only, so
-that the loss of what was lost stays high.
+say what the tables have seen. A dense variable counts the same. Beside that the model
+learns, as others do, a number for each of many ids from sums of two; an id occurs in a
+short part of the data only, so that the loss of what was lost stays high.
 """
 
 import json
@@ -26,6 +26,7 @@ _HELD_OUT_PER_BATCH = 4
 # The names of its predictions, in metrics.
 SUM = "sum"
 TIMES = "times_trained"
+DENSE_TIMES = "times_trained_by_dense"
 
 
 def _numbered_batches(size: int, seed: int) -> dict[str, np.ndarray]:
@@ -78,14 +79,32 @@ class CountedModel(MonolithModel):
       initializer=entry.ZerosInitializer(),
       optimizer=entry.SgdOptimizer(1.0),
     )
+    dense_times = _dense_times(features["batch"], mode)
     pred = tf.keras.layers.Dense(1)(vectors)
     label = features["label"]
     # Adds nothing, and has a gradient of -1 for the batch's row.
     counting = tf.reduce_mean(tf.stop_gradient(times) - times)
+    asked_times = tf.fill(tf.shape(times), float(asked.PASSES))
     return EstimatorSpec(
-      label=[label, tf.fill(tf.shape(times), float(asked.PASSES))],
-      pred=[pred, times],
-      head_name=[SUM, TIMES],
+      label=[label, asked_times, asked_times],
+      pred=[pred, times, dense_times],
+      head_name=[SUM, TIMES, DENSE_TIMES],
       loss=tf.reduce_mean(tf.square(pred - label)) + counting,
       classification=False,
     )
+
+
+def _dense_times(batch: tf.Tensor, mode: str) -> tf.Tensor:
+  """How often the batch of each example was trained on, float `[n, 1]`."""
+  times = tf.compat.v1.get_variable(
+    "dense_times",
+    [asked.WORKERS * asked.BATCHES],
+    initializer=tf.compat.v1.zeros_initializer(),
+    trainable=False,
+    use_resource=True,
+  )
+  if mode == tf.estimator.ModeKeys.TRAIN:
+    one = tf.IndexedSlices(tf.ones([1]), batch[0])
+    update_ops = tf.compat.v1.GraphKeys.UPDATE_OPS
+    tf.compat.v1.add_to_collection(update_ops, times.scatter_add(one))
+  return tf.gather(times, batch)

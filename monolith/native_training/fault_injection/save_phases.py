@@ -96,11 +96,11 @@ def install(stop: Stop) -> None:
   # Here, because the program that strikes has no use for TensorFlow.
   import tensorflow as tf
 
-  from monolith.native_training.training import (
+  from monolith.native_training.training import job_saves
+  from monolith.native_training.training.checkpoints import (
     checkpoint,
     checkpointer,
     dense_variables,
-    job_saves,
   )
 
   removing, last, replaced = [], [], []
@@ -118,8 +118,8 @@ def install(stop: Stop) -> None:
     if not stop.is_next(REPLACING):
       return path
     replaced.append(path)
-    arguments[0]._increments.forget()  # What is made from it would keep it.
-    return function(*arguments, **named)
+    # What is made from it would keep it.
+    return function(*arguments, **{**named, "all_rows": True})
 
   def around_last_save(function, arguments, named):
     last.append(True)

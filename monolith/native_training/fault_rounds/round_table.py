@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from typing import Any
+
+from monolith.native_training.local_files import whole_file
 
 
 class RoundTable:
@@ -49,8 +50,5 @@ def lost(names: Sequence[object]) -> str:
 
 
 def write_json(path: str, content: dict[str, Any]) -> None:
-  """Writes a file, as a whole or not at all."""
-  with open(f"{path}.tmp", "w") as file:
-    json.dump(content, file, indent=2)
-    file.write("\n")
-  os.replace(f"{path}.tmp", path)
+  """Writes a file, as `whole_file.write_text` does."""
+  whole_file.write_text(path, json.dumps(content, indent=2) + "\n")

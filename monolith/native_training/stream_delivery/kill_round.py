@@ -101,12 +101,16 @@ class KillRound:
       asked.RATE,
     )
 
+  def _make_topic(self) -> None:
+    """With a client that is gone when the broker is."""
+    topic = admin.NewTopic(self._outcome.topic, asked.PARTITIONS, 1)
+    client = admin.AdminClient(self._client)
+    client.create_topics([topic])[topic.topic].result(_ASK_SECONDS)
+
   def run(self) -> Outcome:
     """Runs it to its end, or until it is given up."""
     outcome, sender = self._outcome, self._sender
-    topic = admin.NewTopic(outcome.topic, asked.PARTITIONS, 1)
-    client = admin.AdminClient(self._client)
-    client.create_topics([topic])[outcome.topic].result(_ASK_SECONDS)
+    self._make_topic()
     end = None
     try:
       end = self._job.run(self._flags(), self._watch)

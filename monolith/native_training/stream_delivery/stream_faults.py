@@ -46,7 +46,7 @@ _SEED = flags.DEFINE_integer("seed", 1, "Decides when what is killed.")
 
 def _judge(outcome: Outcome) -> delivery_verdict.Verdict:
   from monolith.native_training.stream_delivery import message_counts
-  from monolith.native_training.training import checkpoint
+  from monolith.native_training.training.checkpoints import checkpoint
 
   path = checkpoint.latest_checkpoint(outcome.model_dir)
   if path is None:

@@ -1,19 +1,34 @@
 """Training on topics of a real broker, in this process."""
 
 import threading
+import time
 
 import confluent_kafka
 import tensorflow as tf
 from absl.testing import absltest
 from confluent_kafka import TopicPartition, admin
 
+from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.estimator import Estimator, RunnerConfig
+from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 from monolith.native_training.stream_delivery import message_counts
 from monolith.native_training.stream_delivery.message_counts import MessageCounts
-from monolith.native_training.training import checkpoint
+from monolith.native_training.training.checkpoints import checkpoint
 
 _PARTITIONS = 3
+
+
+def _slowly(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+  """The same, so late that whoever reads ahead has read all before."""
+
+  def wait(positions):
+    time.sleep(1.0)
+    return positions
+
+  positions = tf.numpy_function(wait, [batch["stream_position"]], tf.int64)
+  positions.set_shape([None])
+  return {**batch, "stream_position": positions}
 
 
 class StreamTrainingTest(absltest.TestCase):
@@ -23,34 +38,35 @@ class StreamTrainingTest(absltest.TestCase):
     cls._broker = cls.enterClassContext(LocalBroker())
     cls._client = {"bootstrap.servers": cls._broker.bootstrap_servers}
     cls._admin = admin.AdminClient(cls._client)
+    cls._topics = BrokerTopics(cls._broker.bootstrap_servers)
 
   def setUp(self):
     super().setUp()
     self._topic = self.id().rpartition(".")[2]
-    self._make_topic(self._topic, _PARTITIONS)
+    self._topics.make(self._topic, _PARTITIONS)
     self._model_dir = self.create_tempdir().full_path
     self._sent = 0
-
-  def _make_topic(self, name: str, partitions: int) -> None:
-    new = admin.NewTopic(name, partitions, 1)
-    self._admin.create_topics([new])[name].result(30)
 
   def _send(
     self, count: int, message=message_counts.message, topic: str | None = None
   ) -> None:
-    # In order, also where a message has to be sent again.
-    producer = confluent_kafka.Producer({**self._client, "enable.idempotence": True})
-    for number in range(self._sent, self._sent + count):
-      partition = number % _PARTITIONS
-      producer.produce(topic or self._topic, message(number), partition=partition)
-    self.assertEqual(producer.flush(30), 0)
+    numbers = range(self._sent, self._sent + count)
+    self._topics.send(
+      topic or self._topic,
+      ({"value": message(n), "partition": n % _PARTITIONS} for n in numbers),
+    )
     self._sent += count
 
   def _train(
-    self, model_dir: str | None = None, steps=None, save_steps=None, **settings
+    self,
+    model_dir: str | None = None,
+    steps=None,
+    save_steps=None,
+    kind: type[MessageCounts] = MessageCounts,
+    **settings,
   ) -> MessageCounts:
     """Trains to the end of the stream, or for some steps; returns the model."""
-    p = MessageCounts.params()
+    p = kind.params()
     p.servers, p.topics = self._broker.bootstrap_servers, self._topic
     p.group = self._topic
     for name, value in settings.items():
@@ -122,7 +138,7 @@ class StreamTrainingTest(absltest.TestCase):
   def test_some_garbage_is_passed_over(self):
     garbage = set(range(7, 10_000, 100))
     self._send_with(garbage, 10_000)
-    self._make_topic(f"{self._topic}-bad", 1)
+    self._topics.make(f"{self._topic}-bad", 1)
     model = self._train(batch_size=50, dead_letters=f"{self._topic}-bad")
     self.assertEqual(self._counts(), {n: 1 for n in range(10_000) if n not in garbage})
     self.assertEqual(model.bad_messages.bad, 100)
@@ -184,6 +200,31 @@ class StreamTrainingTest(absltest.TestCase):
     offsets = {p.partition: p.offset for p in self._offsets("few")}
     self.assertEqual(offsets, dict.fromkeys(range(_PARTITIONS), 1000))
 
+  def test_what_was_read_ahead_of_an_early_end_is_trained_on_later(self):
+    self._send(3000)
+
+    class Early(MessageCounts):
+      def input_fn(self, mode):
+        return super().input_fn(mode).prefetch(1000).map(_slowly).take(3)
+
+    # The stream is over before its first batch is trained on.
+    self._train(kind=Early, batch_size=10, timeout=500)
+    self.assertLess(len(self._counts()), 1500)
+    self._train(batch_size=10)
+    self.assertEqual(self._counts(), dict.fromkeys(range(3000), 1))
+
+  def test_that_input_fn_leaves_out_all_is_told(self):
+    self._send(30)
+
+    class Nothing(MessageCounts):
+      def input_fn(self, mode):
+        # A graph's tensors are other objects: False, whatever their values are.
+        return super().input_fn(mode).filter(lambda x: tf.size(x["number"]) == 10)
+
+    with self.assertLogs(level="WARNING") as logged:
+      self._train(kind=Nothing, batch_size=10)
+    self.assertRegex("\n".join(logged.output), "left out all .* last 30 of .*tf.equal")
+
   def test_a_topic_that_is_added_changes_nothing_of_the_others(self):
     self._send(300)
     self._train(batch_size=10, steps=10)
@@ -192,7 +233,7 @@ class StreamTrainingTest(absltest.TestCase):
     self.assertEqual(self._committed(), [100] * 3)
     checkpoint.remove(checkpoint.latest_checkpoint(self._model_dir))
     checkpoint.write_state(self._model_dir, [first.rpartition("/")[2]])
-    self._make_topic(f"{self._topic}-more", 1)
+    self._topics.make(f"{self._topic}-more", 1)
     self._train(batch_size=10, topics=f"{self._topic},{self._topic}-more")
     self.assertEqual(self._counts(), dict.fromkeys(range(300), 1))
 
@@ -201,11 +242,11 @@ class StreamTrainingTest(absltest.TestCase):
     pattern = f"^{self._topic}.*"
     self._train(topics=pattern)
     # One came between two jobs, and another comes while a job trains.
-    self._make_topic(f"{self._topic}-2", _PARTITIONS)
+    self._topics.make(f"{self._topic}-2", _PARTITIONS)
     self._send(300, topic=f"{self._topic}-2")
 
     def appear() -> None:
-      self._make_topic(f"{self._topic}-3", _PARTITIONS)
+      self._topics.make(f"{self._topic}-3", _PARTITIONS)
       self._send(300, topic=f"{self._topic}-3")
 
     timer = threading.Timer(5, appear)
@@ -214,6 +255,29 @@ class StreamTrainingTest(absltest.TestCase):
     timer.join()
     self.assertEqual(self._counts(), dict.fromkeys(range(900), 1))
     self.assertEqual(self._committed(), [100] * 3)
+
+  def test_a_topic_that_was_made_anew_is_refused(self):
+    """Also where it has more messages by now than were trained on."""
+    self._send(30)
+    self._train()
+    self._admin.delete_topics([self._topic])[self._topic].result(30)
+    self._make_again()
+    self._send(300)
+    with self.assertRaisesRegex(StreamFailed, "made anew.*another group_id"):
+      self._train()
+    self._train(model_dir=self.create_tempdir().full_path, group="another")
+
+  def _make_again(self) -> None:
+    """Brokers take a moment to delete a topic."""
+    deadline = time.monotonic() + 30
+    while True:
+      try:
+        self._topics.make(self._topic, _PARTITIONS)
+        return
+      except confluent_kafka.KafkaException:
+        if time.monotonic() > deadline:
+          raise
+        time.sleep(0.5)
 
   def test_messages_that_were_deleted_are_passed_and_told(self):
     self._send(300)
@@ -237,11 +301,8 @@ class StreamTrainingTest(absltest.TestCase):
       def input_fn(self, mode):
         return super().input_fn(mode).unbatch().batch(10, drop_remainder=True)
 
-    p = Fixed.params()
-    p.servers, p.topics = self._broker.bootstrap_servers, self._topic
-    estimator = Estimator(p.instantiate(), RunnerConfig(model_dir=self._model_dir))
     with self.assertRaisesRegex(ValueError, "drop_remainder=False"):
-      estimator.train()
+      self._train(kind=Fixed)
 
   def test_messages_must_stay_in_order(self):
     self._send(300)
@@ -250,11 +311,8 @@ class StreamTrainingTest(absltest.TestCase):
       def input_fn(self, mode):
         return super().input_fn(mode).unbatch().shuffle(100).batch(10)
 
-    p = Shuffled.params()
-    p.servers, p.topics, p.group = self._broker.bootstrap_servers, self._topic, "s"
-    estimator = Estimator(p.instantiate(), RunnerConfig(model_dir=self._model_dir))
     with self.assertRaisesRegex(ValueError, "must not shuffle"):
-      estimator.train()
+      self._train(kind=Shuffled)
 
   def test_elements_must_say_which_messages_they_are(self):
     class Stripped(MessageCounts):
