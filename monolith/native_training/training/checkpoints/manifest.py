@@ -70,8 +70,7 @@ def read(path: str) -> Manifest:
     StorageError: it cannot be read.
   """
   try:
-    with tf.io.gfile.GFile(path, "rb") as file:
-      data = file.read()
+    data = storage.read_file(path)
   except tf.errors.OpError as error:
     message = f"{path}: cannot be read ({error.message})"
     raise checkpoint_errors.of_reading(error, message) from None

@@ -1,4 +1,4 @@
-"""Writes files so that readers see them whole, and so that they stay there."""
+"""Files that readers see whole, and that stay there."""
 
 import contextlib
 import errno
@@ -7,6 +7,8 @@ import os
 import tensorflow as tf
 
 from monolith.native_training.local_files.local_path import local_path
+
+_READ_BYTES = 1 << 20
 
 
 def replace_file(path: str, text: str, flush: bool = True) -> None:
@@ -29,6 +31,22 @@ def replace_file(path: str, text: str, flush: bool = True) -> None:
     raise
   if flush:
     flush_to_storage(os.path.dirname(path))
+
+
+def read_file(path: str) -> bytes:
+  """Reads a file whole, also while `replace_file` puts another in its place.
+
+  `GFile.read()` without a size asks how long the file of that name is, which may be
+  another by then than the one that was opened.
+
+  Raises:
+    tf.errors.OpError: it cannot be read.
+  """
+  blocks = []
+  with tf.io.gfile.GFile(path, "rb") as file:
+    while block := file.read(_READ_BYTES):
+      blocks.append(block)
+  return b"".join(blocks)
 
 
 def flush_to_storage(path: str) -> None:

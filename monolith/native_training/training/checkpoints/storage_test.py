@@ -1,3 +1,4 @@
+import contextlib
 import errno
 import os
 from unittest import mock
@@ -45,6 +46,41 @@ class ReplaceFileTest(absltest.TestCase):
           storage.replace_file(self._path, "new")
       self.assertEqual(self._content(), "old")
       self.assertEqual(os.listdir(self._dir), ["file"])
+
+
+def _replaced_when_opened(path: str, text: str) -> contextlib.AbstractContextManager:
+  """Has a file replaced between its being opened and the first read of it."""
+  read = tf.io.gfile.GFile.read
+  texts = [text]
+
+  def replace_and_read(file: tf.io.gfile.GFile, *args: int) -> bytes:
+    if texts:
+      file.seek(0)  # Opens it.
+      storage.replace_file(path, texts.pop())
+    return read(file, *args)
+
+  return mock.patch.object(tf.io.gfile.GFile, "read", replace_and_read)
+
+
+class ReadFileTest(absltest.TestCase):
+  def test_a_file_that_is_replaced_when_it_has_been_opened_is_read_whole(self):
+    path = self.create_tempfile("file").full_path
+    for content, other in (("opened", "new"), ("opened", "another that is longer")):
+      with open(path, "w") as file:
+        file.write(content)
+      with _replaced_when_opened(path, other):
+        self.assertEqual(storage.read_file(path), content.encode())
+
+  def test_long_and_empty_files(self):
+    path = self.create_tempfile("file").full_path
+    for content in (b"", b"\0\xff" * 1_500_000):
+      with open(path, "wb") as file:
+        file.write(content)
+      self.assertEqual(storage.read_file(path), content)
+
+  def test_one_that_is_missing(self):
+    with self.assertRaises(tf.errors.NotFoundError):
+      storage.read_file(os.path.join(self.create_tempdir().full_path, "none"))
 
 
 class FlushToStorageTest(absltest.TestCase):

@@ -225,8 +225,7 @@ def _check_alone(path: str, job: str) -> Sign:
 
 def _read(path: str) -> str:
   with contextlib.suppress(tf.errors.OpError, UnicodeDecodeError):
-    with tf.io.gfile.GFile(path) as file:
-      return file.read()
+    return storage.read_file(path).decode()
   return ""
 
 
