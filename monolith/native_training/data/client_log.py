@@ -2,7 +2,7 @@
 
 import logging
 
-from monolith.native_training.training.progress import progress_log
+from monolith.native_training.progress_log import progress_log
 
 
 def is_debug(level: int) -> bool:

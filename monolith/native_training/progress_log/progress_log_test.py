@@ -8,7 +8,7 @@ _TELL = "progress_log.info('loss %.2f', 0.5)"
 _PROGRAM = f"""
 import logging as python_logging
 from absl import app, flags, logging
-from monolith.native_training.training.progress import progress_log
+from monolith.native_training.progress_log import progress_log
 
 def main(argv):
   {_TELL}

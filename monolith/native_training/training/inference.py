@@ -8,13 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.runtime.ops import core_errors
 from monolith.native_training.training.checkpoints.checkpoint import step_of
 from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
 from monolith.native_training.training.checkpoints.sound_checkpoint import Finder
 from monolith.native_training.training.graph import heads, model_graph
 from monolith.native_training.training.processes.cluster import alone
-from monolith.native_training.training.progress import progress_log
 from monolith.native_training.training.session import Beginning, ReadySessionCreator
 
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from absl import logging
 
 from monolith.core.hyperparams import Params
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import background_save, checkpoint
 from monolith.native_training.training.checkpoints.checkpoint_errors import (
   DamagedCheckpointError,
@@ -20,7 +21,6 @@ from monolith.native_training.training.positions.stream_positions import StreamP
 from monolith.native_training.training.processes.coordination import JobReports
 from monolith.native_training.training.processes.heartbeat import Heartbeat
 from monolith.native_training.training.processes.server_question import SERVER_IS_AWAY
-from monolith.native_training.training.progress import progress_log
 from monolith.native_training.training.progress.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import sound_checkpoint
 from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
 from monolith.native_training.training.processes.closable_session import (
@@ -22,7 +23,6 @@ from monolith.native_training.training.processes.closable_session import (
 )
 from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.processes.server_watch import ServerWatch
-from monolith.native_training.training.progress import progress_log
 
 _POLL_SECS = 0.2
 _NOTICE_SECS = 30

@@ -6,13 +6,13 @@ import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.graph import model_graph, train_step
 from monolith.native_training.training.positions.data_positions import DataPositions
 from monolith.native_training.training.positions.stream_positions import StreamPositions
 from monolith.native_training.training.positions.timeline import Timeline
 from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.processes.stop_request import StopRequest
-from monolith.native_training.training.progress import progress_log
 from monolith.native_training.training.progress.stream_metrics import StreamMetrics
 from monolith.native_training.training.runner_config import RunnerConfig
 

@@ -9,6 +9,7 @@ import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.runtime.ops import core_errors, loader
 from monolith.native_training.training.checkpoints import (
   checkpoint,
@@ -31,7 +32,6 @@ from monolith.native_training.training.processes.server_question import (
   SERVER_IS_AWAY,
   ServerQuestion,
 )
-from monolith.native_training.training.progress import progress_log
 
 # That each server writes beside each other, and as many threads.
 _FILES_PER_SERVER = 2

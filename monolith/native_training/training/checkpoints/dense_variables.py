@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.runtime.ops import core_errors
 from monolith.native_training.training.checkpoints import checkpoint_errors
 from monolith.native_training.training.checkpoints.checkpoint_errors import (
@@ -14,7 +15,6 @@ from monolith.native_training.training.checkpoints.checkpoint_errors import (
   MisfitError,
 )
 from monolith.native_training.training.processes.server_question import ServerQuestion
-from monolith.native_training.training.progress import progress_log
 
 # A graph collection of `JobVariable`.
 OF_THE_JOB = "monolith_variables_of_the_job"

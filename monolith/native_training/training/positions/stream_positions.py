@@ -23,10 +23,10 @@ from monolith.native_training.data import stream_ledger, stream_offsets
 from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.data.stream_offsets import Offsets
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import dense_variables
 from monolith.native_training.training.positions.timeline import Timeline
 from monolith.native_training.training.processes.cluster import Cluster
-from monolith.native_training.training.progress import progress_log
 
 # A member of the group that was killed is one for 10 s by default.
 _LAST_COMMIT_SECS = 15.0

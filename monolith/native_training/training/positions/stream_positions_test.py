@@ -9,10 +9,10 @@ from monolith.native_training.data import stream_ledger, stream_offsets
 from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.stream_ledger import StreamLedger
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.positions.stream_positions import StreamPositions
 from monolith.native_training.training.positions.timeline import Timeline
 from monolith.native_training.training.processes.cluster import Cluster
-from monolith.native_training.training.progress import progress_log
 
 
 def _at(offset: int) -> Offsets:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.processes import chief_words
 from monolith.native_training.training.processes.chief_words import Word
 from monolith.native_training.training.processes.closable_session import (
@@ -28,7 +29,6 @@ from monolith.native_training.training.processes.closable_session import (
 from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.processes.server_question import SERVER_IS_AWAY
 from monolith.native_training.training.processes.stop_request import StopRequest
-from monolith.native_training.training.progress import progress_log
 
 _POLL_SECS = 0.2
 _NOTICE_SECS = 10

@@ -16,13 +16,13 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.processes import coordination
 from monolith.native_training.training.processes.closable_session import (
   ClosableSession,
   sees_only,
 )
 from monolith.native_training.training.processes.cluster import Cluster
-from monolith.native_training.training.progress import progress_log
 
 _POLL_SECS = 0.1
 _NOTICE_SECS = 30

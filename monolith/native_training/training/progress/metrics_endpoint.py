@@ -12,7 +12,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from monolith.native_training.training.progress import progress_log
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.progress.stream_metrics import (
   DELAY_BUCKETS,
   StreamMetrics,

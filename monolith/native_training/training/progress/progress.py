@@ -11,8 +11,9 @@ import tensorflow as tf
 import tqdm
 from absl import logging
 
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.processes.cluster import Cluster
-from monolith.native_training.training.progress import progress_log, summaries
+from monolith.native_training.training.progress import summaries
 from monolith.native_training.training.progress.metrics_endpoint import MetricsEndpoint
 from monolith.native_training.training.progress.stream_metrics import StreamMetrics
 from monolith.native_training.training.runner_config import RunnerConfig
