@@ -8,7 +8,6 @@ from absl import logging
 
 from monolith.native_training.training import evaluator
 from monolith.native_training.training.checkpoints import checkpoint
-from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
 from monolith.native_training.training.job_saves import JobSaves
 from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.processes.coordination import JobReports
@@ -101,16 +100,11 @@ class JobEnd:
       StorageError: that cannot be written, which whoever is started next does.
     """
     path = checkpoint.latest_checkpoint(self._model_dir)
-    try:
-      checkpoint.mark(path, final=True)
-    except StorageError:
-      raise
-    except (OSError, tf.errors.OpError) as error:
-      reason = getattr(error, "message", error)
-      raise StorageError(
-        f"{path} cannot be marked as the end of the job, although all is trained and "
-        f"saved ({reason}). A chief that is started again marks it"
-      ) from None
+    checkpoint.mark(
+      path,
+      final=True,
+      advice="All is trained and saved; a chief that is started again marks it",
+    )
     return checkpoint.step_of(path)
 
   def wait_for_others(

@@ -5,13 +5,12 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import checkpoint, sound_checkpoint
-from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
 from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
 from monolith.native_training.training.checkpoints.save_policy import SavePolicy
 from monolith.native_training.training.positions.data_positions import DataPositions
 from monolith.native_training.training.positions.stream_positions import StreamPositions
-from monolith.native_training.training.progress import progress_log
 from monolith.native_training.training.session import Beginning
 
 
@@ -150,18 +149,14 @@ class JobStart:
 
   def _mark(self, path: str, data_from_start: bool) -> None:
     """Notes that training goes on from a checkpoint."""
-    try:
-      checkpoint.mark(path, final=False, data_from_start=data_from_start)
-    except StorageError:
-      raise
-    except (OSError, tf.errors.OpError) as error:
-      reason = getattr(error, "message", error)
-      raise StorageError(
-        f"model_dir {self._model_dir}: {path} cannot be marked as one that training "
-        f"goes on from ({reason}). The folder has to be writable; to train from a "
-        "model that is to stay as it is, give another model_dir, and this one as "
-        "warm_start_from"
-      ) from None
+    checkpoint.mark(
+      path,
+      final=False,
+      data_from_start=data_from_start,
+      advice=f"model_dir {self._model_dir} has to be writable; to train from a model "
+      "that is to stay as it is, give another model_dir, and this one as "
+      "warm_start_from",
+    )
 
   def _set_limit(
     self,

@@ -206,16 +206,30 @@ def is_final(path: str) -> bool:
   return read_manifest(path).final
 
 
-def mark(path: str, final: bool, data_from_start: bool = False) -> None:
+def mark(
+  path: str, final: bool, data_from_start: bool = False, advice: str = ""
+) -> None:
   """Notes that training ended with a checkpoint, or goes on from it after all.
 
   Args:
     data_from_start: whether what goes on begins its data anew.
+    advice: for who reads that it could not be noted.
+
+  Raises:
+    StorageError: it could not be noted.
   """
   content = read_manifest(path)
-  if (content.final, content.data_from_start) != (final, data_from_start):
-    content.final, content.data_from_start = final, data_from_start
+  if (content.final, content.data_from_start) == (final, data_from_start):
+    return
+  content.final, content.data_from_start = final, data_from_start
+  try:
     write_manifest(path, content)
+  except (OSError, tf.errors.OpError) as error:
+    as_what = "the end of training" if final else "one that training goes on from"
+    reason = getattr(error, "message", error)
+    raise StorageError(
+      f"{path} cannot be marked as {as_what} ({reason}). {advice}"
+    ) from None
 
 
 def begins_data_anew(path: str, in_same_run: bool = False) -> bool:
