@@ -214,11 +214,7 @@ class ExportTablesOp : public StorageKernel {
     TF_ASSIGN_OR_RETURN(const std::vector<std::string> files,
                         StringVector("files", context->input(kFiles)));
     TF_ASSIGN_OR_RETURN(const std::vector<std::string> save_ids,
-                        StringVector("save_ids", context->input(kSaveIds)));
-    if (!save_ids.empty()) {
-      TF_RETURN_IF_ERROR(CheckSize("save_ids", save_ids.size(), files.size(),
-                                   "one per file, or none"));
-    }
+                        SaveIds(context->input(kSaveIds), files.size()));
     TF_ASSIGN_OR_RETURN(const std::vector<std::string> outputs,
                         StringVector("outputs", context->input(kOutputs)));
     TF_RETURN_IF_ERROR(

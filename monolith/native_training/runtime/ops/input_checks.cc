@@ -52,6 +52,17 @@ absl::StatusOr<std::vector<std::string>> StringVector(absl::string_view name,
   return std::vector<std::string>(flat.data(), flat.data() + flat.size());
 }
 
+absl::StatusOr<std::vector<std::string>> SaveIds(const Tensor& tensor,
+                                                 size_t num_files) {
+  absl::StatusOr<std::vector<std::string>> ids =
+      StringVector("save_ids", tensor);
+  if (!ids.ok() || ids->empty()) return ids;
+  const absl::Status one_of_each =
+      CheckSize("save_ids", ids->size(), num_files, "one per file, or none");
+  if (!one_of_each.ok()) return one_of_each;
+  return ids;
+}
+
 absl::StatusOr<int64_t> Int64Scalar(absl::string_view name,
                                     const Tensor& tensor) {
   if (tensor.dims() != 0) {

@@ -5,6 +5,7 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_INPUT_CHECKS_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_INPUT_CHECKS_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -26,6 +27,9 @@ absl::StatusOr<absl::Span<const float>> FloatVector(
 // REQUIRES: the tensor's type is string.
 absl::StatusOr<std::vector<std::string>> StringVector(
     absl::string_view name, const tensorflow::Tensor& tensor);
+// The `save_ids` of `num_files` files: one of each, or none.
+absl::StatusOr<std::vector<std::string>> SaveIds(
+    const tensorflow::Tensor& tensor, size_t num_files);
 absl::StatusOr<int64_t> Int64Scalar(absl::string_view name,
                                     const tensorflow::Tensor& tensor);
 
