@@ -2,6 +2,7 @@ import concurrent.futures
 import glob
 import json
 import os
+import time
 
 import numpy as np
 import tensorflow as tf
@@ -187,10 +188,12 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
     with tf.Graph().as_default() as graph:
       exported = ops.monolith_export_tables([file], [], outputs, config=config())
       session = tf.compat.v1.Session(graph=graph)
-      with concurrent.futures.ThreadPoolExecutor(1) as pool:
+      with concurrent.futures.ThreadPoolExecutor(2) as pool:
         done = pool.submit(session.run, exported.rows)
         with open(outputs[0], "rb") as pipe:  # When it is opened for writing.
-          session.close()
+          # It waits for the export, which waits where the pipe is full.
+          pool.submit(session.close)
+          time.sleep(1)
           written = len(pipe.read())
         with self.assertRaisesRegex(tf.errors.CancelledError, "was given up"):
           done.result()
