@@ -27,6 +27,7 @@ from monolith.native_training.training.checkpoints import (
   checkpoint,
   sound_checkpoint,
 )
+from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
 
 _THIS = "monolith.native_training.model_export.saved_model_test"
 _SAVED_MODEL_CLI = "monolith/native_training/saved_model_cli"
@@ -375,6 +376,28 @@ class SavedModelTest(absltest.TestCase):
         folder,
         abandonment=abandonment,
       )
+    self.assertEmpty(os.listdir(folder))
+
+  def test_an_export_that_waits_for_storage_is_abandoned_at_once(self):
+    self.job.train()
+    folder = self.create_tempdir().full_path
+    asked = threading.Event()
+
+    def is_away(path: str) -> None:
+      asked.set()
+      raise StorageError(f"{path}: no answer")
+
+    with mock.patch.object(
+      checkpoint, "check_dense_files", side_effect=is_away
+    ) as read:
+      with self.assertRaises(ExportAbandonedError):
+        saved_model.export(
+          self.job._model,
+          lambda: [self.job.latest_checkpoint()],
+          folder,
+          abandonment=Abandonment(asked.is_set),
+        )
+    read.assert_called_once()
     self.assertEmpty(os.listdir(folder))
 
   def test_every_export_removes_old_ones(self):
