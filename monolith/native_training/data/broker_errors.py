@@ -48,7 +48,8 @@ _OF_CONNECTIONS = (
 )
 _SAY_AGAIN_SECS = 60.0
 _CLOSED = re.compile(r"Disconnected.*\(after (\d+)ms in state \w+")
-_SOON_MS = 2000
+# A connection that is not used is closed after minutes; a busy broker takes seconds.
+_SOON_MS = 10_000
 
 
 class StreamFailed(Exception):
