@@ -189,14 +189,14 @@ class Estimator:
       grace_secs = self._config.stop_grace_secs
       serving.serve_until_released(cluster, target, timeout_secs, stop, grace_secs)
       return
-    on_save = None
+    export = None
     if self._model.p.serving.export_when_saving:
       self._exported_parts()
       saved_model.check_exportable(self._model)
       abandonment = Abandonment(stop.is_made)
-      on_save = functools.partial(self._export_saved, abandonment)
+      export = functools.partial(self._export_saved, abandonment)
     loop = TrainLoop(
-      self._model, self._config, cluster, target, self._warm_start_from, on_save, stop
+      self._model, self._config, cluster, target, self._warm_start_from, export, stop
     )
     loop.run(steps, max_steps, hooks)
 

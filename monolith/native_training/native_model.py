@@ -94,7 +94,8 @@ class MonolithModel(abc.ABC):
     serving.define(
       "num_ps",
       None,
-      "How many servers a distributed export is for; None is as many as trained it.",
+      "How many servers a distributed export is for; None is as many "
+      "as this process's TF_CONFIG names, or one.",
     )
     p.define("serving", serving, "Serving.")
     return p

@@ -8,6 +8,7 @@ from absl import logging
 
 from monolith.native_training.training import evaluator
 from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.job_exports import JobExports
 from monolith.native_training.training.job_saves import JobSaves
 from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.processes.coordination import JobReports
@@ -27,7 +28,8 @@ class JobEnd:
   Args:
     model_dir: folder of the job's checkpoints.
     graph: what was trained.
-    saves: the chief's.
+    saves: the chief's, and so are
+    exports: of its checkpoints.
     reports: to and from the others; None where there are none, and then so is
     watch: over the servers.
     stop: asks this process to leave.
@@ -42,6 +44,7 @@ class JobEnd:
     cluster: Cluster,
     graph: TrainingGraph,
     saves: JobSaves,
+    exports: JobExports,
     reports: JobReports | None,
     watch: ServerWatch | None,
     stop: StopRequest,
@@ -51,6 +54,7 @@ class JobEnd:
     self._is_saver = cluster.is_chief and bool(model_dir)
     self._graph = graph
     self._saves = saves
+    self._exports = exports
     self._reports = reports
     self._watch = watch
     self._stop = stop
@@ -186,13 +190,16 @@ class JobEnd:
   def _save_last(
     self, session: tf.compat.v1.Session, step: int, progress: ProgressReporter
   ) -> bool:
-    """Saves all that was trained, if it is not yet; False where it was time to leave
-    before."""
+    """Saves all that was trained, if it is not yet, and waits for its export; False
+    where it was time to leave before it was saved."""
     self._saves.wait_for_end(self._stop.is_made)
     self._saves.report(session, progress)
-    if step == self._saves.policy.last_step and self._is_all_saved(session):
-      return True
-    return self._saves.save_last(session, step, progress, self._stop.is_made)
+    is_saved = step == self._saves.policy.last_step and self._is_all_saved(session)
+    if not is_saved:
+      is_saved = self._saves.save_last(session, step, progress, self._stop.is_made)
+    if is_saved:
+      self._exports.finish()
+    return is_saved
 
   def _is_all_saved(self, session: tf.compat.v1.Session) -> bool:
     """Whether a checkpoint of this very step holds all that was trained: in a cluster

@@ -10,13 +10,10 @@ from absl import logging
 from monolith.core.hyperparams import Params
 from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import background_save, checkpoint
-from monolith.native_training.training.checkpoints.checkpoint_errors import (
-  DamagedCheckpointError,
-  StorageError,
-)
 from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
 from monolith.native_training.training.checkpoints.save_policy import SavePolicy
 from monolith.native_training.training.eviction import Eviction
+from monolith.native_training.training.job_exports import JobExports
 from monolith.native_training.training.positions.stream_positions import StreamPositions
 from monolith.native_training.training.processes.coordination import JobReports
 from monolith.native_training.training.processes.heartbeat import Heartbeat
@@ -27,11 +24,7 @@ from monolith.native_training.training.runner_config import RunnerConfig
 # What storage raises that is full, read-only or away.
 _WRITING_FAILS = (tf.errors.OpError, OSError)
 # With these training goes on.
-_SAVING_FAILS = (
-  *_WRITING_FAILS,
-  RuntimeError,
-  DamagedCheckpointError,  # Of what was just saved, when it is exported.
-)
+_SAVING_FAILS = (*_WRITING_FAILS, RuntimeError)
 _LEAVE_SECS = 5.0
 _POLL_SECS = 0.2
 # A server may begin a save after it was told to hurry.
@@ -51,8 +44,7 @@ class JobSaves:
   """The chief's checkpoints. Used from one thread.
 
   Args:
-    on_save: called with the path of each checkpoint that was saved, perhaps in another
-      thread.
+    exports: what exports the checkpoints.
     streams: those of the job, if it reads any.
     reports: of the servers that leave when they are saved; None where there are none.
 
@@ -66,7 +58,7 @@ class JobSaves:
     params: Params,
     checkpointer: Checkpointer,
     eviction: Eviction,
-    on_save: Callable[[str], object] | None = None,
+    exports: JobExports,
     streams: StreamPositions | None = None,
     reports: JobReports | None = None,
   ):
@@ -74,7 +66,7 @@ class JobSaves:
     self._model_dir = config.model_dir
     self._checkpointer = checkpointer
     self._eviction = eviction
-    self._on_save = on_save
+    self._exports = exports
     self._streams = streams
     self._reports = reports
     self._background = background_save.BackgroundSave(self._save)
@@ -97,12 +89,8 @@ class JobSaves:
       if self._reports:
         stack.enter_context(self._reports.saving(save.session))
       self._write(save)
-    if self._on_save:
-      try:
-        self._on_save(save.path)
-      # Not what it looks like: that needs no server, and no data.
-      except (*SERVER_IS_AWAY, tf.errors.OutOfRangeError) as error:
-        raise StorageError(f"{type(error).__name__}: {error.message}") from None
+    # Before the next save may remove it.
+    self._exports.offer(save.path)
 
   def _write(self, save: background_save.Save) -> None:
     """Writes the checkpoint of a save."""
@@ -122,18 +110,19 @@ class JobSaves:
     # The checkpoint is complete, whoever dies now; the next step notices.
     with contextlib.suppress(*SERVER_IS_AWAY):
       save.tables = self._checkpointer.table_stats(save.session)
-    save.path = path  # Last: whoever sees it sees the rest. It counts from now on.
+    save.path = path
 
   @contextlib.contextmanager
   def beside_training(self) -> Iterator[None]:
     """A context that waits at its end for the save that is running; where an exception
-    ends it, for a few seconds only."""
-    patience = _LEAVE_SECS
+    ends it, for a few seconds only, and for an export too."""
     try:
       yield
-      patience = None
-    finally:
-      self.wait(patience)
+    except BaseException:
+      self.wait(_LEAVE_SECS)
+      self._exports.leave(_LEAVE_SECS)
+      raise
+    self.wait()
 
   def wait(self, secs: float | None = None) -> None:
     """Waits until no save is running, or for so many seconds; tells of one that takes
@@ -158,7 +147,7 @@ class JobSaves:
       "checkpoint that this chief has saved is %s",
       _what_is_not_saved(save),
       secs / 60,
-      save.path or self._last_path or "none",
+      self._last_path or "none",
     )
 
   def step_done(
@@ -213,19 +202,16 @@ class JobSaves:
     return self._streams.is_saved(session)
 
   def report(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> None:
-    """Reports a checkpoint that is saved, though what belongs to it may not be yet, and
-    the save that has ended, if one has.
+    """Reports the save that has ended, if one has, and exports that have failed.
 
     Args:
       session: the present one.
     """
-    if save := self._background.current:
-      self._report_saved(session, save, progress)
+    self._exports.report()
     save = self._background.take_done()
     if not save:
       return
-    self._report_saved(session, save, progress)
-    self._report_evicted(save, progress)
+    self._report_done(session, save, progress)
     if save.for_servers and not save.path:
       self._reports.keep_leaving(save.for_servers)
       self._servers_wait_until = time.monotonic() + _SERVER_RETRY_SECS
@@ -238,8 +224,6 @@ class JobSaves:
       logging.warning("no checkpoint: a parameter server was away (%s)", error)
     elif not isinstance(error, _SAVING_FAILS):
       raise error
-    elif save.path:
-      _tell_incomplete(save, "TRAINING GOES ON; the next checkpoint's will be tried")
     else:
       self._tell_not_saved(save, "TRAINING GOES ON, the last checkpoint is still")
 
@@ -261,29 +245,23 @@ class JobSaves:
     except OSError:
       return "what it was"
 
-  def _report_saved(
+  def _report_done(
     self,
     session: tf.compat.v1.Session,
     save: background_save.Save,
     progress: ProgressReporter,
   ) -> None:
-    """Reports a checkpoint once, when there is one."""
-    if save.path is None or save.is_reported:
-      return
-    save.is_reported = True
-    progress_log.info("saved %s in %.1f s", save.path, save.secs)
-    self._last_path = save.path
-    self.policy.saved(save.step, save.began_at)
-    if self._streams:
-      self._streams.saved(save.offsets)
-    if save.for_servers:
-      self._reports.let_leave(session, save.for_servers)
+    """Reports what a save that has ended has done."""
+    if save.path:
+      progress_log.info("saved %s in %.1f s", save.path, save.secs)
+      self._last_path = save.path
+      self.policy.saved(save.step, save.began_at)
+      if self._streams:
+        self._streams.saved(save.offsets)
+      if save.for_servers:
+        self._reports.let_leave(session, save.for_servers)
     if save.tables is not None:
       progress.tables(save.step, save.tables)
-
-  def _report_evicted(
-    self, save: background_save.Save, progress: ProgressReporter
-  ) -> None:
     if save.evicted is not None:
       progress.evicted(save.step, save.evicted)
 
@@ -293,18 +271,17 @@ class JobSaves:
     step: int,
     progress: ProgressReporter,
   ) -> None:
-    """Saves, after a save that is running. For who was asked to leave: where only what
-    belongs to the checkpoint has failed, the log says so.
+    """Saves, after a save that is running. For who was asked to leave: an export that
+    fails is told by the log.
 
     Raises:
       TimeoutError: it does not come to an end.
       Exception: why there is no checkpoint.
     """
     save = self._save_and_wait(session, step, progress, lambda: True)
-    if save.error and not save.path:
-      raise save.error
     if save.error:
-      _tell_incomplete(save, "All that was trained is in the checkpoint")
+      raise save.error
+    self._exports.leave()
 
   def save_last(
     self,
@@ -331,7 +308,7 @@ class JobSaves:
       if not save.error:
         return True
       is_storage = isinstance(save.error, _WRITING_FAILS)
-      if save.path or not is_storage or isinstance(save.error, SERVER_IS_AWAY):
+      if not is_storage or isinstance(save.error, SERVER_IS_AWAY):
         raise save.error
       if time.monotonic() > give_up:
         raise save.error
@@ -359,8 +336,7 @@ class JobSaves:
     self._background.begin(session, step, urgent=True)
     self.wait_for_end(is_to_leave)
     save = self._background.take_done()
-    self._report_saved(session, save, progress)
-    self._report_evicted(save, progress)
+    self._report_done(session, save, progress)
     return save
 
   def wait_for_end(self, is_to_leave: Callable[[], bool]) -> None:
@@ -382,22 +358,9 @@ class JobSaves:
         raise TimeoutError(
           f"{_what_is_not_saved(save)} after {secs / 60:.0f} min, and waited for no "
           "longer: storage may hang. The last checkpoint that this chief has saved is "
-          f"{save.path or self._last_path or 'none'}"
+          f"{self._last_path or 'none'}"
         )
 
 
-def _tell_incomplete(save: background_save.Save, goes_on: str) -> None:
-  logging.error(
-    "checkpoint %s is saved, but what belongs to it is not: %s: %s. %s",
-    save.path,
-    type(save.error).__name__,
-    save.error,
-    goes_on,
-    exc_info=None if isinstance(save.error, _SAVING_FAILS) else save.error,
-  )
-
-
 def _what_is_not_saved(save: background_save.Save) -> str:
-  if save.path:
-    return f"what belongs to {save.path} is NOT SAVED YET"
   return f"the checkpoint of step {save.step} is NOT SAVED YET"

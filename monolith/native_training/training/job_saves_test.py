@@ -9,8 +9,8 @@ from absl.testing import absltest
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import job_saves
 from monolith.native_training.training.checkpoints import checkpoint, save_policy
-from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
 from monolith.native_training.training.checkpoints.manifest import Manifest
+from monolith.native_training.training.job_exports import JobExports
 from monolith.native_training.training.job_saves import JobSaves
 from monolith.native_training.training.runner_config import RunnerConfig
 
@@ -45,7 +45,7 @@ class JobSavesTest(absltest.TestCase):
 
   def _saves(
     self,
-    on_save=None,
+    export=None,
     every_steps: int | None = 10,
     every_secs=None,
     streams=None,
@@ -57,6 +57,7 @@ class JobSavesTest(absltest.TestCase):
       save_checkpoints_steps=every_steps,
       save_checkpoints_secs=every_secs,
     )
+    self._exports = JobExports(export)
     eviction = mock.Mock()
     eviction.run.return_value = {"user": 1}
     return JobSaves(
@@ -64,7 +65,7 @@ class JobSavesTest(absltest.TestCase):
       MonolithModel.params(),
       self._checkpointer,
       eviction,
-      on_save,
+      self._exports,
       streams,
       reports,
     )
@@ -91,6 +92,7 @@ class JobSavesTest(absltest.TestCase):
     self._step_done(saves, 35)
     self._progress.tables.assert_called_once_with(10, {"user": (3, 300)})
     self._progress.evicted.assert_called_once_with(10, {"user": 1})
+    self._exports.finish()
     self.assertEqual(self._steps(), [10, 35])
     self.assertEqual(
       exported, [checkpoint.path_of(self._dir, step) for step in (10, 35)]
@@ -217,46 +219,37 @@ class JobSavesTest(absltest.TestCase):
       # At once.
       self.assertTrue(saves.policy.is_due(11))
 
-  def test_an_export_that_fails_leaves_the_checkpoint(self):
-    saves = self._saves(mock.Mock(side_effect=OSError("no space left")))
-    self._step_done(saves, 10)
-    with self.assertLogs("absl", "ERROR") as logs:
-      self._step_done(saves, 11)
-    self.assertRegex(logs.output[0], "ckpt-10 is saved, but what belongs to it is not")
-    self.assertEqual(self._steps(), [10])
-    self.assertEqual(saves.policy.last_step, 10)
+  def test_no_save_waits_for_an_export(self):
+    exported, may_end = [], threading.Event()
+    self.addCleanup(may_end.set)
 
-  def test_a_checkpoint_counts_while_what_belongs_to_it_is_written(self):
-    is_exported = threading.Event()
-    self.addCleanup(is_exported.set)
-    streams = mock.Mock()
-    reports = mock.MagicMock(has_leaving_servers=True)
+    def export(path: str) -> None:
+      may_end.wait()
+      exported.append(path)
+
+    reports = mock.MagicMock(has_leaving_servers=False)
+    saves = self._saves(export, reports=reports)
+    for step in (10, 20):
+      self._step_done(saves, step)
+      saves.report(self._session, self._progress)
+    reports.has_leaving_servers = True
     reports.take_leaving_servers.return_value = frozenset([1])
-    saves = self._saves(
-      lambda path: is_exported.wait(), streams=streams, reports=reports
-    )
-    saves.step_done(self._session, 10, self._progress)
+    self._step_done(saves, 21)
     reports.has_leaving_servers = False
-    while saves.policy.last_step != 10:
-      saves.step_done(self._session, 11, self._progress)
-    with (
-      mock.patch.object(job_saves, "_LONG_SECS", 0.0),
-      self.assertLogs("absl", "ERROR") as logs,
-    ):
-      saves.step_done(self._session, 12, self._progress)
-    self.assertRegex(logs.output[0], "what belongs to .*ckpt-10 is NOT SAVED YET after")
-    streams.saved.assert_called_once()
+    self._step_done(saves, 22)
     reports.let_leave.assert_called_once_with(self._session, frozenset([1]))
-    self.assertLen(reports.saving.mock_calls, 3)  # That context has ended.
-    is_exported.set()
-    saves.wait()
-    self._step_done(saves, 13)
-    streams.saved.assert_called_once()
-    self._progress.tables.assert_called_once()
+    self.assertEqual(self._steps(), [10, 20, 21])
+    first, _, last = checkpoint.checkpoints(self._dir)
+    self.assertEqual(self._exports.in_use(), {first, last})
+    may_end.set()
+    self._exports.finish()
+    self.assertEqual(exported, [first, last])
 
-  def test_mistakes_end_training(self):
+  def test_what_an_export_raises_is_reported_with_the_saves(self):
     saves = self._saves(mock.Mock(side_effect=TypeError("of the model")))
     self._step_done(saves, 10)
+    with self.assertRaisesRegex(TypeError, "of the model"):
+      self._exports.finish()
     with self.assertRaisesRegex(TypeError, "of the model"):
       self._step_done(saves, 11)
 
@@ -272,14 +265,14 @@ class JobSavesTest(absltest.TestCase):
       saves.save_now(self._session, 13, self._progress)
     self.assertEqual(self._steps(), [10, 12])
 
-  def test_who_is_to_leave_does_so_without_what_belongs_to_the_checkpoint(self):
+  def test_who_is_to_leave_does_so_without_an_export(self):
     streams = mock.Mock()
     for error in (OSError("no space left"), TypeError("of the model")):
       saves = self._saves(mock.Mock(side_effect=error), streams=streams)
       with self.assertLogs("absl", "ERROR") as logs:
         saves.save_now(self._session, 12, self._progress)
       self.assertRegex(
-        logs.output[0], f"ckpt-12 is saved, but what belongs to it is not.*{error}"
+        logs.output[0], f"ckpt-12 is saved, but it is NOT EXPORTED.*{error}"
       )
     self.assertEqual(self._steps(), [12])
     self.assertLen(streams.saved.mock_calls, 2)
@@ -366,16 +359,6 @@ class JobSavesTest(absltest.TestCase):
       with self.assertRaisesRegex(RuntimeError, "another chief"):
         self._step_done(saves, 30)
     self.assertEqual(self._steps(), [10])
-
-  def test_storage_is_no_server_that_is_away(self):
-    away = tf.errors.UnavailableError(None, None, "storage is away")
-    saves = self._saves(mock.Mock(side_effect=away))
-    self._step_done(saves, 10)
-    with self.assertLogs("absl", "ERROR") as logs:
-      self._step_done(saves, 11)
-    self.assertRegex(logs.output[0], "ckpt-10 is saved, but what belongs to it is not")
-    with self.assertRaisesRegex(StorageError, "UnavailableError: storage is away"):
-      self._save_last(saves)
 
   def test_a_server_that_dies_behind_the_last_one_does_not_undo_it(self):
     saves = self._saves()

@@ -9,7 +9,13 @@ from absl import logging
 
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.runtime.ops import core_errors
-from monolith.native_training.training import eviction, job_end, job_saves, job_start
+from monolith.native_training.training import (
+  eviction,
+  job_end,
+  job_exports,
+  job_saves,
+  job_start,
+)
 from monolith.native_training.training.checkpoints import (
   checkpoint_leftovers,
   checkpointer,
@@ -36,8 +42,8 @@ class TrainLoop:
   Args:
     target: where sessions run: the target of this worker's server, `''` without one.
     warm_start_from: folder or path of a checkpoint to take initial values from.
-    on_save: called by the chief with the path of each checkpoint it has saved, perhaps
-      in another thread.
+    export: called by the chief, beside training, with the path of a checkpoint that it
+      has saved: of each, but only of the newest that came while it ran.
     stop: when it is made this process leaves after the step it is in.
   """
 
@@ -48,7 +54,7 @@ class TrainLoop:
     cluster: Cluster,
     target: str = "",
     warm_start_from: str | None = None,
-    on_save: Callable[[str], object] | None = None,
+    export: Callable[[str], object] | None = None,
     stop: StopRequest | None = None,
   ):
     self._model = model
@@ -56,7 +62,7 @@ class TrainLoop:
     self._cluster = cluster
     self._target = target
     self._warm_start_from = warm_start_from
-    self._on_save = on_save
+    self._export = export
     self._stop = stop or StopRequest()
     self._watch: ServerWatch | None = None
     self._progress: ProgressReporter | None = None
@@ -141,10 +147,12 @@ class TrainLoop:
     graph = self._graph = TrainingGraph(
       self._model, self._config, self._cluster, self._stop
     )
+    exports = job_exports.JobExports(self._export)
     self._checkpointer = checkpointer.Checkpointer(
       graph.embedding,
       self._config.checkpoints_max_to_keep,
       max_increments=self._config.checkpoint_increments,
+      in_use=exports.in_use,
     )
     self._eviction = eviction.Eviction(graph.embedding, self._config.evict_every_hours)
     self._reports = None
@@ -157,7 +165,7 @@ class TrainLoop:
       self._model.p,
       self._checkpointer,
       self._eviction,
-      self._on_save,
+      exports,
       graph.streams,
       self._reports,
     )
@@ -176,6 +184,7 @@ class TrainLoop:
       self._cluster,
       graph,
       self._saves,
+      exports,
       self._reports,
       self._watch,
       self._stop,

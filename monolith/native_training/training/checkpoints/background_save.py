@@ -27,9 +27,7 @@ class Save:
     evicted: rows that were removed before, by table.
     tables: rows and bytes of each table, when all was done.
     offsets: of streams, that the checkpoint covers.
-    is_reported: that there is a checkpoint.
-    error: why there is no checkpoint, or, where there is one, why what follows a save
-      was not done.
+    error: why there is no checkpoint.
   """
 
   session: tf.compat.v1.Session
@@ -43,7 +41,6 @@ class Save:
   evicted: dict[str, int] | None = None
   tables: dict[str, tuple[int, int]] | None = None
   offsets: Offsets = dataclasses.field(default_factory=dict)
-  is_reported: bool = False
   error: Exception | None = None
 
 

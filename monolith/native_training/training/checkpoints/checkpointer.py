@@ -3,7 +3,7 @@
 import os
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 import tensorflow as tf
 from absl import logging
@@ -54,6 +54,7 @@ class Checkpointer:
       lacks begin anew. Who only predicts is refused such a checkpoint.
     max_increments: how many checkpoints in a row may have only the rows that have
       changed since the one before; see `RunnerConfig.checkpoint_increments`.
+    in_use: see `KeptCheckpoints`.
   """
 
   def __init__(
@@ -62,8 +63,9 @@ class Checkpointer:
     max_to_keep: int = 10,
     for_training: bool = True,
     max_increments: int = 0,
+    in_use: Callable[[], Collection[str]] = lambda: (),
   ):
-    self._kept = KeptCheckpoints(max_to_keep)
+    self._kept = KeptCheckpoints(max_to_keep, in_use)
     self._increments = Increments(max_increments)
     self._for_training = for_training
     self._tables = embedding.plan.tables

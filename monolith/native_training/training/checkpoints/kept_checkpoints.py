@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Callable, Collection
 
 from monolith.native_training.training.checkpoints import (
   checkpoint,
@@ -20,10 +21,15 @@ class KeptCheckpoints:
 
   Args:
     max_to_keep: how many stay, with those that `retention.needed` names.
+    in_use: names checkpoints that are being read, which stay too. Asked from the thread
+      of `saved`.
   """
 
-  def __init__(self, max_to_keep: int):
+  def __init__(
+    self, max_to_keep: int, in_use: Callable[[], Collection[str]] = lambda: ()
+  ):
     self._max_to_keep = max_to_keep
+    self._in_use = in_use
     self._refused: list[str] = []
 
   def saved(self, path: str) -> None:
@@ -48,7 +54,7 @@ class KeptCheckpoints:
     paths = [p for p in paths if p not in refused]
     kept = retention.newest(paths, self._max_to_keep)
     checkpoint.write_state(model_dir, [os.path.basename(p) for p in kept])
-    needed = retention.needed(paths, self._max_to_keep)
+    needed = retention.needed(paths, self._max_to_keep, self._in_use())
     # All of them, also where one fails; the last first, which is made from others.
     with contextlib.ExitStack() as removals:
       for each in paths:

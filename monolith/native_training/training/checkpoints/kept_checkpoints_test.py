@@ -71,6 +71,18 @@ class KeptCheckpointsTest(absltest.TestCase):
       checkpoints.saved(self._add(30, base=20))
     self.assertEqual(self._steps(), [10, 20, 30, 99])
 
+  def test_what_is_in_use_stays_with_what_it_is_made_from(self):
+    in_use = []
+    checkpoints = KeptCheckpoints(1, lambda: in_use)
+    self._add(10)
+    in_use.append(self._add(20, base=10))
+    for step in (30, 40):
+      checkpoints.saved(self._add(step))
+    self.assertEqual(self._steps(), [10, 20, 40])
+    in_use[:] = [checkpoint.path_of(self._dir, 5)]  # One that is gone.
+    checkpoints.saved(self._add(50))
+    self.assertEqual(self._steps(), [50])
+
   def test_what_cannot_be_removed_goes_with_the_next_one(self):
     checkpoints = KeptCheckpoints(1)
     older = [self._add(10), self._add(20)]

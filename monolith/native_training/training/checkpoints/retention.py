@@ -1,7 +1,7 @@
 """Which of the checkpoints in a folder are kept."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from absl import logging
 
@@ -23,8 +23,10 @@ def newest(paths: Sequence[str], count: int) -> list[str]:
   return [path for path in paths if path in last_of_step.values()][-count:]
 
 
-def needed(paths: Sequence[str], max_to_keep: int) -> set[str]:
-  """The newest checkpoints and those that they are made from.
+def needed(
+  paths: Sequence[str], max_to_keep: int, in_use: Collection[str] = ()
+) -> set[str]:
+  """The newest checkpoints, those in use, and those that all of these are made from.
 
   As long as all of these hang on one with all rows, a damaged byte of which would cost
   them all, the newest that hangs on another stays as well; but not where only one is to
@@ -33,6 +35,7 @@ def needed(paths: Sequence[str], max_to_keep: int) -> set[str]:
   Args:
     paths: of all checkpoints in a folder, oldest first.
     max_to_keep: how many are kept for their own sake.
+    in_use: of some that are being read.
 
   Raises:
     StorageError: a manifest cannot be read.
@@ -41,6 +44,9 @@ def needed(paths: Sequence[str], max_to_keep: int) -> set[str]:
   result, roots = set(kept), set()
   # Chains share most of theirs.
   read = functools.cache(checkpoint.read_manifest)
+  for path in in_use:
+    if path in paths:
+      result.update([path, *_chain(path, read)])
   for path in kept:
     if chain := _chain(path, read):
       result.update(chain)
