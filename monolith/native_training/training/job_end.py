@@ -198,7 +198,7 @@ class JobEnd:
     if not is_saved:
       is_saved = self._saves.save_last(session, step, progress, self._stop.is_made)
     if is_saved:
-      self._exports.finish()
+      self._exports.finish(self._stop.is_made)
     return is_saved
 
   def _is_all_saved(self, session: tf.compat.v1.Session) -> bool:

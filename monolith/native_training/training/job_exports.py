@@ -111,8 +111,11 @@ class JobExports:
         (now - self._begun_at) / 60,
       )
 
-  def finish(self) -> None:
+  def finish(self, is_to_leave: Callable[[], bool] = lambda: False) -> None:
     """Waits until all is exported; for who has come to the end of the job.
+
+    Args:
+      is_to_leave: whether this process was asked to leave: then see `leave`.
 
     Raises:
       Exception: why the last checkpoint is not.
@@ -120,15 +123,23 @@ class JobExports:
     while self._thread and self._thread.is_alive():
       self._thread.join(_POLL_SECS)
       self._tell_of_long_one()
+      if is_to_leave():
+        self.leave()
+        return
     if self._last_error:
       raise self._last_error
     self.report()
 
-  def leave(self, secs: float = _LEAVE_SECS) -> None:
-    """Waits for an export that was asked to end, but not for long, and raises
-    nothing."""
+  def leave(self, secs: float | None = None) -> None:
+    """Waits for an export that was asked to end, but not for long, and raises nothing.
+
+    Args:
+      secs: for how long; default what it needs to remove what it has written.
+    """
     if self._thread:
-      self._thread.join(secs)
+      self._thread.join(_LEAVE_SECS if secs is None else secs)
+    if path := self._running:
+      logging.warning("%s is saved, but its export does not come to an end", path)
     while self._failures:
       _tell(*self._failures.popleft(), "All that was trained is in the checkpoint")
 

@@ -103,7 +103,12 @@ class JobExportsTest(absltest.TestCase):
 
   def test_who_leaves_waits_for_none_that_hangs(self):
     self._exports.offer("a")
-    self._exports.leave(0.1)
+    with (
+      self.assertLogs("absl", "WARNING") as logs,
+      mock.patch.object(job_exports, "_LEAVE_SECS", 0.1),
+    ):
+      self._exports.finish(lambda: True)
+    self.assertIn("a is saved, but its export does not come to an end", logs.output[0])
     self._errors["a"] = TypeError("of the model")
     self._until_idle()
     with self.assertLogs("absl", "ERROR") as logs:
