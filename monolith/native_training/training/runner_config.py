@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from monolith.native_training.embedding import plan
+from monolith.native_training.local_files import local_path
 from monolith.native_training.number_checks import is_finite, is_whole
 from monolith.native_training.training.processes.cluster import Cluster
 
@@ -151,7 +152,9 @@ class RunnerConfig:
         f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a folder's name"
       )
     # Names in it are compared.
-    self.model_dir = _without_last_slashes(os.fspath(self.model_dir))
+    self.model_dir = _without_last_slashes(
+      local_path.without_parents(os.fspath(self.model_dir))
+    )
     if any(c in self.model_dir for c in "*?[]\\"):
       raise ValueError(
         f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a name without "

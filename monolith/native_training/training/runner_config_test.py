@@ -63,6 +63,8 @@ class RunnerConfigTest(parameterized.TestCase):
     self.assertEqual(RunnerConfig(model_dir=pathlib.Path("/a/b")).model_dir, "/a/b")
     for given, path in (("/a//", "/a"), ("//", "/"), ("gs://b/c/", "gs://b/c")):
       self.assertEqual(RunnerConfig(model_dir=given).model_dir, path)
+    above = RunnerConfig(model_dir="/none/../b/").model_dir
+    self.assertEqual(above, os.path.realpath("/b"))
     with self.assertRaisesRegex(ValueError, "RunnerConfig.model_dir: got 3, wanted a"):
       RunnerConfig(model_dir=3)
 
