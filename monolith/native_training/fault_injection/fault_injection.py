@@ -48,6 +48,12 @@ _SKIP = flags.DEFINE_integer(
 )
 _SEED = flags.DEFINE_integer("seed", 1, "Decides what is killed, and when.")
 
+flags.register_multi_flags_validator(
+  ["rounds", "skip"],
+  lambda given: given["skip"] == 0 or given["skip"] < given["rounds"],
+  message="--skip leaves nothing of --rounds",
+)
+
 # A moment that was missed is waited for in another job, so often.
 _ATTEMPTS = 4
 
