@@ -103,6 +103,7 @@ class JobEnd:
     Raises:
       StorageError: that cannot be written, which whoever is started next does.
     """
+    self._heartbeat.look()  # Another chief's checkpoints are its matter.
     path = checkpoint.latest_checkpoint(self._model_dir)
     checkpoint.mark(
       path,

@@ -92,6 +92,15 @@ class ChangedModelTest(absltest.TestCase):
       "in the model: uid",
     )
 
+  def test_who_only_predicts_is_refused_what_lacks_a_table(self):
+    new = _table("new", testing.segment(2, "vec"))
+    with SmallTables(1, [new, _MOV], {"kept": [0.0, 0.0]}, for_training=False) as model:
+      with self.assertRaisesRegex(
+        checkpoint_errors.MisfitError,
+        f"{self._path} cannot be restored: it has no table new, of the features new",
+      ):
+        model.restore(self._path)
+
   def test_a_model_that_has_lost_all_tables(self):
     first = {"kept": [0.0, 0.0]}
     with SmallTables(1, [], first) as model:

@@ -7,7 +7,7 @@ import re
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.training.checkpoints import checkpoint, retention
+from monolith.native_training.training.checkpoints import checkpoint
 
 _TABLES = ".tables"
 # TensorFlow gathers the parts of dense variables in PATH_temp.
@@ -29,8 +29,9 @@ def remove_incomplete(path: str) -> None:
 
 
 def sweep(model_dir: str) -> None:
-  """Removes what saves have left, and checkpoints of steps that were saved again. For
-  a chief that begins, because one that was killed may not have done so.
+  """Removes what saves have left, for a chief that begins, because one that was killed
+  may not have done so. Of a step that was saved again all stay: which of them is sound
+  is not known yet.
 
   What cannot be removed is left, and so are files of other programs that have names as
   ours; the log says both.
@@ -40,13 +41,6 @@ def sweep(model_dir: str) -> None:
     if not tf.io.gfile.isdir(model_dir):
       return
     _tell_of_foreign(model_dir)
-    paths = checkpoint.checkpoints(model_dir)
-    kept = retention.newest(paths, len(paths))
-    if len(kept) < len(paths):
-      needed = retention.needed(paths, len(paths))
-      for path in reversed(paths):  # Before those that it is made from.
-        if path not in needed:
-          checkpoint.remove(path)
 
 
 def remove_leftovers(model_dir: str) -> None:

@@ -160,8 +160,8 @@ class Checkpointer:
       model_dir: the folder.
       step: the global step, for its name. While a server saves, others train: what is
         saved may have seen some steps more.
-      check: called when nothing but the manifest is missing; what it raises ends the
-        save.
+      check: called when nothing but the manifest is missing, and before anything older
+        is removed; what it raises ends the save.
       all_rows: whether all rows are saved, whatever was saved before.
       is_urgent: whether servers write as fast as they can, even if that slows training
         down. Asked when they begin; `hurry` is for later.
@@ -190,7 +190,7 @@ class Checkpointer:
       raise StorageError(error.message) from None
     self._increments.saved_as(os.path.basename(path))
     try:
-      self._kept.saved(path)
+      self._kept.saved(path, check)
     except (OSError, tf.errors.OpError) as error:
       logging.error(
         "checkpoint %s is saved, but older ones could not be removed, or the list of "
@@ -346,6 +346,12 @@ class Checkpointer:
         "model_dir takes its dense variables alone"
       )
     for name in sorted(wanted.difference(chain[path].tables)):
+      if not self._for_training:
+        raise MisfitError(
+          f"checkpoint {path} cannot be restored: it has no table {name}, of the "
+          f"features {', '.join(self._features.get(name, [name]))}. The model has gained it since: "
+          "train before"
+        )
       logging.warning("table %s begins empty: %s does not have it", name, path)
     files = checkpoint.files_of_rows(chain)
     feed = {self._files: files, self._save_ids: checkpoint.saves_of_rows(chain)}

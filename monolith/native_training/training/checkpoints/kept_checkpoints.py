@@ -32,28 +32,33 @@ class KeptCheckpoints:
     self._in_use = in_use
     self._refused: list[str] = []
 
-  def saved(self, path: str) -> None:
+  def saved(self, path: str, check: Callable[[], None] = lambda: None) -> None:
     """Lists the newest for TensorFlow's tools, the last of them the one that was just
     saved, and removes others, and what could not be removed before. Nobody else may be
     saving.
 
     Args:
       path: of that one.
+      check: called before each change: this process may have stood still for so long
+        that another one saves by now.
 
     Raises:
       OSError, tf.errors.OpError: not all of that could be done.
     """
     model_dir = os.path.dirname(path)
+    check()
     checkpoint_leftovers.remove_leftovers(model_dir)
     paths = checkpoint.checkpoints(model_dir)
     if path not in paths:
       raise FileNotFoundError(f"{path} is not there any more")
     newer = paths[paths.index(path) + 1 :]
     refused = [p for p in paths if p in self._refused or p in newer]
+    check()
     self._refused = sound_checkpoint.set_aside(refused, self._max_to_keep)
     paths = [p for p in paths if p not in refused]
     kept = retention.newest(paths, self._max_to_keep)
     checkpoint.write_state(model_dir, [os.path.basename(p) for p in kept])
+    check()
     needed = retention.needed(paths, self._max_to_keep, self._in_use())
     # All of them, also where one fails; the last first, which is made from others.
     with contextlib.ExitStack() as removals:

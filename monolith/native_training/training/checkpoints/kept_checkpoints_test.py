@@ -83,6 +83,21 @@ class KeptCheckpointsTest(absltest.TestCase):
     checkpoints.saved(self._add(50))
     self.assertEqual(self._steps(), [50])
 
+  def test_who_has_stood_still_touches_nothing_of_another(self):
+    checkpoints = KeptCheckpoints(1)
+    self._add(10)
+    path = self._add(20)
+    self._add(30)
+    left = sorted(os.listdir(self._dir))
+    another = RuntimeError("another chief trains")
+    for looks in (0, 1, 2):
+      check = mock.Mock(side_effect=[None] * looks + [another])
+      with self.assertRaisesRegex(RuntimeError, "another chief"):
+        checkpoints.saved(path if looks < 2 else self._add(40), check)
+      if looks < 2:
+        self.assertEqual(sorted(os.listdir(self._dir)), left)
+    self.assertTrue(checkpoint.is_complete(checkpoint.path_of(self._dir, 10)))
+
   def test_what_cannot_be_removed_goes_with_the_next_one(self):
     checkpoints = KeptCheckpoints(1)
     older = [self._add(10), self._add(20)]
