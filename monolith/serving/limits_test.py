@@ -302,7 +302,7 @@ class LimitsTest(ServerTestCase):
     path = f"--model_base_path={self.model.base_path}"
     for flags, pattern in (
       ((path, f"--port={port}"), f"cannot listen at 127.0.0.1:{port}"),
-      ((path, "--port=0", f"--rest_api_port={port}"), "address already in use"),
+      ((path, "--port=0", f"--rest_api_port={port}"), "Address already in use"),
       ((path, "--tls_key=/no/k", "--tls_certificate=/no/c"), "/no/[kc]"),
     ):
       with self.subTest(flags):

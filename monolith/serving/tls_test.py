@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 
 import grpc
@@ -133,6 +135,27 @@ class TlsTest(absltest.TestCase):
     mine = ("--cert", self._path("client.pem"), "--key", self._path("client.key"))
     self.assertEqual(self._curl(server, *trust, *mine), 0)
     self.assertNotEqual(self._curl(server, *trust), 0)
+
+  def test_silent_connections_count_and_are_closed(self):
+    server = self._start("--max_connections=2")
+    address = ("127.0.0.1", server.rest_port)
+    with contextlib.ExitStack() as stack:
+      silent = [
+        stack.enter_context(socket.create_connection(address, _TIMEOUT))
+        for _ in range(4)
+      ]
+      for _ in range(3):
+        with socket.create_connection(address, _TIMEOUT) as beyond:
+          self.assertEqual(beyond.recv(1), b"")  # The server has closed it.
+      silent[0].setblocking(False)
+      with self.assertRaises(BlockingIOError):  # It is still open.
+        silent[0].recv(1)
+      silent[0].settimeout(_TIMEOUT)
+      for connection in silent:
+        self.assertEqual(connection.recv(1), b"")
+    trust = ("--cacert", self._path("authority.pem"))
+    self.assertEqual(self._curl(server, *trust), 0)
+    self.assertNotIn("Traceback", server.log)
 
 
 if __name__ == "__main__":

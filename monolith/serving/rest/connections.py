@@ -1,45 +1,117 @@
-"""Connections of HTTP, counted: which came when there were too many."""
+"""Connections of HTTP: accepted, counted, and closed where there are too many."""
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+from collections.abc import Coroutine
 
+from absl import logging
 from aiohttp import web
+
+_HANDSHAKE_SECONDS = 5.0  # That a client may take to agree on how to encrypt.
+_BACKLOG = 128  # Connections that may wait to be accepted.
+_PAUSE_SECONDS = 0.5  # After a connection could not be accepted.
 
 
 class Connections:
-  """Makes the connections of a server. Belongs to the thread of the event loop.
+  """The connections of a server. Belongs to the thread of the event loop.
 
-  On those that come beyond the limit it is for the server to refuse requests, but not
-  of who asks how it is. From twice as many on, they are closed as they come.
+  They count from when they are accepted, before any TLS. On those that come beyond the
+  limit it is for the server to refuse requests, but not of who asks how it is. From
+  twice as many on, they are closed as they come.
 
   Args:
     server: whose connections these are.
     limit: of them.
+    tls: how they are encrypted; None for not.
     **options: of `web.RequestHandler`.
   """
 
-  def __init__(self, server: web.Server, limit: int, **options):
+  def __init__(
+    self, server: web.Server, limit: int, tls: ssl.SSLContext | None, **options
+  ):
     self.limit = limit
     self.open = 0
     self._server = server
+    self._tls = tls
     self._options = options
+    self._tasks: set[asyncio.Task] = set()
 
-  def __call__(self) -> asyncio.Protocol:
-    """What speaks on a new connection."""
+  async def listen(self, host: str, port: int) -> int:
+    """Accepts connections until `close`; returns the port.
+
+    Raises:
+      OSError: the port cannot be had.
+    """
+    listening = await _listening_sockets(host, port)
+    for each in listening:
+      self._begin(self._accept(each))
+    return listening[0].getsockname()[1]
+
+  async def close(self) -> None:
+    """Accepts no more, and gives up those that have not agreed on TLS yet."""
+    for task in self._tasks:
+      task.cancel()
+    if self._tasks:
+      await asyncio.wait(self._tasks)
+
+  def _begin(self, coroutine: Coroutine) -> None:
+    task = asyncio.get_running_loop().create_task(coroutine)
+    self._tasks.add(task)
+    task.add_done_callback(self._tasks.discard)
+
+  async def _accept(self, listening: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    return Connection(self, self._server, loop=loop, **self._options)
+    with listening:
+      while True:
+        try:
+          accepted, _ = await loop.sock_accept(listening)
+          self._admit(accepted)
+          for _ in range(_BACKLOG):  # Then others have their turn.
+            accepted, _ = listening.accept()
+            self._admit(accepted)
+        except BlockingIOError:
+          pass  # That was all.
+        except OSError as error:  # Such as too many open files.
+          logging.warning("no connection of HTTP can be accepted: %s", error)
+          await asyncio.sleep(_PAUSE_SECONDS)
+
+  def _admit(self, accepted: socket.socket) -> None:
+    if self.open >= 2 * self.limit:
+      accepted.close()
+      return
+    accepted.setblocking(False)
+    self._begin(self._welcome(accepted, Connection(self)))
+
+  async def _welcome(self, accepted: socket.socket, connection: Connection) -> None:
+    """Lets a connection speak HTTP, after TLS."""
+    try:
+      await asyncio.get_running_loop().connect_accepted_socket(
+        lambda: connection,
+        accepted,
+        ssl=self._tls,
+        ssl_handshake_timeout=_HANDSHAKE_SECONDS if self._tls else None,
+      )
+    except BaseException as error:
+      connection.count_no_longer()
+      if not isinstance(error, OSError):  # Such as a silent client, or one without TLS.
+        raise
 
 
 class Connection(web.RequestHandler):
-  """One of them."""
+  """One of them, which counts from when it is made."""
 
-  __slots__ = ("_all", "_came_beyond")
+  __slots__ = ("_all", "_came_beyond", "_counts")
 
-  def __init__(self, connections: Connections, server: web.Server, **options):
-    super().__init__(server, **options)
+  def __init__(self, connections: Connections):
+    loop = asyncio.get_running_loop()
+    super().__init__(connections._server, loop=loop, **connections._options)
     self._all = connections
-    self._came_beyond = False
+    self._all.open += 1
+    self._counts = True
+    self._came_beyond = self._all.open > self._all.limit
 
   @property
   def is_beyond(self) -> bool:
@@ -47,14 +119,28 @@ class Connection(web.RequestHandler):
     self._came_beyond = self._came_beyond and self._all.open > self._all.limit
     return self._came_beyond
 
-  def connection_made(self, transport: asyncio.BaseTransport) -> None:
-    self._all.open += 1
-    self._came_beyond = self._all.open > self._all.limit
-    if self._all.open > 2 * self._all.limit:
-      transport.close()
-    else:
-      super().connection_made(transport)
+  def count_no_longer(self) -> None:
+    """Makes room for another, once."""
+    self._all.open -= self._counts
+    self._counts = False
 
   def connection_lost(self, exc: BaseException | None) -> None:
-    self._all.open -= 1
+    self.count_no_longer()
     super().connection_lost(exc)
+
+
+async def _listening_sockets(host: str, port: int) -> list[socket.socket]:
+  """One an address of the host."""
+  found = await asyncio.get_running_loop().getaddrinfo(
+    host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+  )
+  sockets: list[socket.socket] = []
+  try:
+    for family, _, _, _, address in dict.fromkeys(found):
+      sockets.append(socket.create_server(address, family=family, backlog=_BACKLOG))
+      sockets[-1].setblocking(False)
+  except OSError:
+    for each in sockets:
+      each.close()
+    raise
+  return sockets

@@ -58,7 +58,7 @@ class RestServer:
     self._timeout = timeout_seconds
     self._grace = grace_seconds
     self._runner: web.AppRunner | None = None
-    self._listener: asyncio.Server | None = None
+    self._connections: Connections | None = None
 
   async def start(self, host: str, port: int, tls: TlsFiles | None) -> int:
     """Listens; returns the port.
@@ -87,22 +87,20 @@ class RestServer:
       shutdown_timeout=self._grace,
     )
     await self._runner.setup()
-    connections = Connections(
+    self._connections = Connections(
       self._runner.server,
       self._admission.limits.max_connections,
+      tls.context() if tls else None,
       access_log=None,
       logger=_quiet(),
       keepalive_timeout=_IDLE_SECONDS,
     )
-    self._listener = await asyncio.get_running_loop().create_server(
-      connections, host, port, ssl=tls.context() if tls else None
-    )
-    return self._listener.sockets[0].getsockname()[1]
+    return await self._connections.listen(host, port)
 
   async def stop(self) -> None:
     """Takes no more requests, and ends when those it has are answered."""
-    if self._listener:
-      self._listener.close()
+    if self._connections:
+      await self._connections.close()
     if self._runner:
       await self._runner.cleanup()
 
