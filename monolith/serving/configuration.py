@@ -71,7 +71,8 @@ flags.DEFINE_integer(
 flags.DEFINE_integer(
   "num_batch_threads",
   BatchingOptions.num_batch_threads,
-  "Batches, or requests where there is no batching, that run at the same time.",
+  "Batches, or requests where there is no batching, that run at the same time; a model "
+  "that runs none begins one more.",
   1,
 )
 flags.DEFINE_integer(

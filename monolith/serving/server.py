@@ -65,7 +65,7 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> Ending:
   """
   manager = ModelManager(options.models, _loader(options.batching), options.loading)
   metrics = Metrics(manager.models)
-  batcher = Batcher(options.batching, metrics.batch)
+  batcher = Batcher(options.batching, len(options.models), metrics.batch)
   metrics.waiting = lambda: batcher.waiting
   admission = Admission(options.limits, metrics)
   predictor = Predictor(manager, batcher)

@@ -2,8 +2,12 @@
 
 A batch leaves when a thread is free and it is full, or no other batch is running, or
 its oldest request has waited for the batch timeout; of several, that whose oldest
-request has waited longest. So nobody waits where nothing is going on, what arrives
-while a batch is running goes together, and no model starves another.
+request has waited longest. So nobody waits where nothing is going on, and what arrives
+while a batch is running goes together.
+
+A model that runs nothing may begin a batch also when all threads are busy, with one
+more. So however long a model computes, no other waits for its threads; they share the
+processors. Versions and signatures of one model do wait for each other.
 
 Everything here belongs to the thread of the event loop; only `compute` runs in others.
 """
@@ -11,6 +15,7 @@ Everything here belongs to the thread of the event loop; only `compute` runs in 
 from __future__ import annotations
 
 import asyncio
+import collections
 import concurrent.futures
 from collections.abc import Callable
 
@@ -27,26 +32,34 @@ class Batcher:
 
   Args:
     options: bounds of batches.
+    num_models: whose servables are run.
     on_batch: told the number of examples of every batch.
   """
 
   def __init__(
-    self, options: BatchingOptions, on_batch: Callable[[int], None] = lambda _: None
+    self,
+    options: BatchingOptions,
+    num_models: int = 1,
+    on_batch: Callable[[int], None] = lambda _: None,
   ):
     self._options = options
     self._on_batch = on_batch
     self._timeout = options.batch_timeout_micros / 1e6
+    self._num_models = num_models
     self._threads = concurrent.futures.ThreadPoolExecutor(
-      options.num_batch_threads, thread_name_prefix="batch"
+      # The others have one each where one model has all.
+      options.num_batch_threads + num_models - 1,
+      thread_name_prefix="batch",
     )
-    self._free = options.num_batch_threads
+    # Batches that run, by the model's name.
+    self._batches: collections.Counter[str] = collections.Counter()
     self._queues: dict[tuple, TaskQueue] = {}
     self._running: set[Task] = set()
     self._pump_is_due = False
 
   @property
-  def _is_running(self) -> bool:
-    return self._free < self._options.num_batch_threads
+  def _has_free_thread(self) -> bool:
+    return self._batches.total() < self._options.num_batch_threads
 
   @property
   def waiting(self) -> int:
@@ -134,22 +147,32 @@ class Batcher:
       )
 
   def _pump(self) -> None:
-    """Starts the batches that are due, the longest waiting first, while threads are
-    free."""
+    """Starts the batches that are due and have a thread, the longest waiting first."""
     self._pump_is_due = False
-    while self._free and (due := self._due()):
+    while self._may_start() and (due := self._due()):
       self._start(min(due, key=lambda queue: queue.tasks[0].enqueued))
       self._drop_empty()
 
+  def _may_start(self, model: str | None = None) -> bool:
+    """Whether a model, or any of them, may begin a batch."""
+    if self._has_free_thread:
+      return True
+    if model is None:
+      return len(self._batches) < self._num_models
+    return model not in self._batches
+
   def _due(self) -> list[TaskQueue]:
-    """The queues that a batch may leave; the others have their timers set."""
+    """The queues that a batch may leave; the others have their timers set, or wait for
+    a thread."""
     loop = asyncio.get_running_loop()
     now = loop.time()
     due = []
     for queue in self._queues.values():
+      if not self._may_start(queue.servable.name):
+        continue
       wait = queue.tasks[0].enqueued + self._timeout - now
       full = queue.size >= self._options.max_batch_size
-      if full or wait <= 0 or not queue.merges or not self._is_running:
+      if full or wait <= 0 or not queue.merges or not self._batches:
         due.append(queue)
       elif queue.timer is None:
         queue.timer = loop.call_later(wait, self._timer_fired, queue)
@@ -169,7 +192,7 @@ class Batcher:
     batch = queue.take(self._options.max_batch_size)
     if not batch:
       return
-    self._free -= 1
+    self._batches[queue.servable.name] += 1
     self._running.update(batch)
     self._on_batch(sum(task.size for task in batch))
     queue.servable.retain()
@@ -183,7 +206,9 @@ class Batcher:
   def _finish(
     self, servable: Servable, batch: list[Task], work: concurrent.futures.Future
   ) -> None:
-    self._free += 1
+    self._batches[servable.name] -= 1
+    if not self._batches[servable.name]:
+      del self._batches[servable.name]
     self._running.difference_update(batch)
     servable.release()
     error = work.exception()  # What no model should raise, such as SystemExit.

@@ -27,7 +27,8 @@ class _Doubler:
   """A servable that doubles, refuses negative numbers, has memory for `max_examples`,
   and runs while `gate` is open."""
 
-  def __init__(self):
+  def __init__(self, name: str = "m"):
+    self.name = name
     self.users = 0
     self.batches: list[int] = []
     self.max_examples = 1_000_000
@@ -61,13 +62,13 @@ class BatcherTest(absltest.TestCase):
     super().setUp()
     self.servable = _Doubler()
 
-  def _run(self, scenario, **options):
+  def _run(self, scenario, num_models=1, **options):
     """Runs a coroutine function, which is given a batcher."""
 
     async def run():
       options.setdefault("enabled", True)
       options.setdefault("num_batch_threads", 1)
-      batcher = Batcher(BatchingOptions(**options))
+      batcher = Batcher(BatchingOptions(**options), num_models)
       try:
         return await asyncio.wait_for(scenario(batcher), 30)
       finally:
@@ -151,6 +152,51 @@ class BatcherTest(absltest.TestCase):
     self._run(scenario, max_batch_size=4, batch_timeout_micros=0)
     # What waits longest goes first, and takes along what fits.
     self.assertEqual(self.servable.batches, [1, 4, 4, 2, 4, 4, 4])
+
+  def _test_a_slow_model_holds_up_no_other(self, **options):
+    others = [_Doubler(name) for name in ("n", "o")]
+
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      slow = [self._submit_wide(batcher, 1) for _ in range(4)]
+      await self._until_waiting(batcher, 2)
+      for other in (*others, others[0]):
+        await batcher.run(other, _SIGNATURE, _x(1))
+      self.assertEqual(batcher.waiting, 2)  # The slow one has no more threads.
+      self.assertFalse(any(task.done() for task in slow))
+      self.servable.gate.set()
+      await asyncio.gather(*slow)
+
+    options |= {"num_models": 3, "num_batch_threads": 2}
+    self._run(scenario, **options)
+    self.assertEqual([other.batches for other in others], [[1, 1], [1]])
+    self.assertEqual([other.users for other in (self.servable, *others)], [0, 0, 0])
+
+  def test_a_slow_model_holds_up_no_other(self):
+    self._test_a_slow_model_holds_up_no_other(max_batch_size=1)
+
+  def test_without_batching_a_slow_model_holds_up_no_other(self):
+    self._test_a_slow_model_holds_up_no_other(enabled=False)
+
+  def test_a_model_begins_one_batch_beyond_the_threads(self):
+    other = _Doubler("n")
+
+    async def scenario(batcher):
+      self.servable.gate.clear()
+      other.gate.clear()
+      tasks = [self._submit(batcher, 1)]
+      await self._until_waiting(batcher, 0)
+      tasks += [
+        asyncio.ensure_future(batcher.run(other, _SIGNATURE, _x(1))) for _ in range(3)
+      ]
+      await self._until_waiting(batcher, 2)
+      self.servable.gate.set()
+      await tasks[0]
+      await self._until_waiting(batcher, 2)  # The only thread is still the other's.
+      other.gate.set()
+      await asyncio.gather(*tasks)
+
+    self._run(scenario, num_models=2, enabled=False)
 
   def test_the_bound_is_of_a_signature_whatever_its_shapes(self):
     other = dataclasses.replace(_SIGNATURE, name="other")

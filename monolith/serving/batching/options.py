@@ -12,8 +12,9 @@ class BatchingOptions:
     enabled: whether requests are merged at all.
     max_batch_size: examples of a batch, and of a request where they are merged.
     batch_timeout_micros: how long a request may wait for others to fill its batch while
-      another batch is running. It waits longer only if all threads are busy.
-    num_batch_threads: batches that run at the same time.
+      another batch is running. It waits longer only if its model has no thread.
+    num_batch_threads: batches that run at the same time. A model that runs none begins
+      one more.
     max_enqueued_batches: full batches that may wait, of each signature of a model. A
       request that cannot be merged, for its signature has no batches, is one. Where
       requests are not merged at all, any number waits.
