@@ -21,6 +21,8 @@ from absl import app, flags, logging
 from monolith.serving import configuration
 from monolith.serving.server import ServerOptions, serve
 
+flags.adopt_module_key_flags(configuration)  # So that --help shows them.
+
 _SWITCH_SECONDS = 0.0005  # A request must not wait for a model that is being loaded.
 
 _OBJECTS_BETWEEN_COLLECTIONS = 10_000

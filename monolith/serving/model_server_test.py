@@ -10,6 +10,7 @@ import sys
 import grpc
 import numpy as np
 import tensorflow as tf
+from absl import flags
 from absl.testing import absltest
 from tensorflow_serving.apis import (
   get_model_metadata_pb2,
@@ -18,6 +19,7 @@ from tensorflow_serving.apis import (
   prediction_service_pb2_grpc,
 )
 
+from monolith.serving import configuration, model_server
 from monolith.serving.testing.clients import curl, predict_request
 from monolith.serving.testing.exported_model import (
   ITEMS,
@@ -221,6 +223,11 @@ class ModelServerTest(absltest.TestCase):
     self.server.process.send_signal(signal.SIGTERM)
     self.assertEqual(self.server.process.wait(_TIMEOUT), 0, self.server.log)
     self.assertNotIn("Traceback", self.server.log)
+
+  def test_help_lists_the_flags(self):
+    told = flags.FLAGS.get_key_flags_for_module(model_server)
+    own = flags.FLAGS.flags_by_module_dict()[configuration.__name__]
+    self.assertContainsSubset([f.name for f in own], [f.name for f in told])
 
 
 if __name__ == "__main__":

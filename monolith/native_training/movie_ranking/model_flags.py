@@ -30,6 +30,9 @@ _DEFINE = {
 }
 
 
+flags.disclaim_key_flags()  # They are the program's, so that its --help shows them.
+
+
 def run(main: Callable[[MovieRankingModel, RunnerConfig], None]) -> None:
   """Runs a program whose flags describe the model and how it runs.
 

@@ -13,6 +13,8 @@ from monolith.native_training.local_files import local_path
 from monolith.native_training.number_checks import is_finite, is_whole
 from monolith.native_training.training.processes.cluster import Cluster
 
+flags.disclaim_key_flags()  # They are who calls `define_flags`'s.
+
 _HELP = {
   "tf_config": "TF_CONFIG as JSON text; default is the environment variable.",
   "model_dir": "Folder of checkpoints, summaries and exports. Empty: a temporary "
@@ -203,7 +205,8 @@ class RunnerConfig:
 
   @classmethod
   def define_flags(cls, flag_values: flags.FlagValues = flags.FLAGS) -> None:
-    """Defines a command-line flag for each field."""
+    """Defines a command-line flag for each field; `--help` of the program that calls
+    this shows them."""
     define = {
       "int": flags.DEFINE_integer,
       "float": flags.DEFINE_float,

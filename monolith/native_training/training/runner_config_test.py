@@ -2,6 +2,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import sys
 from unittest import mock
 
 import numpy as np
@@ -189,6 +190,13 @@ class RunnerConfigTest(parameterized.TestCase):
         if getattr(conf, n) == getattr(defaults, n) and n != "server_type"
       ]
     )
+
+  def test_help_of_the_program_lists_the_flags(self):
+    flag_values = flags.FlagValues()
+    RunnerConfig.define_flags(flag_values)
+    told = flag_values.get_key_flags_for_module(sys.modules[__name__])
+    fields = [field.name for field in dataclasses.fields(RunnerConfig)]
+    self.assertCountEqual([flag.name for flag in told], fields)
 
 
 if __name__ == "__main__":
