@@ -73,7 +73,7 @@ class ModelWatcher:
     """Loads what is new in the folder, then unloads what is no longer wanted.
 
     What serves is not unloaded before what is wanted can answer; so an empty folder
-    changes nothing.
+    changes nothing, and a version that is copied anew is loaded beside the old.
     """
     model, config = self._model, self._model.config
     found = await self._in_load_thread(version_folder.versions, config.base_path)
@@ -83,7 +83,7 @@ class ModelWatcher:
     wanted = version_folder.wanted(config.policy, found)
     for number in wanted:
       version = model.versions.get(number)
-      if version is None or self._may_retry(version):
+      if version is None or self._may_load(version):
         await self._load_version(number)
     if not model.available() and version_folder.takes_older(config.policy):
       await self._load_older(found)
@@ -143,9 +143,11 @@ class ModelWatcher:
         if self._model.available():
           return
 
-  def _may_retry(self, version: Version) -> bool:
+  def _may_load(self, version: Version) -> bool:
+    """Whether to load what was loaded before, or could not be."""
+    is_replaced = version.state == State.AVAILABLE and version.was_gone
     return (
-      version.state == State.END
+      (version.state == State.END or is_replaced)
       and version.failures <= self._options.max_load_retries
       and time.monotonic() >= version.retry_at
     )
@@ -153,20 +155,24 @@ class ModelWatcher:
   async def _load_version(self, number: int) -> None:
     name = self._model.config.name
     version = self._model.versions.setdefault(number, Version(number, State.START))
-    version.state = State.LOADING
+    old = version.servable  # It serves meanwhile.
+    if old is None:
+      version.state = State.LOADING
     path = os.path.join(self._model.config.base_path, str(number))
     begin = time.monotonic()
     try:
-      version.servable = await self._in_load_thread(self._load, name, number, path)
+      servable = await self._in_load_thread(self._load, name, number, path)
     except Exception as error:  # noqa: BLE001 - Whatever is wrong with an export.
-      version.state = State.END
-      version.error = of_exception(error)
+      if old is None:
+        version.state, version.error = State.END, of_exception(error)
       version.failures += 1
       version.retry_at = time.monotonic() + self._options.load_retry_seconds
       logging.error("cannot load version %d of %s: %s", number, name, error)
       return
-    self._open.add(version.servable)
-    version.state, version.error, version.failures = State.AVAILABLE, None, 0
+    self._open.add(servable)
+    self._model.versions[number] = Version(number, State.AVAILABLE, servable)
+    if old is not None:
+      self._unload(version)
     logging.info(
       "version %d of %s is loaded, in %.1f s", number, name, time.monotonic() - begin
     )

@@ -215,6 +215,33 @@ class ModelWatcherTest(absltest.TestCase):
 
     self._run(scenario)
 
+  def test_a_version_that_is_copied_anew_is_loaded_beside_the_old(self):
+    async def scenario(watcher, model):
+      self._export(5)
+      await watcher.update()
+      old = model.find(None, None)
+      old.users += 1
+      for is_broken in (True, False):
+        self.broken = {5} if is_broken else set()
+        shutil.rmtree(os.path.join(self.folder, "5"))
+        await watcher.update()
+        self._export(5)
+        for _ in range(3):
+          await watcher.update()
+        self.assertEqual(model.find(5, None) is old, is_broken)
+        self.assertEqual(model.versions[5].state, State.AVAILABLE)
+      new = model.find(None, None)
+      self.assertFalse(old.is_closed)
+      old.users -= 1
+      while not old.is_closed:
+        await asyncio.sleep(0.01)
+      await asyncio.sleep(0.05)
+      self.assertIs(model.find(5, None), new)
+      self.assertEqual(model.versions[5].state, State.AVAILABLE)
+
+    self._run(scenario)
+    self.assertEqual(self.loads, [5, 5, 5])
+
   def test_specific_versions_and_labels(self):
     self.policy.specific.versions.extend([1, 3])
     self.labels = {"stable": 1, "gone": 9}

@@ -26,7 +26,9 @@ class State(enum.IntEnum):
 @dataclasses.dataclass
 class Version:
   """`error` is why it could not be loaded; `failures` how often that was tried of what
-  is in its folder; `retry_at` is when it may be tried again."""
+  is in its folder; `retry_at` is when it may be tried again. `was_gone` tells that its
+  folder was missing since it was loaded, so that what is there now is another export.
+  """
 
   number: int
   state: State
@@ -34,6 +36,7 @@ class Version:
   error: ServingError | None = None
   failures: int = 0
   retry_at: float = 0.0
+  was_gone: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,16 +98,13 @@ class ServedModel:
     return found.servable
 
   def forget_gone(self, found: Collection[int]) -> None:
-    """Forgets of the versions that are over and no longer found in the folder how
-    often they failed, since what comes back under their numbers is another export; and
-    all but the newest of them, which stay for who asks for their status."""
-    gone = sorted(
-      number
-      for number, version in self.versions.items()
-      if version.state == State.END and number not in found
-    )
-    for number in gone[:-_GONE_TO_REMEMBER]:
+    """Forgets of the versions that are no longer found in the folder how often they
+    failed, since what comes back under their numbers is another export; and all but the
+    newest of those that are over, which stay for who asks for their status."""
+    gone = [v for number, v in self.versions.items() if number not in found]
+    for version in gone:
+      version.was_gone = True
+      version.failures, version.retry_at = 0, 0.0
+    over = sorted(version.number for version in gone if version.state == State.END)
+    for number in over[:-_GONE_TO_REMEMBER]:
       del self.versions[number]
-    for number in gone[-_GONE_TO_REMEMBER:]:
-      self.versions[number].failures = 0
-      self.versions[number].retry_at = 0.0
