@@ -115,7 +115,7 @@ class Servable:
       )
     except tf.errors.OpError as error:
       raise of_exception(error) from error
-    return dict(zip(signature.outputs, values, strict=True))
+    return dict(zip(signature.outputs, map(_array, values), strict=True))
 
   def retain(self) -> None:
     """Keeps it open until `release`."""
@@ -138,3 +138,8 @@ class Servable:
     self._session.close()
     self._session = None
     gc.collect()  # Graphs have cycles, and hold the model's constants.
+
+
+def _array(value: np.ndarray | np.generic | bytes) -> np.ndarray | np.generic:
+  """A value of TensorFlow, which gives `bytes` for one string without dimensions."""
+  return np.array(value, object) if isinstance(value, bytes) else value

@@ -66,6 +66,18 @@ class ServableTest(absltest.TestCase):
       self.servable.run(self.signature, feeds)
     self.assertEqual(caught.exception.code, Code.INVALID_ARGUMENT)
 
+  def test_a_string_without_dimensions_is_an_array(self):
+    path = os.path.join(self.create_tempdir().full_path, "1")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      x = tf.compat.v1.placeholder(tf.string, [None], "x")
+      joined = tf.strings.reduce_join(x)
+      tf.compat.v1.saved_model.simple_save(session, path, {"x": x}, {"y": joined})
+    servable = Servable("joiner", 1, path)
+    self.addCleanup(servable.close)
+    feeds = {"x": np.array([b"a", b"b\0"], object)}
+    y = servable.run(servable.signature(""), feeds)["y"]
+    self.assertEqual((y.shape, y.dtype, y.item()), ((), np.dtype(object), b"ab\0"))
+
   def test_what_cannot_be_loaded_raises(self):
     with self.assertRaises((OSError, tf.errors.OpError)):
       Servable("two_heads", 1, self.create_tempdir().full_path)
