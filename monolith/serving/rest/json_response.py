@@ -28,7 +28,8 @@ def prediction(result: Prediction, by_rows: bool) -> bytes:
   """A list `predictions` of examples, or `outputs`, which has whole tensors.
 
   Raises:
-    ServingError: the outputs have no examples, or are bytes and no text.
+    ServingError: the outputs have no examples, are bytes and no text, or of a dtype
+      that JSON has no values of.
   """
   values = {
     name: _plain(name, result.outputs[name], spec.dtype)
@@ -105,7 +106,11 @@ def _plain(name: str, value: np.ndarray, dtype: tf.DType) -> np.ndarray | list:
   """What orjson writes: arrays of numbers, lists of strings."""
   if dtype == tf.string:
     return _texts(name, np.asarray(value).tolist())
-  if dtype in (tf.float16, tf.bfloat16):
+  if not (dtype.is_bool or dtype.is_integer or dtype.is_floating):
+    raise ServingError(
+      Code.UNIMPLEMENTED, f"output {name!r}: JSON has no values of {dtype.name}"
+    )
+  if dtype.is_floating and dtype not in (tf.float32, tf.float64):
     return value.astype(np.float32)
   return np.ascontiguousarray(value).reshape(np.shape(value))
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.serving.errors import ServingError, invalid_argument
+from monolith.serving.errors import Code, ServingError, invalid_argument
 from monolith.serving.predictor import Prediction
 from monolith.serving.rest import json_response
 from monolith.serving.servable.signature import Signature, TensorSpec
@@ -64,6 +64,12 @@ class JsonResponseTest(absltest.TestCase):
 
   def test_half_floats(self):
     self.assertEqual(_answer(True, x=np.float16([1.5])), {"predictions": [1.5]})
+
+  def test_dtypes_that_json_lacks_are_named(self):
+    pattern = "output 'x': JSON has no values of complex64"
+    with self.assertRaisesRegex(ServingError, pattern) as caught:
+      _text(True, x=np.complex64([1 + 2j]))
+    self.assertEqual(caught.exception.code, Code.UNIMPLEMENTED)
 
   def test_outputs_without_rows(self):
     with self.assertRaisesRegex(ServingError, "ask with 'inputs'"):
