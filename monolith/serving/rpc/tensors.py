@@ -9,12 +9,32 @@ from tensorflow.core.framework import tensor_pb2
 from monolith.serving.errors import invalid_argument
 from monolith.serving.servable.signature import TensorSpec
 
+# Where values are in a message. Those of 16 bits are there as integers of their bits,
+# complex ones as two floats each.
 _FIELDS = {
+  tf.float16: "half_val",
+  tf.bfloat16: "half_val",
   tf.float32: "float_val",
   tf.float64: "double_val",
-  tf.int64: "int64_val",
+  tf.int8: "int_val",
+  tf.int16: "int_val",
   tf.int32: "int_val",
+  tf.int64: "int64_val",
+  tf.uint8: "int_val",
+  tf.uint16: "int_val",
+  tf.uint32: "uint32_val",
+  tf.uint64: "uint64_val",
   tf.bool: "bool_val",
+  tf.string: "string_val",
+  tf.complex64: "scomplex_val",
+  tf.complex128: "dcomplex_val",
+}
+# What values that are no numbers of their field are seen as.
+_PARTS = {
+  tf.float16: np.uint16,
+  tf.bfloat16: np.uint16,
+  tf.complex64: np.float32,
+  tf.complex128: np.float64,
 }
 _MAX_DIMS = 32  # As in JSON. NumPy may have no more.
 
@@ -84,6 +104,7 @@ def decode(name: str, proto: tensor_pb2.TensorProto, spec: TensorSpec) -> np.nda
   shape = [dim.size for dim in proto.tensor_shape.dim]
   dtype = np.dtype(spec.dtype.as_numpy_dtype)
   content = proto.tensor_content
+  _check_count(name, proto, spec.dtype, shape)
   try:
     if not content:
       return tf.make_ndarray(proto).reshape(shape)
@@ -100,16 +121,33 @@ def encode(array: np.ndarray, dtype: tf.DType, proto: tensor_pb2.TensorProto) ->
   TensorFlow Serving writes fields too: clients that read `float_val` rely on it.
   """
   field = _FIELDS.get(dtype)
-  if field is None and dtype != tf.string:
+  if field is None:  # Such as quantized numbers.
     proto.CopyFrom(tf.make_tensor_proto(array, dtype))
     return
   proto.dtype = dtype.as_datatype_enum
   for size in array.shape:
     proto.tensor_shape.dim.add().size = size
-  if field is None:
-    proto.string_val.extend(array.reshape(-1).tolist())
-  else:
-    getattr(proto, field).extend(array.reshape(-1).tolist())
+  values = array.reshape(-1)
+  if dtype in _PARTS:
+    values = np.ascontiguousarray(values).view(_PARTS[dtype])
+  getattr(proto, field).extend(values.tolist())
+
+
+def _check_count(
+  name: str, proto: tensor_pb2.TensorProto, dtype: tf.DType, shape: list[int]
+) -> None:
+  """Raises `ServingError` where a field has more values than the shape has room for.
+  With fewer, the last stands for those that are missing."""
+  if dtype not in _FIELDS:
+    return
+  count = len(getattr(proto, _FIELDS[dtype]))
+  if dtype.is_complex:
+    count = -(-count // 2)
+  if count > math.prod(shape):
+    raise invalid_argument(
+      f"tensor parsing error: {name}: {count} values, shape {shape} has room for "
+      f"{math.prod(shape)}"
+    )
 
 
 def _dtype_name(enum: int) -> str:

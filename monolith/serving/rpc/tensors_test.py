@@ -17,6 +17,16 @@ _ARRAYS = (
   np.array([1, 255], np.uint8),
   np.array([True, False]),
   np.array([1.5], np.float16),
+  np.array([[1.5, -0.25]], np.float16),
+  np.array([1.5, -3.0]).astype(tf.bfloat16.as_numpy_dtype),
+  np.array([-128, 127], np.int8),
+  np.array([-(2**15), 3], np.int16),
+  np.array([0, 2**16 - 1], np.uint16),
+  np.array([0, 2**32 - 1], np.uint32),
+  np.array([[0], [2**64 - 1]], np.uint64),
+  np.array([1 - 2j, 3j], np.complex64),
+  np.array([[1e300 - 2j], [3j]]).T[::-1],
+  np.array(b"a\0", object),
   np.array([[b"a", b"\xff\x00"]], object),
   np.zeros((0, 3), np.float32),
   np.array(3, np.int64),
@@ -45,10 +55,27 @@ class TensorsTest(parameterized.TestCase):
       self.assertEqual(got.shape, array.shape)
       np.testing.assert_array_equal(got, array)
 
-  def test_values_are_where_clients_look(self):
+  @parameterized.parameters(
+    (tf.float16, "half_val", [0x3C00, 0x4000]),
+    (tf.bfloat16, "half_val", [0x3F80, 0x4000]),
+    (tf.float32, "float_val", [1, 2]),
+    (tf.float64, "double_val", [1, 2]),
+    (tf.int8, "int_val", [1, 2]),
+    (tf.int16, "int_val", [1, 2]),
+    (tf.int32, "int_val", [1, 2]),
+    (tf.int64, "int64_val", [1, 2]),
+    (tf.uint8, "int_val", [1, 2]),
+    (tf.uint16, "int_val", [1, 2]),
+    (tf.uint32, "uint32_val", [1, 2]),
+    (tf.uint64, "uint64_val", [1, 2]),
+    (tf.complex64, "scomplex_val", [1, 0, 2, 0]),
+    (tf.complex128, "dcomplex_val", [1, 0, 2, 0]),
+  )
+  def test_values_are_where_clients_look(self, dtype, field, wanted):
     proto = tensor_pb2.TensorProto()
-    tensors.encode(np.array([[0.5], [0.25]], np.float32), tf.float32, proto)
-    self.assertEqual(list(proto.float_val), [0.5, 0.25])
+    tensors.encode(np.array([[1], [2]]).astype(dtype.as_numpy_dtype), dtype, proto)
+    self.assertEqual(list(getattr(proto, field)), wanted)
+    self.assertEmpty(proto.tensor_content)
 
   def _refused(self, proto: tensor_pb2.TensorProto, pattern: str) -> None:
     with self.assertRaisesRegex(ServingError, pattern) as caught:
@@ -73,6 +100,16 @@ class TensorsTest(parameterized.TestCase):
           self.assertEqual(_decode(proto, tf.int64).shape, tuple(shape))  # Repeated.
         else:
           self._refused(proto, "tensor parsing error: x")
+
+  def test_more_values_than_the_shape_has_room_for(self):
+    for value in (np.arange(5), np.arange(5) * 1j, np.full(5, b"a", object)):
+      proto = tensor_pb2.TensorProto()
+      dtype = tf.as_dtype(value.dtype)
+      tensors.encode(value, dtype, proto)
+      proto.tensor_shape.dim[0].size = 3
+      pattern = r"x: 5 values, shape \[3\] has room for 3"
+      with self.assertRaisesRegex(ServingError, pattern):
+        _decode(proto, dtype)
 
   def test_a_small_message_cannot_ask_for_much_memory(self):
     proto = tf.make_tensor_proto([[7]], tf.int64)
