@@ -199,6 +199,20 @@ class BadInputTest(absltest.TestCase):
     status, _ = self._http("POST", path, bomb, **{"Content-Encoding": "gzip"})
     self.assertEqual(status, 413)
 
+  def test_bodies_that_cannot_be_decompressed(self):
+    wanted = "Content-Encoding: wanted gzip or deflate"
+    for encoding, error in (
+      ("gzip", "the body is no gzip, as it says"),
+      ("deflate", "the body is no deflate, as it says"),
+      ("br", wanted),
+      ("zstd", wanted),
+    ):
+      headers = {"Content-Encoding": encoding}
+      path = "/v1/models/two_heads:predict"
+      status, body = self._http("POST", path, b"none of these", **headers)
+      self.assertEqual(status, 400)
+      self.assertStartsWith(json.loads(body)["error"], error)
+
   def test_malformed_messages(self):
     good = self.request.SerializeToString()
     for body in (b"\xff", good[:-1], b"\n" + good):

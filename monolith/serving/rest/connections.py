@@ -8,7 +8,12 @@ import ssl
 from collections.abc import Coroutine
 
 from absl import logging
-from aiohttp import web
+from aiohttp import http_exceptions, web
+
+from monolith.serving.errors import invalid_argument
+from monolith.serving.rest import json_response
+
+_UNKNOWN_ENCODING = "Content-Encoding: wanted gzip or deflate for a body, or none"
 
 _HANDSHAKE_SECONDS = 5.0  # That a client may take to agree on how to encrypt.
 _BACKLOG = 128  # Connections that may wait to be accepted.
@@ -123,6 +128,23 @@ class Connection(web.RequestHandler):
     """Makes room for another, once."""
     self._all.open -= self._counts
     self._counts = False
+
+  def handle_error(
+    self,
+    request: web.BaseRequest,
+    status: int = 500,
+    exc: BaseException | None = None,
+    message: str | None = None,
+  ) -> web.Response:
+    """The answer to what is no request that HTTP knows: JSON, as every error is."""
+    answer = super().handle_error(request, status, exc, message)
+    is_encoding = isinstance(exc, http_exceptions.ContentEncodingError)
+    error = invalid_argument(_UNKNOWN_ENCODING if is_encoding else answer.text)
+    answer = web.Response(
+      body=json_response.error(error), status=status, content_type="application/json"
+    )
+    answer.force_close()
+    return answer
 
   def connection_lost(self, exc: BaseException | None) -> None:
     self.count_no_longer()

@@ -8,7 +8,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable
 
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from monolith.serving.admission import PREDICT, Admission, Call
 from monolith.serving.errors import Code, ServingError, invalid_argument
@@ -138,7 +138,7 @@ class RestServer:
         Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout} s"
       ) from None
     except web.RequestPayloadError as error:
-      raise invalid_argument(f"the body is incomplete: {error}") from None
+      raise invalid_argument(_what_is_wrong(request, error)) from None
 
   async def _write(self, request: web.Request, answer: web.Response) -> None:
     """Writes an answer, up to what the connection has room for; closes the connection
@@ -223,6 +223,13 @@ def _quiet() -> logging.Logger:
   logger = logging.getLogger("monolith.serving.http")
   logger.setLevel(logging.CRITICAL)
   return logger
+
+
+def _what_is_wrong(request: web.Request, error: web.RequestPayloadError) -> str:
+  """With the body that raises `error` when it is read."""
+  if isinstance(error.__cause__, http_exceptions.ContentEncodingError):
+    return f"the body is no {request.headers.get('Content-Encoding')}, as it says"
+  return f"the body is incomplete: {error}"
 
 
 def _target(request: web.Request) -> Target:
