@@ -227,6 +227,11 @@ def parse_models(text: str) -> list[ModelConfig]:
         f"--model_config_file: model_platform of {model.name} is "
         f'{model.model_platform!r}, wanted "{_PLATFORM}"'
       )
+    if version_folder.is_empty(model.model_version_policy):
+      raise ValueError(
+        f"--model_config_file: model_version_policy of {model.name} is specific, but "
+        "names no versions"
+      )
   return [
     ModelConfig(
       model.name,

@@ -38,6 +38,7 @@ class ConfigurationTest(absltest.TestCase):
       ('model_config_list { config { name: "a" } }', "lacks its name or base_path"),
       (_TWO.replace('"b"', '"a"'), "a is there twice"),
       (_TWO.replace('"tensorflow"', '"torch"'), "of a is 'torch'"),
+      (_TWO.replace("versions: 3 versions: 5", ""), "of a is specific, but names no"),
     ):
       with self.subTest(pattern), self.assertRaisesRegex(ValueError, pattern):
         configuration.parse_models(text)

@@ -53,7 +53,7 @@ def wanted(policy: Policy, found: Sequence[int]) -> list[int]:
   """The versions to serve, newest first.
 
   Args:
-    policy: an empty one means the latest.
+    policy: what `is_empty` refuses wants none; one without a choice means the latest.
     found: versions there are, ascending.
   """
   kind = policy.WhichOneof("policy_choice")
@@ -65,6 +65,13 @@ def wanted(policy: Policy, found: Sequence[int]) -> list[int]:
     ]
   count = max(policy.latest.num_versions, 1) if kind == "latest" else 1
   return list(reversed(found[-count:]))
+
+
+def is_empty(policy: Policy) -> bool:
+  """Whether a policy wants no version, whatever there is."""
+  return (
+    policy.WhichOneof("policy_choice") == "specific" and not policy.specific.versions
+  )
 
 
 def missing(policy: Policy, found: Sequence[int]) -> list[int]:

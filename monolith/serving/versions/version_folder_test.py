@@ -42,6 +42,12 @@ class VersionFolderTest(absltest.TestCase):
     self.assertEqual(_wanted("all {}"), [30, 5, 1])
     self.assertEqual(_wanted("specific { versions: 1 versions: 7 }"), [1])
 
+  def test_a_policy_that_wants_nothing(self):
+    for text, empty in (("specific {}", True), ("specific { versions: 1 }", False)):
+      policy = text_format.Parse(text, version_folder.Policy())
+      self.assertEqual(version_folder.is_empty(policy), empty)
+    self.assertFalse(version_folder.is_empty(version_folder.Policy()))
+
 
 if __name__ == "__main__":
   absltest.main()
