@@ -149,8 +149,12 @@ class SavedModelTest(absltest.TestCase):
     path = self.job.export_saved_model()
 
     def told(*arguments) -> str:
-      command = [_SAVED_MODEL_CLI, arguments[0], "--dir", path, *arguments[1:]]
-      return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+      folder, name = os.path.split(path)
+      command = [_SAVED_MODEL_CLI, arguments[0], "--dir", name, *arguments[1:]]
+      typed_in = {**os.environ, "BUILD_WORKING_DIRECTORY": folder}
+      return subprocess.run(
+        command, check=True, capture_output=True, text=True, env=typed_in
+      ).stdout
 
     shown = told("show", "--tag_set", "serve", "--signature_def", "serving_default")
     self.assertIn("inputs['user']", shown)
