@@ -180,6 +180,8 @@ def check() -> None:
   Raises:
     ValueError: they make no sense.
   """
+  if not SERVE.value:
+    _refuse([SERVE_PORT, SERVE_REST_API_PORT], "is for --serve")
   if is_stream():
     _check_stream()
     return

@@ -359,6 +359,8 @@ class ProgramTest(absltest.TestCase):
       (["--stream_timeout=5"], "--stream_timeout is for --training_type=stream"),
       (["--kafka_configuration=a=b"], "--kafka_configuration is for --training_type="),
       (["--num_ratings=5"], "--num_ratings is for --dataset=synthetic"),
+      (["--serve_port=8500"], "--serve_port is for --serve"),
+      (["--noserve", "--serve_rest_api_port=1"], "--serve_rest_api_port is for --ser"),
       (["--training_type=stream", "--seed=1"], "--seed has no effect on a stream"),
       (["--training_type=stream", "--num_ratings=9"], "--num_ratings has no effect on"),
       (
