@@ -17,6 +17,7 @@ import tensorflow as tf
 from absl import logging
 
 import monolith.native_training.tensorflow_compat  # noqa: F401
+from monolith.native_training.folder_names import check_is_no_pattern
 from monolith.native_training.model_export import export_folder, saved_model
 from monolith.native_training.model_export.abandonment import (
   Abandonment,
@@ -192,6 +193,7 @@ class Estimator:
     export = None
     if self._model.p.serving.export_when_saving:
       self._exported_parts()
+      self._export_base()
       saved_model.check_exportable(self._model)
       abandonment = Abandonment(stop.is_made)
       export = functools.partial(self._export_saved, abandonment)
@@ -297,7 +299,8 @@ class Estimator:
       The new folder, `export_dir_base/SECONDS`, whose number is the largest there.
 
     Raises:
-      ValueError: there is no checkpoint, it is damaged, or of another model.
+      ValueError: there is no checkpoint, it is damaged, or of another model; or
+        `export_dir_base` has a character of patterns, such as `[`.
       OSError: it cannot be read, or the export's rows not be written.
       tf.errors.OpError: what else belongs to the export cannot be written.
       NotImplementedError: the model has no `serving_input_receiver_fn`.
@@ -311,14 +314,20 @@ class Estimator:
     abandonment: Abandonment | None = None,
   ) -> str:
     find = self._finder(checkpoint_path)
-    folder = export_dir_base or os.path.join(
-      self.model_dir, self._model.p.serving.export_dir_base
-    )
+    folder = self._export_base(export_dir_base)
     path = saved_model.export(
       self._model, find, folder, self._exported_parts(), abandonment
     )
     export_folder.keep_newest(folder, self._config.checkpoints_max_to_keep)
     return path
+
+  def _export_base(self, given: str | None = None) -> str:
+    """The folder of exports."""
+    folder = given or os.path.join(
+      self.model_dir, self._model.p.serving.export_dir_base
+    )
+    check_is_no_pattern("export_dir_base", folder)
+    return folder
 
   def _exported_parts(self) -> int | None:
     """How many servers the rows of an export are for; None is no server but one."""

@@ -9,6 +9,7 @@ from absl import flags
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
+from monolith.native_training.folder_names import check_is_no_pattern
 from monolith.native_training.local_files.user_path import user_path
 from monolith.serving.admission import Limits
 from monolith.serving.batching.options import BatchingOptions
@@ -199,6 +200,7 @@ def model_configs() -> list[ModelConfig]:
   if not f.model_name:
     raise ValueError("--model_name is empty")
   path = user_path(f.model_base_path)
+  check_is_no_pattern("--model_base_path", path)
   return [ModelConfig(f.model_name, path, version_folder.Policy())]
 
 
@@ -220,6 +222,9 @@ def parse_models(text: str) -> list[ModelConfig]:
   for model in models:
     if not model.name or not model.base_path:
       raise ValueError("--model_config_file: a model lacks its name or base_path")
+    check_is_no_pattern(
+      f"--model_config_file: base_path of {model.name}", user_path(model.base_path)
+    )
     if names[model.name] > 1:
       raise ValueError(f"--model_config_file: {model.name} is there twice")
     if model.model_platform not in ("", _PLATFORM):

@@ -37,6 +37,7 @@ class ConfigurationTest(absltest.TestCase):
       ("models {", "no ModelServerConfig: 1:1"),
       ('model_config_list { config { name: "a" } }', "lacks its name or base_path"),
       (_TWO.replace('"b"', '"a"'), "a is there twice"),
+      (_TWO.replace("models/b", "[b]"), r"base_path of b: got '/\[b\]', .* patterns"),
       (_TWO.replace('"tensorflow"', '"torch"'), "of a is 'torch'"),
       (_TWO.replace("versions: 3 versions: 5", ""), "of a is specific, but names no"),
     ):
@@ -76,6 +77,9 @@ class ConfigurationTest(absltest.TestCase):
           configuration.model_configs()
     with flagsaver.flagsaver(model_base_path="/a", model_name=""):
       with self.assertRaisesRegex(ValueError, "--model_name is empty"):
+        configuration.model_configs()
+    with flagsaver.flagsaver(model_base_path="/run[1]"):
+      with self.assertRaisesRegex(ValueError, "--model_base_path: got .* patterns"):
         configuration.model_configs()
     with flagsaver.flagsaver(model_config_file="/no/file"):
       with self.assertRaisesRegex(OSError, "/no/file"):

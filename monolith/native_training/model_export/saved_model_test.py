@@ -324,6 +324,13 @@ class SavedModelTest(absltest.TestCase):
       job.train(max_steps=1)
     self.assertIsNone(job.latest_checkpoint())
 
+  def test_nothing_is_exported_where_it_could_not_be_read(self):
+    self.job.train()
+    folder = os.path.join(self.create_tempdir().full_path, "run[1]")
+    with self.assertRaisesRegex(ValueError, "export_dir_base: got .* patterns"):
+      self.job.export_saved_model(folder)
+    self.assertFalse(os.path.exists(folder))
+
   def test_exports_with_checkpoints(self):
     self.job.train(max_steps=20)
     self.assertLen(self._exports(), 2)

@@ -9,6 +9,7 @@ from typing import Any
 from absl import flags
 
 from monolith.native_training.embedding import plan
+from monolith.native_training.folder_names import check_is_no_pattern
 from monolith.native_training.local_files import local_path
 from monolith.native_training.number_checks import is_finite, is_whole
 from monolith.native_training.training.processes.cluster import Cluster
@@ -157,11 +158,7 @@ class RunnerConfig:
     self.model_dir = _without_last_slashes(
       local_path.without_parents(os.fspath(self.model_dir))
     )
-    if any(c in self.model_dir for c in "*?[]\\"):
-      raise ValueError(
-        f"RunnerConfig.model_dir: got {self.model_dir!r}, wanted a name without "
-        "*, ?, [, ] and \\, which file systems take for patterns"
-      )
+    check_is_no_pattern("RunnerConfig.model_dir", self.model_dir)
     for name, is_number, wanted in (
       ("checkpoints_max_to_keep", is_whole, "a whole number"),
       ("log_step_count_steps", is_whole, "a whole number"),
