@@ -18,6 +18,7 @@ from absl import logging
 
 import monolith.native_training.tensorflow_compat  # noqa: F401
 from monolith.native_training.folder_names import check_is_no_pattern
+from monolith.native_training.local_files import local_path
 from monolith.native_training.model_export import export_folder, saved_model
 from monolith.native_training.model_export.abandonment import (
   Abandonment,
@@ -327,7 +328,7 @@ class Estimator:
       self.model_dir, self._model.p.serving.export_dir_base
     )
     check_is_no_pattern("export_dir_base", folder)
-    return folder
+    return local_path.without_parents(os.fspath(folder))
 
   def _exported_parts(self) -> int | None:
     """How many servers the rows of an export are for; None is no server but one."""

@@ -347,10 +347,10 @@ class Checkpointer:
       )
     for name in sorted(wanted.difference(chain[path].tables)):
       if not self._for_training:
+        features = ", ".join(self._features.get(name, [name]))
         raise MisfitError(
           f"checkpoint {path} cannot be restored: it has no table {name}, of the "
-          f"features {', '.join(self._features.get(name, [name]))}. The model has gained it since: "
-          "train before"
+          f"features {features}. The model has gained it since: train before"
         )
       logging.warning("table %s begins empty: %s does not have it", name, path)
     files = checkpoint.files_of_rows(chain)
