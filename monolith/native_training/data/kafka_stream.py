@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import gc
-import operator
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-import numpy as np
 from absl import logging
-from confluent_kafka import OFFSET_BEGINNING, Message
+from confluent_kafka import OFFSET_BEGINNING
 
-from monolith.native_training.data import stream_offsets, topic_patterns
+from monolith.native_training.data import (
+  message_arrays,
+  stream_offsets,
+  topic_patterns,
+)
 from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.consumer_group import ConsumerGroup
 from monolith.native_training.data.group_consumer import GroupConsumer
@@ -26,7 +27,6 @@ _NOTICE_SECS = 60.0
 # A job's iteration ends when its worker has got no batch for so long.
 _IDLE_SECS = 1.0
 _ASK_AGAIN_SECS = 1.0
-_second = operator.itemgetter(1)
 
 _collected: contextvars.ContextVar[list[KafkaStream] | None] = contextvars.ContextVar(
   "streams", default=None
@@ -42,20 +42,6 @@ def collected() -> Iterator[list[KafkaStream]]:
     yield streams
   finally:
     _collected.reset(token)
-
-
-@contextlib.contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-  """For making and dropping many objects: Python would look through those of the whole
-  process, TensorFlow's among them, each time that it has counted so many new ones."""
-  if not gc.isenabled():
-    yield
-    return
-  gc.disable()
-  try:
-    yield
-  finally:
-    gc.enable()
 
 
 class KafkaStream:
@@ -171,7 +157,7 @@ class KafkaStream:
     try:
       while not self._is_silent():
         begin = time.monotonic()
-        with self._lock, _no_garbage_collection():
+        with self._lock, message_arrays.no_garbage_collection():
           if own != self._iteration:
             break
           arrays = self._next_arrays()
@@ -273,28 +259,9 @@ class KafkaStream:
 
   def _next_arrays(self) -> KafkaMessages | None:
     messages = self._consumer.consume(self._poll_batch_size)
-    return self._arrays(messages) if messages else None
-
-  def _arrays(self, messages: list[Message]) -> KafkaMessages:
-    # All that runs for each message is C code: a million come in a second.
-    count = len(messages)
-    # A message without a value is a tombstone: no bytes.
-    value = np.array([each or b"" for each in map(Message.value, messages)], object)
-    if self._only_topic:
-      topic, topics = self._only_topic, np.array([self._only_topic], object)
-    else:
-      topic = topics = np.array(list(map(Message.topic, messages)), object)
-    partition = np.fromiter(map(Message.partition, messages), np.int32, count)
-    offset = np.fromiter(map(Message.offset, messages), np.int64, count)
-    stamps = map(_second, map(Message.timestamp, messages))
-    return KafkaMessages(
-      message=value,
-      topic=topics,
-      partition=partition,
-      offset=offset,
-      timestamp=np.fromiter(stamps, np.int64, count),
-      position=self._ledger.emit(topic, partition, offset),
-    )
+    if not messages:
+      return None
+    return message_arrays.of(messages, self._only_topic, self._ledger.emit)
 
   # For the job that trains on it.
 
