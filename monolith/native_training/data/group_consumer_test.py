@@ -318,7 +318,8 @@ class GroupConsumerTest(parameterized.TestCase):
       [(partition, at) for partition in range(2) for at in range(5)],
     )
     # Of each: 5 messages, their transaction's end, 5 that do not count, and an end.
-    self.assertEqual(job.offsets(), {**self._at(12), **self._at(12, partition=1)})
+    offsets = {p: o for p, o in job.offsets().items() if p.is_real}
+    self.assertEqual(offsets, {**self._at(12), **self._at(12, partition=1)})
 
   def test_where_to_begin_waits_for_a_broker_that_is_away(self):
     self._make_topic()

@@ -102,6 +102,8 @@ class KafkaStream:
     self._servers = servers
     self._ledger = StreamLedger(group_id)
     self._known: Offsets = {}
+    # Partitions of theirs have come to a job that has not asked yet which they are.
+    self._new_topics: set[str] = set()
     self._consumer = GroupConsumer(self._group, self._begins_at)
     # Of the consumer, and of who reads with it. A thread that has it may find that an
     # iteration is garbage, which ends that.
@@ -251,6 +253,8 @@ class KafkaStream:
       logging.warning("no message of %s for %.0f s", ", ".join(self._topics), secs)
 
   def _begins_at(self, partition: Partition) -> int | None:
+    if self._round:
+      self._new_topics.add(partition.topic)
     own = self._ledger.offsets().get(partition)
     known = self._known.get(partition)
     # One that a job does not know of has appeared since it began.
@@ -259,9 +263,21 @@ class KafkaStream:
 
   def _next_arrays(self) -> KafkaMessages | None:
     messages = self._consumer.consume(self._poll_batch_size)
+    if self._new_topics:
+      self._mark_new_topics()  # Before anyone trains on what has come of them.
     if not messages:
       return None
     return message_arrays.of(messages, self._only_topic, self._ledger.emit)
+
+  def _mark_new_topics(self) -> None:
+    """Notes which topics those are that have come, so that checkpoints say it."""
+    made = self._group.topics_made()
+    if made is None:
+      return  # They are asked again.
+    made = {mark: n for mark, n in made.items() if mark.topic in self._new_topics}
+    _check_same(made, {**self._known, **self._ledger.offsets()})
+    self._ledger.mark(made)
+    self._new_topics = set()
 
   # For the job that trains on it.
 
@@ -278,12 +294,7 @@ class KafkaStream:
         `ConsumerGroup.first_offsets`.
     """
     made = _answer(self._group.topics_made, check)
-    for mark, number in made.items():
-      if offsets.get(mark, number) != number:
-        raise StreamFailed(
-          f"topic {mark.topic} was deleted and made anew since it was trained on. Use "
-          "another group_id to train on it from its beginning"
-        )
+    _check_same(made, offsets)
     begun = [Partition(self.group, topic, BEGUN) for topic in self._topics]
     begun = [mark for mark in begun if mark not in offsets]
     if not begun:
@@ -304,6 +315,7 @@ class KafkaStream:
       self._consumer.close()
       self._ledger.begin(offsets)
       self._known = dict(offsets)
+      self._new_topics = set()
     self._heard = None
     self._quiet_since = time.monotonic()
     self.is_over = False
@@ -389,6 +401,16 @@ class KafkaStream:
   def commit_last(self, offsets: Offsets, deadline: float) -> None:
     """See `ConsumerGroup.commit_last`."""
     self._group.commit_last(offsets, deadline)
+
+
+def _check_same(made: Offsets, known: Offsets) -> None:
+  """Raises StreamFailed where a topic is another than the one that is known."""
+  for mark, number in made.items():
+    if known.get(mark, number) != number:
+      raise StreamFailed(
+        f"topic {mark.topic} was deleted and made anew since it was trained on. Use "
+        "another group_id to train on it from its beginning"
+      )
 
 
 def _answer(ask: Callable[[], Offsets | None], check: Callable[[], object]) -> Offsets:

@@ -122,6 +122,11 @@ class StreamLedger:
         open_ = self._open_partitions()
         self._offsets.update({p: o for p, o in further.items() if p not in open_})
 
+  def mark(self, marks: Offsets) -> None:
+    """Adds marks that are in place of offsets, see `stream_offsets`."""
+    with self._lock:
+      self._offsets.update(marks)
+
   def offsets(self) -> Offsets:
     """How far the stream is read, for all partitions that it knows of."""
     with self._lock:

@@ -260,19 +260,36 @@ class StreamTrainingTest(absltest.TestCase):
     """Also where it has more messages by now than were trained on."""
     self._send(30)
     self._train()
-    self._admin.delete_topics([self._topic])[self._topic].result(30)
-    self._make_again()
+    self._make_anew(self._topic)
     self._send(300)
     with self.assertRaisesRegex(StreamFailed, "made anew.*another group_id"):
       self._train()
     self._train(model_dir=self.create_tempdir().full_path, group="another")
 
-  def _make_again(self) -> None:
+  def test_a_topic_that_appeared_in_mid_job_and_was_made_anew_is_refused(self):
+    late = f"{self._topic}-late"
+
+    def appear() -> None:
+      self._topics.make(late, _PARTITIONS)
+      self._send(30, topic=late)
+
+    timer = threading.Timer(3, appear)
+    timer.start()
+    self._train(topics=f"{self._topic},{late}", timeout=10_000)
+    timer.join()
+    self.assertEqual(self._counts(), dict.fromkeys(range(30), 1))
+    self._make_anew(late)
+    self._send(300, topic=late)
+    with self.assertRaisesRegex(StreamFailed, f"{late} was deleted and made anew"):
+      self._train(topics=f"{self._topic},{late}")
+
+  def _make_anew(self, topic: str) -> None:
     """Brokers take a moment to delete a topic."""
+    self._admin.delete_topics([topic])[topic].result(30)
     deadline = time.monotonic() + 30
     while True:
       try:
-        self._topics.make(self._topic, _PARTITIONS)
+        self._topics.make(topic, _PARTITIONS)
         return
       except confluent_kafka.KafkaException:
         if time.monotonic() > deadline:
