@@ -4,6 +4,7 @@ import dataclasses
 from typing import Any
 
 import tensorflow as tf
+from tensorflow.core.framework import dataset_options_pb2
 
 from monolith.native_training.data import datasets
 from monolith.native_training.data.kafka_messages import EVENT_TIME_MS, POSITION
@@ -33,10 +34,16 @@ _END_LAST = (
 )
 _REFUSED = (
   "CacheDataset",
+  "ExperimentalGroupBy",
+  "GroupBy",
   "LegacyParallelInterleave",
   "ParallelInterleave",
   "Repeat",
   "Shuffle",
+)
+_UNCLEAR = (
+  "behind which they may come twice or in another order than they were read in, so "
+  "that it cannot be said which of them are trained on"
 )
 
 
@@ -91,6 +98,11 @@ def prepare(dataset: tf.data.Dataset, num_streams: int) -> StreamBatches:
     )
   path = _Path()
   path.follow(tf.data.experimental.to_variant(dataset).op)
+  if path.is_nondeterministic:
+    raise ValueError(
+      "input_fn reads messages of Kafka in a dataset with options.deterministic=False, "
+      f"{_UNCLEAR}: leave that out"
+    )
   # Others are read by functions, or not at all.
   may_end_early = path.may_end_early or path.num_streams < num_streams
   return StreamBatches(dataset.prefetch(_BATCHES_AHEAD), may_end_early)
@@ -101,6 +113,8 @@ class _Path:
 
   def __init__(self):
     self.may_end_early = False
+    # Options hold for all of a dataset, wherever in it they are.
+    self.is_nondeterministic = False
     self._streams: set[str] = set()
 
   @property
@@ -117,21 +131,38 @@ class _Path:
         )
       self._streams.add(op.name)
       return True
+    self.is_nondeterministic |= _has_nondeterministic_options(op)
     # Not a generator: one that has a stream must not keep another from being found.
     found = [self.follow(i.op) for i in op.inputs if i.dtype == tf.variant]
     if not any(found):
       return False
     if op.type.startswith(_REFUSED):
       raise ValueError(
-        f"input_fn reads messages of Kafka through a {op.type}, behind which they may "
-        "come twice or in another order than they were read in, so that it cannot be "
-        "said which of them are trained on: it must not shuffle, repeat, cache or "
-        "interleave them in parallel"
+        f"input_fn reads messages of Kafka through a {op.type}, {_UNCLEAR}: it must "
+        "not shuffle, repeat, cache, group or interleave them in parallel"
+      )
+    if _is_nondeterministic(op):
+      raise ValueError(
+        f"input_fn reads messages of Kafka through a {op.type} with "
+        f"deterministic=False, {_UNCLEAR}: leave that out"
       )
     is_in_function = any(found[1:]) and not op.type.startswith("ConcatenateDataset")
     if is_in_function or not op.type.startswith(_END_LAST):
       self.may_end_early = True
     return True
+
+
+def _has_nondeterministic_options(op: tf.Operation) -> bool:
+  if op.type != "OptionsDataset":
+    return False
+  options = dataset_options_pb2.Options.FromString(op.get_attr("serialized_options"))
+  # One that is not set is true.
+  return options.HasField("deterministic") and not options.deterministic
+
+
+def _is_nondeterministic(op: tf.Operation) -> bool:
+  names = [attribute.name for attribute in op.op_def.attr]
+  return "deterministic" in names and op.get_attr("deterministic") == b"false"
 
 
 def split(features: dict[str, Any]) -> tuple[dict[str, Any], StreamMarks]:

@@ -18,6 +18,12 @@ def _stream(group: str = "g") -> _Dataset:
   return dataset.map(lambda m: {"stream_position": m.position, "x": m.offset})
 
 
+def _nondeterministic() -> tf.data.Options:
+  options = tf.data.Options()
+  options.deterministic = False
+  return options
+
+
 def _end_early(dataset: _Dataset, num_streams: int = 1) -> bool:
   return stream_input.prepare(dataset, num_streams).may_end_early
 
@@ -64,6 +70,35 @@ class StreamInputTest(parameterized.TestCase):
       "ParallelInterleaveDataset.*must not",
     ),
     ("cache", lambda d: d.cache(), "CacheDataset.*must not"),
+    (
+      "parallel_map",
+      lambda d: d.map(lambda x: x, 2, deterministic=False).prefetch(1),
+      "ParallelMapDatasetV2 with deterministic=False, .*another order",
+    ),
+    (
+      "parallel_batch",
+      lambda d: d.unbatch().batch(7, num_parallel_calls=2, deterministic=False),
+      "ParallelBatchDataset with deterministic=False",
+    ),
+    (
+      "options",
+      lambda d: d.map(lambda x: x, 2).with_options(_nondeterministic()).prefetch(1),
+      "options.deterministic=False, .*another order",
+    ),
+    (
+      "options_beside",
+      lambda d: _Dataset.zip(
+        (d, _Dataset.range(9).with_options(_nondeterministic()))
+      ).map(lambda x, n: x),
+      "options.deterministic=False",
+    ),
+    (
+      "group",
+      lambda d: d.unbatch().group_by_window(
+        lambda x: x["x"], lambda key, window: window.batch(3), 3
+      ),
+      "GroupByWindowDataset.*must not .*group",
+    ),
     ("twice", lambda d: d.concatenate(d), "reads a dataset of Kafka messages twice"),
   )
   def test_what_would_mix_messages_is_refused(
