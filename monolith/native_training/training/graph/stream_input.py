@@ -26,11 +26,8 @@ _END_LAST = (
   "ParallelMapDataset",
   "PrefetchDataset",
   "RebatchDataset",
-  "ScanDataset",
   "ShardDataset",
-  "SkipDataset",
   "UnbatchDataset",
-  "UniqueDataset",
 )
 _REFUSED = (
   "CacheDataset",
@@ -41,6 +38,8 @@ _REFUSED = (
   "Repeat",
   "Shuffle",
 )
+# They begin anew with each round, of which they keep count.
+_STATEFUL = ("ScanDataset", "SkipDataset", "UniqueDataset")
 _UNCLEAR = (
   "behind which they may come twice or in another order than they were read in, so "
   "that it cannot be said which of them are trained on"
@@ -140,6 +139,12 @@ class _Path:
       raise ValueError(
         f"input_fn reads messages of Kafka through a {op.type}, {_UNCLEAR}: it must "
         "not shuffle, repeat, cache, group or interleave them in parallel"
+      )
+    if op.type in _STATEFUL:
+      raise ValueError(
+        f"input_fn reads messages of Kafka through a {op.type}, which begins anew "
+        "whenever the stream has had nothing for a second, and so would skip messages "
+        "again, or forget what it has seen: leave that out"
       )
     if _is_nondeterministic(op):
       raise ValueError(

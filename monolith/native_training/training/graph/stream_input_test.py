@@ -24,6 +24,11 @@ def _nondeterministic() -> tf.data.Options:
   return options
 
 
+def _unique(dataset: _Dataset) -> _Dataset:
+  positions = dataset.map(lambda x: x["stream_position"]).unique()
+  return positions.map(lambda position: {"stream_position": position})
+
+
 def _end_early(dataset: _Dataset, num_streams: int = 1) -> bool:
   return stream_input.prepare(dataset, num_streams).may_end_early
 
@@ -41,7 +46,7 @@ class StreamInputTest(parameterized.TestCase):
     ("batch", lambda d: d.unbatch().batch(7)),
     ("rebatch", lambda d: d.rebatch(7)),
     ("flat_map", lambda d: d.flat_map(_Dataset.from_tensors)),
-    ("skip", lambda d: d.skip(1).shard(1, 0)),
+    ("shard", lambda d: d.shard(1, 0)),
     ("interleave", lambda d: d.interleave(_Dataset.from_tensors, cycle_length=1)),
     ("options", lambda d: d.with_options(tf.data.Options())),
     ("concatenate", lambda d: d.concatenate(_stream("h"))),
@@ -98,6 +103,17 @@ class StreamInputTest(parameterized.TestCase):
         lambda x: x["x"], lambda key, window: window.batch(3), 3
       ),
       "GroupByWindowDataset.*must not .*group",
+    ),
+    ("skip", lambda d: d.skip(1), "SkipDataset, which begins anew"),
+    (
+      "scan",
+      lambda d: d.scan(0, lambda state, x: (state, x)),
+      "ScanDataset, which begins anew",
+    ),
+    (
+      "unique",
+      _unique,
+      "UniqueDataset, which begins anew",
     ),
     ("twice", lambda d: d.concatenate(d), "reads a dataset of Kafka messages twice"),
   )
