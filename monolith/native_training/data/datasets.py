@@ -48,6 +48,12 @@ def create_plain_kafka_dataset(
   workers share the partitions. A worker trains on what there is after at most a second,
   in a batch that may be small.
 
+  Of several streams that are zipped, a worker trains only on as many messages as it has
+  of each, so such a job had better have one worker: where there are more, one may get
+  partitions of one stream whose counterpart another gets. A worker that has had nothing
+  of a stream for its `stream_timeout` ends then, with a warning, and what it holds of
+  the others is for the workers that stay, or for the next job.
+
   A broker that is away, or a topic that does not exist yet or no more, is waited for,
   with a warning once a minute. One that was deleted and made anew is another: a job
   that has trained on the old one ends when it is started again, or gets partitions of

@@ -56,7 +56,8 @@ class KafkaStream:
   Args: see `datasets.create_plain_kafka_dataset`.
 
   Attributes:
-    keeps_rest: what a job's dataset held back is not passed at the end of a round.
+    holds_rest: says whether this worker's dataset holds messages back that are not
+      passed at the end of a round, of this stream or of those that it reads beside it.
     is_over: no message has come for `stream_timeout`, and none is left: of this
       reader's partitions, and for a job of those of all workers.
 
@@ -112,7 +113,7 @@ class KafkaStream:
     self._round: threading.Event | None = None
     self._heard: float | None = None  # When the last message came.
     self._quiet_since = time.monotonic()  # No message has come.
-    self.keeps_rest = False
+    self.holds_rest: Callable[[], bool] = lambda: False
     self._known_ones = 0  # Messages of the iteration that were read before.
     self._told_at = -_NOTICE_SECS  # That none comes.
     self.is_over = False
@@ -222,8 +223,9 @@ class KafkaStream:
     with self._lock:
       self.is_over = self._consumer.is_at_end() and (
         self._round is None
-        # It is for those to read who stay.
-        or (self.keeps_rest and self._ledger.open_count() > 0)
+        # It is for those to read who stay. What it lacks for that others may have, who
+        # wait for this worker in their turn.
+        or self.holds_rest()
         or self._are_others_at_end()
       )
     if not self.is_over:
@@ -340,10 +342,15 @@ class KafkaStream:
     reads it has got all; behind a dataset that reads ahead that is not yet training."""
     return self._round is not None and self._drained_round is self._round
 
+  @property
+  def rest(self) -> int:
+    """How many messages were read that nobody has trained on."""
+    return self._ledger.open_count()
+
   def pass_rest(self) -> int:
     """Notes, where all of a round has come to the end of the dataset, that what is not
     trained on was left out by `input_fn`; returns how many messages."""
-    left = self._ledger.open_count()
+    left = self.rest
     self._ledger.pass_rest()
     return left
 

@@ -60,8 +60,9 @@ class StreamPositions:
     self.streams = streams
     self._timeline = timeline
     self._may_end_early = may_end_early
-    for stream in streams:
-      stream.keeps_rest = may_end_early
+    if may_end_early:
+      for stream in streams:
+        stream.holds_rest = self._has_rest
     self._check = check
     self._index = cluster.worker_index
     self._length = cluster.num_workers + 2
@@ -184,7 +185,21 @@ class StreamPositions:
       stream.pass_ends()
     self.write(session)
     # One that is not drained waits for another.
-    return any(not stream.is_over for stream in drained)
+    is_more_to_come = any(not stream.is_over for stream in drained)
+    if self._may_end_early and not is_more_to_come and self._has_rest():
+      logging.warning(
+        "the dataset of input_fn has ended before %s messages that this worker has "
+        "read; other workers train on them, or a job that goes on with the checkpoint. "
+        "Streams that are zipped need their messages on the same worker",
+        f"{self._rest():,}",
+      )
+    return is_more_to_come
+
+  def _has_rest(self) -> bool:
+    return self._rest() > 0
+
+  def _rest(self) -> int:
+    return sum(stream.rest for stream in self.streams)
 
   def _pass_rest(self, drained: Sequence[KafkaStream]) -> None:
     left_out = sum(stream.pass_rest() for stream in drained)

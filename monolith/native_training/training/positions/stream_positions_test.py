@@ -23,6 +23,8 @@ class _Stream:
   """As far as positions need one."""
 
   group = "g"
+  is_drained = False
+  is_over = False
 
   def __init__(self):
     self.ledger = StreamLedger("g")
@@ -41,6 +43,13 @@ class _Stream:
 
   def commit(self, offsets: Offsets) -> None:
     del offsets
+
+  def pass_ends(self) -> None:
+    pass
+
+  @property
+  def rest(self) -> int:
+    return self.ledger.open_count()
 
 
 class StreamPositionsTest(absltest.TestCase):
@@ -140,6 +149,24 @@ class StreamPositionsTest(absltest.TestCase):
     encoded = stream_offsets.encode(offsets)
     self.session.run(self.positions._write_base, {self.positions._new_offsets: encoded})
     self.positions.begin(self.session)
+
+  def test_a_rest_of_any_stream_is_a_rest_of_those_beside_it(self):
+    """One that is zipped with others may be what they wait for on other workers."""
+    streams = [self.stream, _Stream()]
+    with tf.compat.v1.variable_scope("zipped"):
+      positions = StreamPositions(Cluster(), self.timeline, streams, True)
+    self.session.run(tf.compat.v1.global_variables_initializer())
+    streams[1].is_drained = True
+    self.assertTrue(positions.end_round(self.session))
+    self.assertFalse(streams[1].holds_rest())
+    at = self.stream.emit(0, 1, 2)
+    self.assertTrue(streams[1].holds_rest())
+    streams[1].is_over = True
+    with self.assertLogs(level="WARNING") as logged:
+      self.assertFalse(positions.end_round(self.session))
+    self.assertIn("before 3 messages that this worker has read", logged.output[0])
+    stream_ledger.take(at)
+    self.assertFalse(streams[1].holds_rest())
 
   def test_an_order_that_is_not_the_streams_is_an_error(self):
     at = self.stream.emit(0, 1)
