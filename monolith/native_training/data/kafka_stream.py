@@ -331,10 +331,22 @@ class KafkaStream:
   def know(self, offsets: Offsets) -> None:
     """Tells how far all workers have trained by now: partitions that come to this one
     begin there, and while others train the stream is not over."""
-    if offsets != self._known:
-      self._known = dict(offsets)
-      if self._heard is not None:
-        self._heard = time.monotonic()
+    before = stream_offsets.merge([self._known, self._ledger.offsets()])
+    self._known = dict(offsets)
+    # What is further than this worker knew is what others have trained on.
+    is_moved = any(
+      offset > before.get(partition, 0)
+      for partition, offset in offsets.items()
+      if partition.is_real and self._is_read(partition)
+    )
+    if is_moved and self._heard is not None:
+      self._heard = time.monotonic()
+
+  def _is_read(self, partition: Partition) -> bool:
+    """Whether it is of this stream, and not of another one of the job."""
+    return partition.group == self.group and any(
+      topic_patterns.is_meant(partition.topic, topic) for topic in self._topics
+    )
 
   @property
   def is_drained(self) -> bool:

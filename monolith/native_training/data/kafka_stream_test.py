@@ -4,6 +4,7 @@ import threading
 import time
 from unittest import mock
 
+import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 from confluent_kafka import Message
@@ -211,6 +212,41 @@ class KafkaStreamTest(absltest.TestCase):
       with mock.patch.object(kafka_stream, "_IDLE_SECS", 0.1):
         self.assertEmpty(list(stream.batches()))
       self.assertEqual(stream.is_over, is_held)
+
+  def test_only_what_others_train_on_puts_off_its_end(self):
+    self.assertTrue(self._is_over_while_trained_on(Partition("g", "t", 0)))
+    self.assertFalse(self._is_over_while_trained_on(Partition("g", "t", 1)))
+    # Of another stream of the job.
+    self.assertTrue(self._is_over_while_trained_on(Partition("g", "u", 1)))
+
+  def _is_over_while_trained_on(self, partition: Partition) -> bool:
+    """Whether silence ends a stream that trains on partition 0 of what it has read, a
+    message at a time, while somebody trains on a partition as far."""
+    stream = KafkaStream("t", "g", "127.0.0.1:1", stream_timeout=500)
+    consumer = stream._consumer = _Consumer()
+    consumer.is_at_end = lambda: True
+    consumer.unread_of_others = lambda trained: {}
+    stream.begin({})
+    ended = threading.Event()
+    stream.begin_round(ended)
+    messages = [_message(offset) for offset in range(12)]
+    batches = [messages]
+
+    def consume(piece):
+      if batches:
+        return batches.pop()
+      time.sleep(0.1)
+      stream_ledger.take(positions.pop(0))
+      stream.know({**stream.trained(), partition: len(messages) - len(positions)})
+      if not positions:
+        ended.set()
+      return []
+
+    consumer.consume = consume
+    rounds = stream.batches()
+    positions = np.split(next(rounds).position, len(messages))
+    self.assertEmpty(list(rounds))
+    return stream.is_over
 
   def test_lag_is_none_where_all_is_read_and_trained_on(self):
     batches = self.stream.batches()
