@@ -108,7 +108,8 @@ class ConsumerGroup:
       str(self), self._settings.get("security.protocol", "plaintext")
     )
     self._reset = self._settings["auto.offset.reset"].lower()
-    self.client().close()  # Settings that librdkafka refuses are told at once.
+    # Settings that librdkafka refuses are told at once; no broker is needed for that.
+    self.client({"bootstrap.servers": ""}).close()
 
   def __str__(self):
     return f"{', '.join(self.topics)} from {self._servers}"

@@ -1,5 +1,6 @@
 """What a stream notes of its messages when several things go on at once."""
 
+import socket
 import threading
 import time
 from unittest import mock
@@ -272,6 +273,14 @@ class KafkaStreamTest(absltest.TestCase):
           self.assertEqual(list(stream.batches()), [])
     self.assertLen(logged.output, 1)
     self.assertRegex(logged.output[0], "no message of t for 0 s")
+
+  def test_making_one_asks_no_broker(self):
+    """A check of settings would tell of brokers that are away."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+      KafkaStream("t", "g", f"127.0.0.1:{server.getsockname()[1]}")
+      server.settimeout(0.5)
+      with self.assertRaises(TimeoutError):
+        server.accept()
 
   def test_a_group_is_of_one_cluster(self):
     with kafka_stream.collected():
