@@ -41,7 +41,8 @@ def parse(
   """Settings of librdkafka by name. A setting may go by any of its names.
 
   Args:
-    configuration: each "key=value"; None is none.
+    configuration: each "key=value"; None is none. A value is taken as it is: a password
+      may begin or end with a blank.
     fixed: settings that are not the user's to choose, and what does so instead.
     defaults: those that hold where the user sets nothing.
 
@@ -72,7 +73,7 @@ def parse(
       raise ValueError(f"configuration: {key!r} cannot be set: {why[name]}")
     if key in _NO_TEXT:
       raise ValueError(f"configuration: {key!r} cannot be set: it is no text")
-    settings[key] = value.strip()
+    settings[key] = value
     names[name] = key
   unset = {k: v for k, v in (defaults or {}).items() if _one_name(k) not in names}
   return {**unset, **settings}

@@ -8,13 +8,13 @@ class KafkaSettingsTest(parameterized.TestCase):
     defaults = {"linger.ms": "100", "fetch.message.max.bytes": "9", "acks": "all"}
     self.assertEqual(
       kafka_settings.parse(
-        ["linger.ms = 5", "max.partition.fetch.bytes=7", "sasl.password=a=b"],
+        [" linger.ms =5", "max.partition.fetch.bytes=7", "sasl.password= a=b "],
         defaults=defaults,
       ),
       {
         "linger.ms": "5",
         "max.partition.fetch.bytes": "7",
-        "sasl.password": "a=b",
+        "sasl.password": " a=b ",
         "acks": "all",
       },
     )

@@ -268,6 +268,10 @@ class DemoLocalRunnerTest(DemoTestCase):
         {"training_type": "stream", "kafka_configuration": ["ssl.ca.pem=a\nb"]},
         "--kafka_configuration=ssl.ca.pem=... has several lines",
       ),
+      (
+        {"training_type": "stream", "kafka_configuration": ["sasl.password=a "]},
+        "--kafka_configuration=sasl.password=... ends with a blank",
+      ),
       ({"num_ps": 0}, "2 workers need at least one parameter server"),
       ({"model_dir": "/proc/x"}, "/proc/x"),
     ):

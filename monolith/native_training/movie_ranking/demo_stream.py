@@ -50,11 +50,17 @@ def check_configuration() -> None:
   if not demo_flags.is_stream():
     return
   for setting in demo_flags.KAFKA_CONFIGURATION.value:
+    key, _, value = setting.partition("=")
     if len(setting.strip().splitlines()) > 1:
       raise ValueError(
         f"--kafka_configuration={setting.split()[0].partition('=')[0]}=... has several "
         "lines; where librdkafka allows that, another setting names a file instead, "
         "such as ssl.ca.location"
+      )
+    if value != value.rstrip():
+      raise ValueError(
+        f"--kafka_configuration={key.strip()}=... ends with a blank, which does not "
+        "come to the processes that train: their settings are lines of a --flagfile"
       )
   try:
     settings = _settings()
@@ -198,7 +204,7 @@ class RatingStream(contextlib.AbstractContextManager):
     """
     settings = demo_flags.KAFKA_CONFIGURATION.value
     with open(self._settings_file, "w", opener=_open_private) as file:
-      file.writelines(f"--kafka_configuration={s.strip()}\n" for s in settings)
+      file.writelines(f"--kafka_configuration={s}\n" for s in settings)
     return [
       f"--kafka_servers={self.servers}",
       f"--topic={demo_flags.TOPIC.value}",
