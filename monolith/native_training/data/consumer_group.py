@@ -114,6 +114,19 @@ class ConsumerGroup:
   def __str__(self):
     return f"{', '.join(self.topics)} from {self._servers}"
 
+  def check_members(self, count: int) -> None:
+    """Checks that it may have so many members with the same settings.
+
+    Raises:
+      ValueError: it may not.
+    """
+    if count > 1 and "group.instance.id" in self._settings:
+      raise ValueError(
+        "configuration: 'group.instance.id' names one member of a group, and each of "
+        f"the {count} workers is one, which the brokers would not let in beside "
+        "another: leave it out, or have one worker"
+      )
+
   def client(self, settings: Mapping[str, Any] = {}) -> Consumer:
     """A new client, which is no member before it subscribes. Its errors go to `errors`.
 

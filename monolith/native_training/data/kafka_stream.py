@@ -283,6 +283,10 @@ class KafkaStream:
 
   # For the job that trains on it.
 
+  def check_workers(self, count: int) -> None:
+    """See `ConsumerGroup.check_members`."""
+    self._group.check_members(count)
+
   def first_offsets(self, offsets: Offsets, check: Callable[[], object]) -> Offsets:
     """Where a job begins to read topics that it has not begun to read before, and which
     topics they are. Waits for brokers that are away.

@@ -272,6 +272,11 @@ class DemoLocalRunnerTest(DemoTestCase):
         {"training_type": "stream", "kafka_configuration": ["sasl.password=a "]},
         "--kafka_configuration=sasl.password=... ends with a blank",
       ),
+      (
+        {"training_type": "stream", "kafka_configuration": ["group.instance.id=a"]},
+        "--kafka_configuration: 'group.instance.id' names one member of a group, and "
+        "each of the 2 workers",
+      ),
       ({"num_ps": 0}, "2 workers need at least one parameter server"),
       ({"model_dir": "/proc/x"}, "/proc/x"),
     ):

@@ -67,12 +67,13 @@ def check_configuration() -> None:
     if not demo_flags.KAFKA_SERVERS.value:
       _check_own_broker(settings)
     # The processes that train make one too, and would be refused the same.
-    ConsumerGroup(
+    group = ConsumerGroup(
       [demo_flags.TOPIC.value],
       _ANY_GROUP,
       demo_flags.KAFKA_SERVERS.value or _NO_SERVER,
       demo_flags.KAFKA_CONFIGURATION.value,
     )
+    group.check_members(demo_flags.NUM_WORKERS.value)
   except ValueError as error:
     message = str(error).removeprefix("configuration: ")
     if message == str(error):

@@ -47,6 +47,9 @@ class StreamPositions:
       out of it.
     check: called again and again while brokers are waited for; ends that by what it
       raises.
+
+  Raises:
+    ValueError: a stream cannot be read by so many workers.
   """
 
   def __init__(
@@ -57,6 +60,8 @@ class StreamPositions:
     may_end_early: bool = False,
     check: Callable[[], object] = lambda: None,
   ):
+    for stream in streams:
+      stream.check_workers(cluster.num_workers)
     self.streams = streams
     self._timeline = timeline
     self._may_end_early = may_end_early

@@ -7,6 +7,7 @@ from absl.testing import absltest
 
 from monolith.native_training.data import stream_ledger, stream_offsets
 from monolith.native_training.data.broker_errors import StreamFailed
+from monolith.native_training.data.kafka_stream import KafkaStream
 from monolith.native_training.data.stream_ledger import StreamLedger
 from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
 from monolith.native_training.progress_log import progress_log
@@ -37,6 +38,9 @@ class _Stream:
 
   def begin_round(self, ended) -> None:
     del ended
+
+  def check_workers(self, count: int) -> None:
+    del count
 
   def trained(self) -> Offsets:
     return self.ledger.offsets()
@@ -167,6 +171,13 @@ class StreamPositionsTest(absltest.TestCase):
     self.assertIn("before 3 messages that this worker has read", logged.output[0])
     stream_ledger.take(at)
     self.assertFalse(streams[1].holds_rest())
+
+  def test_a_name_of_one_member_is_refused_for_several(self):
+    stream = KafkaStream("t", "g", "h:1", configuration=["group.instance.id=me"])
+    stream.check_workers(1)
+    cluster = Cluster(workers=("w:1", "w:2"), ps=("p:1",))
+    with self.assertRaisesRegex(ValueError, "'group.instance.id' .* the 2 workers"):
+      StreamPositions(cluster, self.timeline, [stream])
 
   def test_an_order_that_is_not_the_streams_is_an_error(self):
     at = self.stream.emit(0, 1)
