@@ -19,6 +19,7 @@ _DEFAULTS = {
   "enable.idempotence": "true",
   "linger.ms": "20",
 }
+_ALL_ACKS = ("all", "-1")  # Which idempotence asks for.
 _POLL_SECS = 0.1
 _LAST_SECS = 30.0
 
@@ -55,6 +56,11 @@ class RatingProducer:
   ):
     fixed = {"bootstrap.servers": "it is --servers"}
     settings = kafka_settings.parse(configuration, fixed, _DEFAULTS)
+    acks = settings.get("acks", settings.get("request.required.acks"))
+    if acks not in _ALL_ACKS:
+      # Where the user sets idempotence too, librdkafka says that this cannot be.
+      own = kafka_settings.parse(configuration, fixed)
+      settings["enable.idempotence"] = own.get("enable.idempotence", "false")
     try:
       self._producer = confluent_kafka.Producer(
         {**settings, "bootstrap.servers": servers, "error_cb": self._on_error},

@@ -12,6 +12,7 @@ class _Client:
   """Takes messages, all of which are delivered, or refuses them."""
 
   def __init__(self, settings, **unused_logger):
+    self.settings = settings
     self.on_error = settings["error_cb"]
     self.refusals: list[KafkaError] = []
     self.fatal: KafkaError | None = None
@@ -56,6 +57,22 @@ class RatingProducerTest(absltest.TestCase):
     self.assertEqual(self.producer.delivered, 2)
     self.assertEqual(self.errors.counts, {"t is gone": 1})
     self.assertEqual(self.said, ["1 not delivered, 1 in all: t is gone (1)"])
+
+  def test_who_wants_fewer_acknowledgements_need_not_turn_off_idempotence(self):
+    for configuration, idempotence in (
+      ([], "true"),
+      (["acks=all"], "true"),
+      (["request.required.acks=-1"], "true"),
+      (["acks=0"], "false"),
+      (["request.required.acks=1"], "false"),
+      (["acks=0", "enable.idempotence=true"], "true"),
+    ):
+      with self.subTest(configuration):
+        producer = rating_producer.RatingProducer(
+          "h:1", "t", configuration, self.errors
+        )
+        settings = producer._producer.settings
+        self.assertEqual(settings["enable.idempotence"], idempotence)
 
   def test_a_fatal_error_ends_it_and_what_is_under_way_is_delivered(self):
     self._send()
