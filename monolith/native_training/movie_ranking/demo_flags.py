@@ -67,7 +67,12 @@ KAFKA_SERVERS = flags.DEFINE_string(
   "Stream: brokers to read from, host:port, several with commas between; who sends the "
   "ratings is up to you. Empty: the demo runs a broker of its own, and sends them.",
 )
-TOPIC = flags.DEFINE_string("topic", "movie-ratings", "Stream: the topic.")
+TOPIC = flags.DEFINE_string(
+  "topic",
+  "movie-ratings",
+  "Stream: the topic. With --kafka_servers, one that does not exist yet is waited for, "
+  "however long that takes.",
+)
 GROUP = flags.DEFINE_string(
   "group",
   "",
@@ -83,7 +88,8 @@ KAFKA_CONFIGURATION = flags.DEFINE_multi_string(
 STREAM_TIMEOUT = flags.DEFINE_integer(
   "stream_timeout",
   10000,
-  "Stream: training ends when no rating has come for so many milliseconds; -1: never.",
+  "Stream: training ends when no rating has come for so many milliseconds; -1: never. "
+  "Waiting for brokers, or for a topic that does not exist, does not count.",
   lower_bound=-1,
 )
 RATE = flags.DEFINE_float(
