@@ -14,6 +14,7 @@ from confluent_kafka import OFFSET_BEGINNING
 from monolith.native_training.data import (
   message_arrays,
   stream_offsets,
+  stream_start,
   topic_patterns,
 )
 from monolith.native_training.data.broker_errors import StreamFailed
@@ -21,12 +22,11 @@ from monolith.native_training.data.consumer_group import ConsumerGroup
 from monolith.native_training.data.group_consumer import GroupConsumer
 from monolith.native_training.data.kafka_messages import KafkaMessages
 from monolith.native_training.data.stream_ledger import StreamLedger
-from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
+from monolith.native_training.data.stream_offsets import Offsets, Partition
 
 _NOTICE_SECS = 60.0
 # A job's iteration ends when its worker has got no batch for so long.
 _IDLE_SECS = 1.0
-_ASK_AGAIN_SECS = 1.0
 
 _collected: contextvars.ContextVar[list[KafkaStream] | None] = contextvars.ContextVar(
   "streams", default=None
@@ -277,7 +277,7 @@ class KafkaStream:
     if made is None:
       return  # They are asked again.
     made = {mark: n for mark, n in made.items() if mark.topic in self._new_topics}
-    _check_same(made, {**self._known, **self._ledger.offsets()})
+    stream_start.check_same(made, {**self._known, **self._ledger.offsets()})
     self._ledger.mark(made)
     self._new_topics = set()
 
@@ -288,31 +288,8 @@ class KafkaStream:
     self._group.check_members(count)
 
   def first_offsets(self, offsets: Offsets, check: Callable[[], object]) -> Offsets:
-    """Where a job begins to read topics that it has not begun to read before, and which
-    topics they are. Waits for brokers that are away.
-
-    Args:
-      offsets: of the job.
-      check: called again and again; ends waiting by what it raises.
-
-    Raises:
-      StreamFailed: a topic is another than the job has read; or see
-        `ConsumerGroup.first_offsets`.
-    """
-    made = _answer(self._group.topics_made, check)
-    _check_same(made, offsets)
-    begun = [Partition(self.group, topic, BEGUN) for topic in self._topics]
-    begun = [mark for mark in begun if mark not in offsets]
-    if not begun:
-      return made
-    found = _answer(self._group.first_offsets, check)
-    # What the group has committed of other topics may be ahead of training.
-    found = {
-      p: offset
-      for p, offset in found.items()
-      if any(topic_patterns.is_meant(p.topic, mark.topic) for mark in begun)
-    }
-    return {**dict.fromkeys(begun, 0), **made, **found}
+    """See `stream_start.first_offsets`."""
+    return stream_start.first_offsets(self._group, offsets, check)
 
   def begin(self, offsets: Offsets) -> None:
     """Has the next iteration begin where a job's training is."""
@@ -424,23 +401,3 @@ class KafkaStream:
   def commit_last(self, offsets: Offsets, deadline: float) -> None:
     """See `ConsumerGroup.commit_last`."""
     self._group.commit_last(offsets, deadline)
-
-
-def _check_same(made: Offsets, known: Offsets) -> None:
-  """Raises StreamFailed where a topic is another than the one that is known."""
-  for mark, number in made.items():
-    if known.get(mark, number) != number:
-      raise StreamFailed(
-        f"topic {mark.topic} was deleted and made anew since it was trained on. Use "
-        "another group_id to train on it from its beginning"
-      )
-
-
-def _answer(ask: Callable[[], Offsets | None], check: Callable[[], object]) -> Offsets:
-  """What brokers answer, asked until they do."""
-  while True:
-    check()
-    answer = ask()
-    if answer is not None:
-      return answer
-    time.sleep(_ASK_AGAIN_SECS)
