@@ -172,6 +172,40 @@ class ChangedModelTest(absltest.TestCase):
     self.assertEqual(rows, self._rows)
     self.assertNotIn("anew", log)
 
+  def test_another_wrapped_optimizer_drops_the_state_of_the_one_before(self):
+    def table(inner):
+      wrapper = {"type": "stochastic_rounding_float16", "optimizer": {"type": inner}}
+      return _table("mov", testing.segment(3, "vec", optimizer=wrapper))
+
+    folder = self.create_tempdir().full_path
+    for step, (before, now) in enumerate(
+      [
+        ("momentum", "adagrad"),  # What it would be read as is no state of Adagrad.
+        ("adagrad", "rmsprop"),  # As many floats, and each is one of the other's too.
+        ("adagrad", "adagrad"),
+      ]
+    ):
+      with SmallTables(1, [table(before)]) as model:
+        for time in range(3):
+          model.train(time, mov=_IDS)
+        path = model.save(folder, step)
+        trained = model.rows()["mov"]
+      with SmallTables(1, [table(now)]) as model, _captured_log() as log:
+        model.restore(path)
+        rows = model.rows()["mov"]
+      if before == now:
+        self.assertNotIn("anew", log[0])
+        self.assertEqual(rows, trained)
+        continue
+      self.assertRegex(
+        log[0],
+        rf"vec of table mov was trained with stochastic_rounding_float16\({before}\), "
+        rf"now with stochastic_rounding_float16\({now}\): its optimizer state starts",
+      )
+      self.assertLen({tuple(state) for _, state, _ in rows.values()}, 1)
+      for i, (row, _, time) in trained.items():
+        self.assertEqual(rows[i][0::2], (row, time))
+
   def test_another_dim_is_refused_by_name_and_nothing_lost(self):
     wide = _table("mov", testing.segment(4, "vec", optimizer=testing.ADAGRAD), _BIAS)
     with SmallTables(1, [_UID, wide], {"kept": [7.0, 7.0]}) as model:

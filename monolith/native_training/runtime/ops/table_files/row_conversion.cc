@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
@@ -43,6 +44,17 @@ bool HasSegment(const TableConfig& table, const std::string& name) {
   return std::any_of(
       table.segments.begin(), table.segments.end(),
       [&](const SegmentConfig& segment) { return segment.name == name; });
+}
+
+// The type of an optimizer and of those that it wraps, by which its state is
+// laid out: "stochastic_rounding_float16(adam)".
+std::string TypeName(const OptimizerConfig& optimizer) {
+  if (optimizer.components.empty()) return optimizer.type;
+  const auto append = [](std::string* out, const auto& component) {
+    absl::StrAppend(out, TypeName(component.second));
+  };
+  return absl::StrCat(optimizer.type, "(",
+                      absl::StrJoin(optimizer.components, ", ", append), ")");
 }
 
 }  // namespace
@@ -84,14 +96,14 @@ absl::StatusOr<RowConversion> RowConversion::Create(
     } else {
       conversion.embeddings_.push_back(
           {place.embedding, embedding, segment.dim});
-      if (place.segment->optimizer.type == segment.optimizer.type &&
-          place.state_dim == state_dim) {
+      const std::string before = TypeName(place.segment->optimizer);
+      const std::string now = TypeName(segment.optimizer);
+      if (before == now && place.state_dim == state_dim) {
         conversion.states_.push_back({place.state, state, state_dim});
       } else {
         conversion.warnings_.push_back(absl::StrCat(
             "segment ", segment.name, " of table ", name, " was trained with ",
-            place.segment->optimizer.type, ", now with ",
-            segment.optimizer.type, ": its optimizer state starts anew"));
+            before, ", now with ", now, ": its optimizer state starts anew"));
       }
     }
     embedding += segment.dim;
