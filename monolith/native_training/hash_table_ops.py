@@ -229,8 +229,8 @@ class HashTable:
       tf.errors.DataLossError, tf.errors.InvalidArgumentError: the file is damaged, or
         another table's; the rows stay as they were.
       tf.errors.AbortedError: `restore` was called again meanwhile.
-      tf.errors.OpError: storage fails; where that is while rows are replaced, the table
-        is empty.
+      tf.errors.OpError: storage fails, or one with other rows takes the file's place;
+        where that is while rows are replaced, the table is empty.
     """
     return self._ops.monolith_restore_tables(
       self._handle(),

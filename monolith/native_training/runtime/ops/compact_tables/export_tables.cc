@@ -161,7 +161,7 @@ absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
                                    const IsCancelled& is_cancelled,
                                    tensorflow::Env* env) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
-                      TableFileReader::Open(env, file.name));
+                      Reopen(env, file));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
                       FindDestinations(tables, file, MustFit::kEverySegment));
   for (const auto& each : destinations) *has_destination |= each.has_value();

@@ -47,8 +47,9 @@ absl::StatusOr<ConvertedRows> Convert(const Destination& destination,
         table.Lookup(rows.ids, EmbeddingHashTable::MissingId::kInitialValue,
                      absl::MakeSpan(converted.embeddings)));
   }
-  destination.conversion.Convert(rows, absl::MakeSpan(converted.embeddings),
-                                 absl::MakeSpan(converted.states));
+  TF_RETURN_IF_ERROR(
+      destination.conversion.Convert(rows, absl::MakeSpan(converted.embeddings),
+                                     absl::MakeSpan(converted.states)));
   return converted;
 }
 

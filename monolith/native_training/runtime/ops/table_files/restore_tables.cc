@@ -42,7 +42,7 @@ absl::StatusOr<int64_t> CheckFile(const TableSet& tables, tensorflow::Env* env,
                                   const SavedFile& file, MustFit must_fit,
                                   const TableTurns::Turn& turn) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
-                      TableFileReader::Open(env, file.name));
+                      Reopen(env, file));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
                       FindDestinations(tables, file, must_fit));
   int64_t num_rows = 0;
@@ -222,7 +222,7 @@ class Restorer {
   absl::Status RestoreFile(const SavedFile& file, bool with_trials,
                            const TableTurns::Turn& turn) {
     TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
-                        TableFileReader::Open(env_, file.name));
+                        Reopen(env_, file));
     TF_ASSIGN_OR_RETURN(const Destinations destinations,
                         FindDestinations(tables_, file, options_.must_fit));
     const bool takes_trials =

@@ -132,10 +132,19 @@ absl::StatusOr<RowConversion> RowConversion::Create(
   return conversion;
 }
 
-void RowConversion::Convert(const RowBatch& from, absl::Span<float> embeddings,
-                            absl::Span<float> states) const {
+absl::Status RowConversion::Convert(const RowBatch& from,
+                                    absl::Span<float> embeddings,
+                                    absl::Span<float> states) const {
+  const size_t n = from.ids.size();
+  if (from.embeddings.size() != n * from_dim_ ||
+      from.states.size() != n * from_state_dim_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("got ", from.embeddings.size(), " + ", from.states.size(),
+                     " floats for ", n, " rows, wanted ", from_dim_, " + ",
+                     from_state_dim_, " a row"));
+  }
   const size_t to_state_dim = initial_state_.size();
-  for (size_t row = 0; row < from.ids.size(); ++row) {
+  for (size_t row = 0; row < n; ++row) {
     const float* embedding = from.embeddings.data() + row * from_dim_;
     for (const Range& range : embeddings_) {
       std::copy_n(embedding + range.from, range.size,
@@ -148,6 +157,7 @@ void RowConversion::Convert(const RowBatch& from, absl::Span<float> embeddings,
       std::copy_n(state + range.from, range.size, to + range.to);
     }
   }
+  return absl::OkStatus();
 }
 
 }  // namespace monolith

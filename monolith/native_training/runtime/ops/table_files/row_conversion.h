@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
@@ -47,10 +48,11 @@ class RowConversion {
   // Rows of the file are rows of the table as they are.
   bool is_identity() const { return is_identity_; }
 
-  // Converts all rows.
-  void Convert(const RowBatch& from,
-               absl::Span<float> embeddings,     // (n, dim of `to`)
-               absl::Span<float> states) const;  // (n, state_dim of `to`)
+  // Converts all rows. InvalidArgument if they are not as wide as the file's.
+  absl::Status Convert(
+      const RowBatch& from,
+      absl::Span<float> embeddings,     // (n, dim of `to`)
+      absl::Span<float> states) const;  // (n, state_dim of `to`)
 
  private:
   // A range of floats that a row of the file and one of the table share.

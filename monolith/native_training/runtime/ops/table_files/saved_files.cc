@@ -11,7 +11,6 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "monolith/native_training/runtime/ops/table_files/in_threads.h"
-#include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
@@ -74,6 +73,13 @@ absl::Status CheckFollows(const SavedFiles& save, const SavedFiles* before) {
                    SaveName(wanted), "; a save is missing or out of order"));
 }
 
+// What of a header tells how to read the file and where it belongs.
+std::string Layout(TableFileHeader header) {
+  header.written_by.clear();
+  for (TableFileHeader::Table& table : header.tables) table.expected_rows = 0;
+  return absl::StrCat(header.version, EncodeHeader(header));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<SavedFiles>> FindSaves(
@@ -101,6 +107,15 @@ absl::StatusOr<std::vector<SavedFiles>> FindSaves(
         CheckFollows(saves[i], i == 0 ? nullptr : &saves[i - 1]));
   }
   return saves;
+}
+
+absl::StatusOr<std::unique_ptr<TableFileReader>> Reopen(tensorflow::Env* env,
+                                                        const SavedFile& file) {
+  TF_ASSIGN_OR_RETURN(std::unique_ptr<TableFileReader> reader,
+                      TableFileReader::Open(env, file.name));
+  if (Layout(reader->header()) == Layout(file.header)) return reader;
+  return absl::UnknownError(absl::StrCat(
+      "table file ", file.name, " was replaced by another while it was read"));
 }
 
 }  // namespace monolith

@@ -2,12 +2,14 @@
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_SAVED_FILES_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_OPS_TABLE_FILES_SAVED_FILES_H_
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/ops/table_files/table_file_format.h"
+#include "monolith/native_training/runtime/ops/table_files/table_file_reader.h"
 #include "tensorflow/core/platform/env.h"
 
 namespace monolith {
@@ -28,6 +30,12 @@ using SavedFiles = std::vector<SavedFile>;
 absl::StatusOr<std::vector<SavedFiles>> FindSaves(
     tensorflow::Env* env, absl::Span<const std::string> files,
     absl::Span<const std::string> save_ids);
+
+// Opens a file again, to read what its header promised. Unknown, as of storage,
+// if one of another save or with other tables has replaced it meanwhile; else
+// the errors of TableFileReader::Open.
+absl::StatusOr<std::unique_ptr<TableFileReader>> Reopen(tensorflow::Env* env,
+                                                        const SavedFile& file);
 
 }  // namespace monolith
 

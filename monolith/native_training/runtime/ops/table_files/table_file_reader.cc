@@ -16,6 +16,26 @@
 #include "tensorflow/core/platform/statusor.h"
 
 namespace monolith {
+namespace {
+
+// A file's size is asked by its name, which may be another's by then: it counts
+// if it was the same before.
+absl::Status OpenWithSize(tensorflow::Env* env, const std::string& file,
+                          std::unique_ptr<tensorflow::RandomAccessFile>* source,
+                          uint64_t* size) {
+  constexpr int kAttempts = 10;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    uint64_t before = 0;
+    TF_RETURN_IF_ERROR(env->GetFileSize(file, &before));
+    TF_RETURN_IF_ERROR(env->NewRandomAccessFile(file, source));
+    TF_RETURN_IF_ERROR(env->GetFileSize(file, size));
+    if (*size == before) return absl::OkStatus();
+  }
+  return absl::UnknownError(
+      absl::StrCat("table file ", file, " changes all the time"));
+}
+
+}  // namespace
 
 TableFileReader::TableFileReader(
     std::string file, std::unique_ptr<tensorflow::RandomAccessFile> source,
@@ -28,9 +48,8 @@ TableFileReader::TableFileReader(
 absl::StatusOr<std::unique_ptr<TableFileReader>> TableFileReader::Open(
     tensorflow::Env* env, const std::string& file) {
   std::unique_ptr<tensorflow::RandomAccessFile> source;
-  TF_RETURN_IF_ERROR(env->NewRandomAccessFile(file, &source));
   uint64_t size = 0;
-  TF_RETURN_IF_ERROR(env->GetFileSize(file, &size));
+  TF_RETURN_IF_ERROR(OpenWithSize(env, file, &source, &size));
   std::unique_ptr<TableFileReader> reader(
       new TableFileReader(file, std::move(source), size));
   TF_ASSIGN_OR_RETURN(const bool read, reader->ReadRecord());

@@ -104,6 +104,15 @@ class HookedFiles : public tensorflow::WrappedFileSystem {
     return WrappedFileSystem::NewWritableFile(name, token, file);
   }
 
+  // The hook is asked for "size of FILE".
+  absl::Status GetFileSize(const std::string& name,
+                           tensorflow::TransactionToken* token,
+                           uint64_t* size) override {
+    absl::Status status = hook_("size of " + name);
+    if (!status.ok()) return status;
+    return WrappedFileSystem::GetFileSize(name, token, size);
+  }
+
   uint64_t num_read() const { return num_read_; }
 
  private:
@@ -149,12 +158,13 @@ class TableFilesTest : public testing::Test {
     Plain()->DeleteRecursively(folder_, &files, &folders).IgnoreError();
   }
 
-  static Tables MakeTables() {
+  static Tables MakeTables(const std::string& optimizer = "adagrad") {
     TableConfig config;
     config.name = "mov";
     SegmentConfig segment;
     segment.name = "vec";
     segment.dim = 1;
+    segment.optimizer.type = optimizer;
     config.segments = {segment};
     auto tables = TableSet::Create({config});
     EXPECT_TRUE(tables.ok()) << tables.status();
@@ -358,8 +368,8 @@ TEST_F(TableFilesTest, ErrorsOfStorageAreTold) {
         absl::CancelledError("the bucket is busy")}) {
     HookedEnv env([&](const std::string&) { return error; });
     std::atomic<int> opened{0};
-    HookedEnv later([&](const std::string&) {
-      return ++opened > 1 ? error : absl::OkStatus();
+    HookedEnv later([&](const std::string& file) {
+      return file == File("one") && ++opened > 1 ? error : absl::OkStatus();
     });
     const Tables tables = MakeTables();
     Assign(*tables, {5}, 5);
@@ -397,6 +407,53 @@ TEST_F(TableFilesTest, OthersFilesCostTheirHeadersAlone) {
           .ok());
   EXPECT_GE(env.num_read(), size);
   EXPECT_LT(env.num_read(), size + size / 10) << "of files of " << size;
+}
+
+// Its header would not tell what its rows are like.
+TEST_F(TableFilesTest, AFileOfAnotherShapeThatReplacesOneIsNotTakenForIt) {
+  const Tables first = MakeTables(), other = MakeTables("sgd");
+  Assign(*first, {1}, 1);
+  Assign(*other, {1, 2}, 2);
+  for (const int opening : {2, 3}) {
+    ASSERT_TRUE(Save(*first, "", "").ok());
+    int opened = 0;
+    HookedEnv env([&](const std::string& file) {
+      if (file == File("") && ++opened == opening) {
+        EXPECT_TRUE(Save(*other, "", "").ok());
+      }
+      return absl::OkStatus();
+    });
+    const Tables tables = MakeTables("adam");
+    Assign(*tables, {5}, 5);
+    const absl::Status status = Restore(*tables, {File("")}, &env).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnknown) << status;
+    EXPECT_NE(status.message().find(File("") + " was replaced"),
+              std::string::npos);
+    // Where its first reading was whole, the rows had gone for it.
+    EXPECT_EQ(Value(*tables, 5), opening == 2 ? 5 : -1);
+    EXPECT_EQ(Value(*tables, 1), -1);
+  }
+}
+
+TEST_F(TableFilesTest, AFileThatIsReplacedWhileItIsOpenedIsNotDamaged) {
+  const Tables tables = MakeTables();
+  Assign(*tables, {1}, 1);
+  ASSERT_TRUE(Save(*tables, "", "").ok());
+  Assign(*tables, {2, 3}, 2);
+  bool is_open = false, is_replaced = false;
+  HookedEnv env([&](const std::string& file) {
+    if (is_open && !is_replaced) {
+      EXPECT_TRUE(Save(*tables, "", "").ok());
+      is_replaced = true;
+    }
+    is_open |= file == File("");
+    return absl::OkStatus();
+  });
+  const Tables restored = MakeTables();
+  const auto result = Restore(*restored, {File("")}, &env);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->rows, 3);
+  EXPECT_TRUE(is_replaced);
 }
 
 // With a checksum that is right.
