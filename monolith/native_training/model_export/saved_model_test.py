@@ -27,7 +27,10 @@ from monolith.native_training.training.checkpoints import (
   checkpoint,
   sound_checkpoint,
 )
-from monolith.native_training.training.checkpoints.checkpoint_errors import StorageError
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  MisfitError,
+  StorageError,
+)
 
 _THIS = "monolith.native_training.model_export.saved_model_test"
 _SAVED_MODEL_CLI = "monolith/native_training/saved_model_cli"
@@ -70,6 +73,22 @@ class Popularity(MonolithModel):
 
 class WidePopularity(Popularity):
   scale_shape = (1,)
+
+
+class PopularityWithItems(Popularity):
+  """It has gained a feature, and with it a table of another name."""
+
+  def model_fn(self, features, mode):
+    self.create_embedding_feature_column("item", shared_name="things")
+    self.lookup_embedding_slice(["item"], "vec", 2)
+    return super().model_fn(features, mode)
+
+  def serving_input_receiver_fn(self):
+    inputs = {
+      name: tf.compat.v1.placeholder(tf.int64, [None, 1], name=name)
+      for name in ("user", "item")
+    }
+    return tf.estimator.export.ServingInputReceiver(inputs, inputs)
 
 
 def export_until_killed(model_dir: str) -> None:
@@ -212,6 +231,20 @@ class SavedModelTest(absltest.TestCase):
         WidePopularity.params().instantiate(),
         RunnerConfig(model_dir=self.job.model_dir),
       ).export_saved_model()
+
+  def test_a_checkpoint_without_one_of_the_tables_is_refused(self):
+    self.job.train(max_steps=5)
+    job = Estimator(
+      PopularityWithItems.params().instantiate(),
+      RunnerConfig(model_dir=self.job.model_dir),
+    )
+    with self.assertRaisesRegex(
+      MisfitError,
+      "table things is in the model, but not in the files; table things is that of "
+      "the features item$",
+    ):
+      job.export_saved_model()
+    self.assertEqual(self._exports(), [])
 
   def test_what_is_damaged_is_not_exported(self):
     self.job.train(max_steps=5)

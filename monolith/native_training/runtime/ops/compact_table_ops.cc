@@ -117,7 +117,8 @@ Turns the files of a checkpoint's rows into tables for serving.
 
 Rows are compressed as their segments say, and have no optimizer state. Tables
 and segments are matched by name, and files refused, as MonolithRestoreTables
-does where every segment must fit; a file is left behind in part then. Where an
+does where every segment must fit, and if they lack a table; a file is left
+behind in part then. Where an
 output cannot be written the error is Unknown, whatever the reason.
 
 files: [num_files]. From MonolithSaveTables: those of all servers, those of a

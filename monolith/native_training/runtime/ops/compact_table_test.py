@@ -200,21 +200,30 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
     self.assertLess(written, 100_000 * (8 + 4 * 5))
 
   def test_a_segment_that_is_new_is_refused(self):
-    old = testing.table_set(testing.config(mov=[testing.segment(2)]))
-    ops.monolith_assign(old, testing.request([7]), [1.0, 2.0], update_time=1)
-    bias = testing.segment(3, "bias", value=4.0)
-    new = testing.config(mov=[testing.segment(2), bias], uid=[testing.segment(4)])
+    tables = {"mov": [testing.segment(2)], "uid": [testing.segment(4)]}
+    old = testing.table_set(testing.config(**tables))
+    ops.monolith_assign(old, testing.request([7], []), [1.0, 2.0], update_time=1)
+    tables["mov"].append(testing.segment(3, "bias", value=4.0))
+    new = testing.config(**tables)
     with self.assertRaisesRegex(
       tf.errors.InvalidArgumentError, "bias of table mov has dim 3 .* not in the file"
     ):
       self.export([self.save(old)], new)
 
-  def test_a_table_that_is_new_is_empty(self):
+  def test_a_table_that_is_new_is_refused(self):
     old = testing.table_set(testing.config(mov=[testing.segment(2)]))
     ops.monolith_assign(old, testing.request([7]), [1.0, 2.0], update_time=1)
     new = testing.config(mov=[testing.segment(2)], uid=[testing.segment(4)])
-    outputs, exported = self.export([self.save(old)], new)
-    self.assertAllEqual(exported.rows, [1, 0])
+    misfit = "table uid is in the model, but not in the files"
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, misfit):
+      self.export([self.save(old)], new)
+    # As of a model that had no tables.
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, misfit):
+      self.export([], new)
+
+  def test_a_table_without_rows_is_exported(self):
+    outputs, exported = self.export([self.save(testing.table_set(config()))])
+    self.assertAllEqual(exported.rows, [0, 0])
 
   def test_loading_refuses_what_is_not_the_models(self):
     handle = testing.table_set(config())

@@ -37,6 +37,7 @@ def refusal(
   if not isinstance(error, tf.errors.InvalidArgumentError):
     return checkpoint_errors.of_reading(error, message)
   for table, names in features.items():
-    if f" of table {table} has dim " in sentence and list(names) != [table]:
+    misfits = (f" of table {table} has dim ", f"table {table} is in the model, but ")
+    if list(names) != [table] and any(misfit in sentence for misfit in misfits):
       message += f"; table {table} is that of the features {', '.join(names)}"
   return MisfitError(message)

@@ -3,11 +3,13 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <variant>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "monolith/native_training/runtime/compact_table/compact_table_writer.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/id_hash.h"
@@ -153,18 +155,40 @@ absl::Status ExportRows(const Destination& destination,
   return add(converted.embeddings, converted.states);
 }
 
-// Adds the rows of a file; sets `has_destination` if one of its tables is the
-// model's. How many rows the file has.
+// Whether the files have every table of the model, with or without rows.
+absl::Status CheckTables(const TableSet& tables,
+                         const std::vector<SavedFiles>& saves) {
+  std::set<std::string> there;
+  for (const SavedFiles& save : saves) {
+    for (const SavedFile& file : save) {
+      for (const TableFileHeader::Table& table : file.header.tables) {
+        there.insert(table.config.name);
+      }
+    }
+  }
+  std::vector<std::string> misfits;
+  for (int t = 0; t < tables.num_tables(); ++t) {
+    const std::string& name = tables.table(t).config().name;
+    if (there.count(name) != 0) continue;
+    misfits.push_back(
+        absl::StrCat("table ", name, " is in the model, but not in the files"));
+  }
+  if (misfits.empty()) return absl::OkStatus();
+  const bool shares_none =
+      misfits.size() == static_cast<size_t>(tables.num_tables());
+  if (shares_none && !there.empty()) return AnotherModel(tables, saves);
+  return absl::InvalidArgumentError(absl::StrJoin(misfits, ", "));
+}
+
+// Adds the rows of a file; how many it has.
 absl::StatusOr<int64_t> ExportFile(const TableSet& tables,
                                    const SavedFile& file, Outputs& outputs,
-                                   bool* has_destination,
                                    const IsCancelled& is_cancelled,
                                    tensorflow::Env* env) {
   TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
                       Reopen(env, file));
   TF_ASSIGN_OR_RETURN(const Destinations destinations,
                       FindDestinations(tables, file, MustFit::kEverySegment));
-  for (const auto& each : destinations) *has_destination |= each.has_value();
   int64_t num_rows = 0;
   for (;;) {
     if (is_cancelled()) return Cancelled();
@@ -202,21 +226,17 @@ absl::StatusOr<ExportedTables> Export(
   // Tables without rows, which know what rows may be like.
   TF_ASSIGN_OR_RETURN(TableSet * set, TableSet::Create(configs));
   const tensorflow::core::RefCountPtr<TableSet> tables(set);
+  TF_RETURN_IF_ERROR(CheckTables(*tables, saves));
   TF_ASSIGN_OR_RETURN(
       const std::unique_ptr<Outputs> open,
       Outputs::Create(configs, num_shards, outputs, memory_bytes, env));
   ExportedTables result;
-  bool has_destination = false;
   for (const SavedFiles& save : saves) {
     for (const SavedFile& file : save) {
       TF_ASSIGN_OR_RETURN(const int64_t rows,
-                          ExportFile(*tables, file, *open, &has_destination,
-                                     is_cancelled, env));
+                          ExportFile(*tables, file, *open, is_cancelled, env));
       result.rows_read += rows;
     }
-  }
-  if (result.rows_read > 0 && !has_destination) {
-    return AnotherModel(*tables, saves);
   }
   absl::StatusOr<std::vector<int64_t>> written =
       open->Finish(is_cancelled, env);

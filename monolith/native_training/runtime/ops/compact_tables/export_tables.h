@@ -26,10 +26,11 @@ struct ExportedTables {
 // state. Output s * configs.size() + t is that of table t of shard s.
 //
 // `files` and `save_ids` are as of RestoreTables, and so are tables and
-// segments matched with them and rows checked; every segment must fit. Every
-// file is read once, a block at a time, in one thread of low priority, for
-// which this one waits. Rows take up to `memory_bytes`; more are in temporary
-// files beside the outputs until these are written.
+// segments matched with them and rows checked; every table must be there, if
+// without rows, and every segment fit. Every file is read once, a block at a
+// time, in one thread of low priority, for which this one waits. Rows take up
+// to `memory_bytes`; more are in temporary files beside the outputs until these
+// are written.
 //
 // DataLoss: a file is damaged, unfinished or missing; InvalidArgument: it does
 // not fit the configs; Unknown: an output cannot be written, or a file not be
