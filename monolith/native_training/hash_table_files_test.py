@@ -141,6 +141,16 @@ class SaveAndRestoreTest(absltest.TestCase):
       with self.assertRaisesRegex(tf.errors.DataLossError, "rows"):
         HashTable("t", 4).restore(self._file)
 
+  def test_a_damaged_file_leaves_the_counts_of_ids_without_a_row(self):
+    HashTable("t", 1).save(self._file)
+    os.truncate(self._file, os.path.getsize(self._file) - 3)
+    table = HashTable("t", 1, occurrence_threshold=3)
+    for size in (0, 0, 1):
+      with self.assertRaises(tf.errors.DataLossError):
+        table.restore(self._file)
+      table.apply_gradients([7], [[1.0]])
+      self.assertEqual(table.size(), size)
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -306,16 +306,29 @@ bool HaveTables(const std::vector<SavedFiles>& saves) {
   });
 }
 
+// Whether the tables have something to lose.
+absl::StatusOr<bool> HaveContents(const TableSet& tables) {
+  for (int t = 0; t < tables.num_tables(); ++t) {
+    const EmbeddingHashTable& table = tables.table(t);
+    if (table.size() > 0) return true;
+    if (table.config().occurrence_threshold == 0) continue;
+    for (int stripe = 0; stripe < table.num_stripes(); ++stripe) {
+      RowBatch rows;
+      TrialBatch trials;
+      TF_RETURN_IF_ERROR(table.ExportStripe(stripe, &rows, &trials));
+      if (!trials.trials.empty()) return true;
+    }
+  }
+  return false;
+}
+
 absl::StatusOr<Restored> RestoreInTurn(TableSet& tables, Restorer& restorer,
                                        const std::vector<SavedFiles>& saves,
                                        MustFit must_fit, bool has_destination,
                                        TableTurns::Turn& turn) {
   Restored result;
-  int64_t rows_there = 0;
-  for (int t = 0; t < tables.num_tables(); ++t) {
-    rows_there += tables.table(t).size();
-  }
-  if (rows_there > 0 || !has_destination) {
+  TF_ASSIGN_OR_RETURN(const bool have_contents, HaveContents(tables));
+  if (have_contents || !has_destination) {
     TF_ASSIGN_OR_RETURN(result.rows, restorer.CheckContents(turn));
     // Tables that the model no longer has are passed over, but not all of them.
     if (!has_destination && must_fit != MustFit::kNothing &&

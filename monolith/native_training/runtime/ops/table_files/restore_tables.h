@@ -51,12 +51,13 @@ struct Restored {
 //
 // DataLoss (a damaged or unfinished file, or one with a row that cannot be, see
 // EmbeddingHashTable::ValidateRows) and InvalidArgument (a segment that
-// does not fit) leave the tables as they were: if they have rows, all files are
-// read to their end before the first row changes. Other errors leave them
-// empty. Nobody else should use the tables meanwhile, but others may restore
-// and save them: see TableTurns, whose errors are Aborted and Cancelled. No
-// error of storage is one of these, or Unavailable: see StorageError. REQUIRES:
-// 0 <= shard.index < shard.count; as many save_ids as files, or none.
+// does not fit) leave the tables as they were: if they have rows or ids on
+// trial, all files are read to their end before the first row changes. Other
+// errors leave them empty. Nobody else should use the tables meanwhile, but
+// others may restore and save them: see TableTurns, whose errors are Aborted
+// and Cancelled. No error of storage is one of these, or Unavailable: see
+// StorageError. REQUIRES: 0 <= shard.index < shard.count; as many save_ids as
+// files, or none.
 absl::StatusOr<Restored> RestoreTables(TableSet& tables,
                                        absl::Span<const std::string> files,
                                        absl::Span<const std::string> save_ids,
