@@ -1,4 +1,5 @@
 import os
+import pathlib
 import stat
 import time
 
@@ -100,8 +101,41 @@ class SaveAndRestoreTest(absltest.TestCase):
       with self.assertRaisesRegex(OSError, "rows: it is no file that can be replaced"):
         table.save(path)
     self.assertTrue(stat.S_ISFIFO(os.stat(self._file).st_mode))
-    with self.assertRaisesRegex(OSError, "it is a folder"):
-      table.save(os.path.dirname(self._file))
+    for folder in (os.path.dirname(self._file), self._file + "s/"):
+      with self.assertRaisesRegex(OSError, f"cannot write {folder}: it is a folder"):
+        table.save(folder)
+    self.assertFalse(os.path.exists(self._file + "s"))
+
+  def test_paths_of_pathlib(self):
+    table = HashTable("t", 1)
+    table.assign([1], [[2.0]])
+    path = pathlib.Path(self._file)
+    self.assertEqual(table.save(path), 1)
+    self.assertEqual(HashTable("t", 1).restore(path), 1)
+
+  def test_what_killed_saves_have_left_goes_after_a_day(self):
+    table = HashTable("t", 1)
+    two_days_ago = time.time() - 2 * _DAY
+    for name, mtime in (
+      ("rows.tmp-0123456789abcdef", two_days_ago),
+      ("rows.tmp-fedcba9876543210", time.time() - 100),
+      ("rows.tmp-mine", two_days_ago),
+      ("arrows.tmp-0123456789abcdef", two_days_ago),
+    ):
+      path = os.path.join(os.path.dirname(self._file), name)
+      with open(path, "w"):
+        pass
+      os.utime(path, (mtime, mtime))
+    table.save(self._file)
+    self.assertCountEqual(
+      os.listdir(os.path.dirname(self._file)),
+      [
+        "rows",
+        "rows.tmp-fedcba9876543210",
+        "rows.tmp-mine",
+        "arrows.tmp-0123456789abcdef",
+      ],
+    )
 
   def test_what_a_link_points_to_is_replaced(self):
     table = HashTable("t", 4)

@@ -193,7 +193,9 @@ class HashTable:
 
     Args:
       basename: path of the file; of a link on this machine, what it points to is
-        replaced. A tensor that a graph computes is taken as it is.
+        replaced. A tensor that a graph computes is taken as it is. What is written is
+        `basename.tmp-HEX` until it is whole; where a process is killed before, that
+        stays, and goes with a save to the same path a day later or more.
       now: seconds since 1970; default now.
 
     Returns:
@@ -234,7 +236,7 @@ class HashTable:
     """
     return self._ops.monolith_restore_tables(
       self._handle(),
-      [basename],
+      [_path(basename)],
       save_ids=tf.constant([], tf.string),
       shard_index=0,
       num_shards=1,
@@ -302,9 +304,15 @@ class HashTable:
 
 
 @tf.autograph.experimental.do_not_convert
+def _path(basename):
+  """What the ops take as a path."""
+  return os.fspath(basename) if isinstance(basename, os.PathLike) else basename
+
+
 def _file_to_write(basename):
   """A path for the op, which would replace links and devices themselves; it follows
   links to folders when it runs."""
+  basename = _path(basename)
   given = tf.get_static_value(tf.convert_to_tensor(basename, tf.string))
   if given is None or np.ndim(given):
     return basename

@@ -44,7 +44,7 @@ def target_of(path: str) -> str:
   Raises:
     OSError: what is there is no file; the message names it.
   """
-  if os.path.isdir(path):
+  if os.path.isdir(path) or path.endswith("/"):
     raise IsADirectoryError(f"cannot write {path}: it is a folder")
   if is_no_file(path):
     raise OSError(f"cannot write {path}: it is no file that can be replaced")

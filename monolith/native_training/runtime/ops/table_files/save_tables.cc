@@ -11,7 +11,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/ops/low_priority.h"
@@ -25,6 +28,7 @@
 #include "tensorflow/core/lib/io/path.h"
 #include "tensorflow/core/lib/random/random.h"
 #include "tensorflow/core/platform/env.h"
+#include "tensorflow/core/platform/file_statistics.h"
 #include "tensorflow/core/platform/file_system.h"
 #include "tensorflow/core/platform/statusor.h"
 
@@ -179,6 +183,41 @@ absl::StatusOr<TableFileFooter> WriteFile(TableSet& tables,
   return footer;
 }
 
+constexpr absl::string_view kTemporary = ".tmp-";  // and 16 digits
+constexpr size_t kTemporaryDigits = 16;
+
+std::string TemporaryName(const std::string& name) {
+  return absl::StrCat(name, kTemporary,
+                      absl::Hex(tensorflow::random::New64(), absl::kZeroPad16));
+}
+
+bool IsTemporaryOf(absl::string_view name, absl::string_view child) {
+  return absl::ConsumePrefix(&child, name) &&
+         absl::ConsumePrefix(&child, kTemporary) &&
+         child.size() == kTemporaryDigits &&
+         std::all_of(child.begin(), child.end(), absl::ascii_isxdigit);
+}
+
+// Removes what saves to the same name have left that were killed: what nobody
+// has written to for a day. Who writes now does so all the time.
+void RemoveRemains(const std::string& file, tensorflow::Env* env) {
+  constexpr int64_t kDayNanos = int64_t{24} * 3600 * 1000 * 1000 * 1000;
+  const std::string folder(tensorflow::io::Dirname(file));
+  const std::string name(tensorflow::io::Basename(file));
+  std::vector<std::string> children;
+  // What cannot be removed does no harm.
+  env->GetChildren(folder.empty() ? "." : folder, &children).IgnoreError();
+  for (const std::string& child : children) {
+    if (!IsTemporaryOf(name, child)) continue;
+    const std::string remains = tensorflow::io::JoinPath(folder, child);
+    tensorflow::FileStatistics found;
+    if (!env->Stat(remains, &found).ok() || found.mtime_nsec <= 0) continue;
+    const auto now = static_cast<int64_t>(env->NowNanos());
+    if (now - found.mtime_nsec < kDayNanos) continue;
+    env->DeleteFile(remains).IgnoreError();
+  }
+}
+
 std::string NameOfFile(const SaveRequest& request, int index) {
   if (request.num_files == 1) return request.file;
   return absl::StrCat(request.file, "-", index, "-of-", request.num_files);
@@ -198,8 +237,7 @@ absl::StatusOr<TableCounts> WriteAndRename(TableSet& tables,
             : tables.table(static_cast<int>(t)).size() / request.num_files;
   }
   const std::string name = NameOfFile(request, index);
-  const std::string temporary = absl::StrCat(
-      name, ".tmp-", absl::Hex(tensorflow::random::New64(), absl::kZeroPad16));
+  const std::string temporary = TemporaryName(name);
   const auto write = [&]() -> absl::StatusOr<TableFileFooter> {
     std::unique_ptr<tensorflow::WritableFile> output;
     TF_RETURN_IF_ERROR(env->NewWritableFile(temporary, &output));
@@ -311,6 +349,8 @@ absl::StatusOr<TableCounts> SaveTables(TableSet& tables,
                        },
                        clock};
   if (!request.base_save_id.empty()) TF_RETURN_IF_ERROR(CheckKnown(tables));
+  // Those of checkpoints are the chief's to remove.
+  if (is_copy) RemoveRemains(request.file, env);
   absl::StatusOr<TableCounts> counts =
       WriteFiles(tables, request, header, guide, env);
   if (!counts.ok()) {
