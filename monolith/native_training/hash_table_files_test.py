@@ -113,6 +113,17 @@ class SaveAndRestoreTest(absltest.TestCase):
     self.assertEqual(table.save(path), 1)
     self.assertEqual(HashTable("t", 1).restore(path), 1)
 
+  def test_what_is_above_a_link_is_above_what_it_points_to(self):
+    folder = self.create_tempdir().full_path
+    os.makedirs(os.path.join(folder, "a", "b"))
+    os.symlink("a/b", os.path.join(folder, "link"))
+    table = HashTable("t", 1)
+    table.assign([1], [[2.0]])
+    path = os.path.join(folder, "link", "..", "rows")
+    self.assertEqual(table.save(path), 1)
+    self.assertTrue(os.path.exists(os.path.join(folder, "a", "rows")))
+    self.assertEqual(HashTable("t", 1).restore(path), 1)
+
   def test_what_killed_saves_have_left_goes_after_a_day(self):
     table = HashTable("t", 1)
     two_days_ago = time.time() - 2 * _DAY

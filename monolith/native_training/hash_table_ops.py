@@ -19,7 +19,10 @@ import monolith.native_training.tensorflow_compat  # noqa: F401
 from monolith.native_training import entry, feature
 from monolith.native_training.embedding import plan
 from monolith.native_training.local_files import whole_file
-from monolith.native_training.local_files.local_path import local_path
+from monolith.native_training.local_files.local_path import (
+  local_path,
+  without_parents,
+)
 from monolith.native_training.number_checks import is_whole
 from monolith.native_training.runtime.ops import core_errors, loader
 
@@ -306,7 +309,9 @@ class HashTable:
 @tf.autograph.experimental.do_not_convert
 def _path(basename):
   """What the ops take as a path."""
-  return os.fspath(basename) if isinstance(basename, os.PathLike) else basename
+  if not isinstance(basename, str | os.PathLike):
+    return basename
+  return without_parents(os.fspath(basename))
 
 
 def _file_to_write(basename):
