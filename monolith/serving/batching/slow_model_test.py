@@ -44,19 +44,23 @@ class SlowModelTest(BatcherTestCase):
     other = Doubler("n")
 
     async def scenario(batcher):
-      self.servable.gate.clear()
-      other.gate.clear()
-      tasks = [self.submit(batcher, 1)]
-      await self.until_waiting(batcher, 0)
-      tasks += [
-        asyncio.ensure_future(batcher.run(other, SIGNATURE, x_of(1))) for _ in range(3)
-      ]
-      await self.until_waiting(batcher, 2)
-      self.servable.gate.set()
-      await tasks[0]
-      await self.until_waiting(batcher, 2)  # The only thread is still the other's.
-      other.gate.set()
-      await asyncio.gather(*tasks)
+      try:
+        self.servable.gate.clear()
+        other.gate.clear()
+        tasks = [self.submit(batcher, 1)]
+        await self.until_waiting(batcher, 0)
+        tasks += [
+          asyncio.ensure_future(batcher.run(other, SIGNATURE, x_of(1)))
+          for _ in range(3)
+        ]
+        await self.until_waiting(batcher, 2)
+        self.servable.gate.set()
+        await tasks[0]
+        await self.until_waiting(batcher, 2)  # The only thread is still the other's.
+        other.gate.set()
+        await asyncio.gather(*tasks)
+      finally:
+        other.gate.set()  # What runs is waited for.
 
     self.run_scenario(scenario, num_models=2, enabled=False)
 

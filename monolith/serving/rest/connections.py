@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import ssl
-from collections.abc import Coroutine
+from http import HTTPStatus
 
 from absl import logging
 from aiohttp import http_exceptions, web
@@ -17,6 +18,8 @@ _UNKNOWN_ENCODING = "Content-Encoding: wanted gzip or deflate for a body, or non
 
 _HANDSHAKE_SECONDS = 5.0  # That a client may take to agree on how to encrypt.
 _BACKLOG = 128  # Connections that may wait to be accepted.
+# Of a host that has addresses of two kinds, this machine may have one.
+_NOT_OF_THIS_MACHINE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
 _PAUSE_SECONDS = 0.5  # After a connection could not be accepted.
 
 
@@ -42,6 +45,7 @@ class Connections:
     self._server = server
     self._tls = tls
     self._options = options
+    self._listening: list[socket.socket] = []
     self._tasks: set[asyncio.Task] = set()
 
   async def listen(self, host: str, port: int) -> int:
@@ -50,45 +54,53 @@ class Connections:
     Raises:
       OSError: the port cannot be had.
     """
-    listening = await _listening_sockets(host, port)
-    for each in listening:
-      self._begin(self._accept(each))
-    return listening[0].getsockname()[1]
+    self._listening = await _listening_sockets(host, port)
+    for each in self._listening:
+      self._resume(each)
+    return self._listening[0].getsockname()[1]
 
   async def close(self) -> None:
     """Accepts no more, and gives up those that have not agreed on TLS yet."""
+    loop = asyncio.get_running_loop()
+    for each in self._listening:
+      loop.remove_reader(each)
+      each.close()
+    self._listening = []
     for task in self._tasks:
       task.cancel()
     if self._tasks:
       await asyncio.wait(self._tasks)
 
-  def _begin(self, coroutine: Coroutine) -> None:
-    task = asyncio.get_running_loop().create_task(coroutine)
-    self._tasks.add(task)
-    task.add_done_callback(self._tasks.discard)
+  def _resume(self, listening: socket.socket) -> None:
+    """Accepts what comes from now on."""
+    if listening in self._listening:
+      loop = asyncio.get_running_loop()
+      loop.add_reader(listening, self._accept, listening)
 
-  async def _accept(self, listening: socket.socket) -> None:
-    loop = asyncio.get_running_loop()
-    with listening:
-      while True:
-        try:
-          accepted, _ = await loop.sock_accept(listening)
-          self._admit(accepted)
-          for _ in range(_BACKLOG):  # Then others have their turn.
-            accepted, _ = listening.accept()
-            self._admit(accepted)
-        except BlockingIOError:
-          pass  # That was all.
-        except OSError as error:  # Such as too many open files.
-          logging.warning("no connection of HTTP can be accepted: %s", error)
-          await asyncio.sleep(_PAUSE_SECONDS)
+  def _accept(self, listening: socket.socket) -> None:
+    """Takes what waits, but not without end: then others have their turn. The event
+    loop logs whatever else this raises, and goes on."""
+    try:
+      for _ in range(_BACKLOG):
+        accepted, _ = listening.accept()
+        self._admit(accepted)
+    except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+      pass  # That was all, or one that has gone.
+    except OSError as error:  # Such as too many open files.
+      logging.warning("no connection of HTTP can be accepted: %s", error)
+      loop = asyncio.get_running_loop()
+      loop.remove_reader(listening)
+      loop.call_later(_PAUSE_SECONDS, self._resume, listening)
 
   def _admit(self, accepted: socket.socket) -> None:
     if self.open >= 2 * self.limit:
       accepted.close()
       return
     accepted.setblocking(False)
-    self._begin(self._welcome(accepted, Connection(self)))
+    welcome = self._welcome(accepted, Connection(self))
+    task = asyncio.get_running_loop().create_task(welcome)
+    self._tasks.add(task)
+    task.add_done_callback(self._tasks.discard)
 
   async def _welcome(self, accepted: socket.socket, connection: Connection) -> None:
     """Lets a connection speak HTTP, after TLS."""
@@ -139,7 +151,9 @@ class Connection(web.RequestHandler):
     """The answer to what is no request that HTTP knows: JSON, as every error is."""
     answer = super().handle_error(request, status, exc, message)
     is_encoding = isinstance(exc, http_exceptions.ContentEncodingError)
-    error = invalid_argument(_UNKNOWN_ENCODING if is_encoding else answer.text)
+    error = invalid_argument(
+      _UNKNOWN_ENCODING if is_encoding else answer.text or HTTPStatus(status).phrase
+    )
     answer = web.Response(
       body=json_response.error(error), status=status, content_type="application/json"
     )
@@ -157,10 +171,20 @@ async def _listening_sockets(host: str, port: int) -> list[socket.socket]:
     host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
   )
   sockets: list[socket.socket] = []
+  missing: OSError | None = None
   try:
     for family, _, _, _, address in dict.fromkeys(found):
-      sockets.append(socket.create_server(address, family=family, backlog=_BACKLOG))
-      sockets[-1].setblocking(False)
+      try:
+        each = socket.create_server(address, family=family, backlog=_BACKLOG)
+      except OSError as error:
+        if error.errno not in _NOT_OF_THIS_MACHINE:
+          raise
+        missing = error
+        continue
+      each.setblocking(False)
+      sockets.append(each)
+    if missing and not sockets:
+      raise missing
   except OSError:
     for each in sockets:
       each.close()
