@@ -347,7 +347,9 @@ class Estimator:
     return num_ps
 
   def _export_saved(self, abandonment: Abandonment, path: str) -> None:
-    """Exports a checkpoint just saved, if there is time."""
+    """Exports a checkpoint that was saved, if there is time."""
+    if not checkpoint_lib.is_complete(path):
+      raise DamagedCheckpointError(f"{path} is not there any more")
     try:
       self._export(path, abandonment=abandonment)
     except ExportAbandonedError:

@@ -23,7 +23,7 @@ from monolith.native_training.model_export import numbered_exports
 _TEMPORARY = re.compile(
   r"\.tmp-(?P<began>\d+)(-(?P<machine>\w+)-(?P<process>\d+))?(-\w+)?"
 )
-# What a process of another machine has been writing for longer is what is left of it.
+# What has been written for longer is what is left of it, of whatever machine.
 _ABANDONED_SECS = 24 * 3600
 _FAILURES = (OSError, tf.errors.OpError)
 
@@ -78,9 +78,12 @@ def _temporary(base: str) -> str:
 @functools.cache
 def _machine() -> str:
   """Names all whose process ids mean the same, as those of two containers do not."""
-  with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-    boot = file.read()
-  processes = os.readlink("/proc/self/ns/pid")
+  try:
+    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+      boot = file.read()
+    processes = os.readlink("/proc/self/ns/pid")
+  except OSError:
+    return uuid.uuid4().hex  # Who can say.
   return hashlib.sha256((boot + processes).encode()).hexdigest()[:16]
 
 
@@ -111,9 +114,20 @@ def _was_abandoned(name: str) -> bool:
   parts = _TEMPORARY.fullmatch(name)
   if parts is None:
     return False
-  if parts["machine"] == _machine():
-    return not os.path.exists(f"/proc/{parts['process']}")
-  return int(parts["began"]) < time.time() - _ABANDONED_SECS
+  if int(parts["began"]) < time.time() - _ABANDONED_SECS:
+    return True
+  return parts["machine"] == _machine() and _is_gone(int(parts["process"]))
+
+
+def _is_gone(process: int) -> bool:
+  """Whether there is no such process on this machine."""
+  try:
+    os.kill(process, 0)
+  except ProcessLookupError:
+    return True
+  except OSError:
+    pass  # Another user's.
+  return False
 
 
 def _is_local(path: str) -> bool:

@@ -199,8 +199,13 @@ class JobEnd:
     if not is_saved:
       is_saved = self._saves.save_last(session, step, progress, self._stop.is_made)
     if is_saved:
-      self._exports.finish(self._stop.is_made)
+      self._exports.finish(self._is_to_leave)
     return is_saved
+
+  def _is_to_leave(self) -> bool:
+    """Whether this chief was asked to leave. Raises where another has begun."""
+    self._heartbeat.check()
+    return self._stop.is_made()
 
   def _is_all_saved(self, session: tf.compat.v1.Session) -> bool:
     """Whether a checkpoint of this very step holds all that was trained: in a cluster

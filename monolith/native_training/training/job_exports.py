@@ -52,11 +52,18 @@ class JobExports:
       if self._running:
         self._waiting = path
         return
-      self._begin(path)
-      self._thread = threading.Thread(
+      thread = threading.Thread(
         target=self._run, args=(path,), name="monolith export", daemon=True
       )
-      self._thread.start()
+      self._begin(path)
+      try:
+        thread.start()
+      except RuntimeError as error:  # There are too many.
+        self._begin(None)
+        self._last_error = error
+        self._failures.append((path, error))
+      else:
+        self._thread = thread
 
   def _begin(self, path: str | None) -> None:
     self._running, self._begun_at = path, time.monotonic()

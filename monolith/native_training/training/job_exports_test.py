@@ -101,6 +101,19 @@ class JobExportsTest(absltest.TestCase):
       self._until_idle()
       self._exports.report()
 
+  def test_one_that_cannot_begin_is_told_and_the_next_one_exported(self):
+    full = RuntimeError("can't start new thread")
+    with mock.patch.object(threading.Thread, "start", side_effect=full):
+      self._exports.offer("a")
+    self.assertEmpty(self._exports.in_use())
+    with self.assertLogs("absl", "ERROR") as logs:
+      self._exports.leave()
+    self.assertIn("can't start new thread", logs.output[0])
+    self._may_end.set()
+    self._exports.offer("b")
+    self._exports.finish()
+    self.assertEqual(self._exported, ["b"])
+
   def test_who_leaves_waits_for_none_that_hangs(self):
     self._exports.offer("a")
     with (

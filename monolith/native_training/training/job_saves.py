@@ -207,7 +207,12 @@ class JobSaves:
     Args:
       session: the present one.
     """
+    self._report_save(session, progress)
     self._exports.report()
+
+  def _report_save(
+    self, session: tf.compat.v1.Session, progress: ProgressReporter
+  ) -> None:
     save = self._background.take_done()
     if not save:
       return
@@ -331,7 +336,7 @@ class JobSaves:
   ) -> background_save.Save:
     """Does a save, after one that is running."""
     self.wait_for_end(is_to_leave)
-    self.report(session, progress)
+    self._report_save(session, progress)
     progress.saving()
     self._background.begin(session, step, urgent=True)
     self.wait_for_end(is_to_leave)

@@ -277,6 +277,15 @@ class JobSavesTest(absltest.TestCase):
     self.assertEqual(self._steps(), [12])
     self.assertLen(streams.saved.mock_calls, 2)
 
+  def test_what_an_export_raised_before_does_not_keep_the_last_save_away(self):
+    saves = self._saves(mock.Mock(side_effect=TypeError("of the model")))
+    self._step_done(saves, 10)
+    while self._exports.in_use():
+      time.sleep(0.01)
+    with self.assertLogs("absl", "ERROR"):
+      saves.save_now(self._session, 15, self._progress)
+    self.assertEqual(self._steps(), [10, 15])
+
   def _save_last(self, saves: JobSaves, is_to_leave=lambda: False) -> bool:
     return saves.save_last(self._session, 12, self._progress, is_to_leave)
 
