@@ -41,8 +41,8 @@ def parse(
   """Settings of librdkafka by name. A setting may go by any of its names.
 
   Args:
-    configuration: each "key=value"; None is none. A value is taken as it is: a password
-      may begin or end with a blank.
+    configuration: each "key=value"; None is none. Blanks after the "=" are left
+      out, as librdkafka does; those at a value's end are part of it.
     fixed: settings that are not the user's to choose, and what does so instead.
     defaults: those that hold where the user sets nothing.
 
@@ -73,7 +73,7 @@ def parse(
       raise ValueError(f"configuration: {key!r} cannot be set: {why[name]}")
     if key in _NO_TEXT:
       raise ValueError(f"configuration: {key!r} cannot be set: it is no text")
-    settings[key] = value
+    settings[key] = value.lstrip()
     names[name] = key
   unset = {k: v for k, v in (defaults or {}).items() if _one_name(k) not in names}
   return {**unset, **settings}

@@ -14,7 +14,7 @@ class KafkaSettingsTest(parameterized.TestCase):
       {
         "linger.ms": "5",
         "max.partition.fetch.bytes": "7",
-        "sasl.password": " a=b ",
+        "sasl.password": "a=b ",
         "acks": "all",
       },
     )

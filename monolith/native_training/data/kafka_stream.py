@@ -25,6 +25,7 @@ from monolith.native_training.data.stream_ledger import StreamLedger
 from monolith.native_training.data.stream_offsets import Offsets, Partition
 
 _NOTICE_SECS = 60.0
+_ASK_AGAIN_SECS = 10.0  # Brokers that did not say which topics there are.
 # A job's iteration ends when its worker has got no batch for so long.
 _IDLE_SECS = 1.0
 
@@ -105,6 +106,7 @@ class KafkaStream:
     self._known: Offsets = {}
     # Partitions of theirs have come to a job that has not asked yet which they are.
     self._new_topics: set[str] = set()
+    self._ask_at = 0.0
     self._consumer = GroupConsumer(self._group, self._begins_at)
     # Of the consumer, and of who reads with it. A thread that has it may find that an
     # iteration is garbage, which ends that.
@@ -265,17 +267,19 @@ class KafkaStream:
 
   def _next_arrays(self) -> KafkaMessages | None:
     messages = self._consumer.consume(self._poll_batch_size)
-    if self._new_topics:
-      self._mark_new_topics()  # Before anyone trains on what has come of them.
+    if self._new_topics and time.monotonic() >= self._ask_at:
+      self._mark_new_topics()
     if not messages:
       return None
     return message_arrays.of(messages, self._only_topic, self._ledger.emit)
 
   def _mark_new_topics(self) -> None:
-    """Notes which topics those are that have come, so that checkpoints say it."""
+    """Notes which topics those are that have come, so that checkpoints say it: before
+    anyone trains on their messages, if brokers answer."""
     made = self._group.topics_made()
     if made is None:
-      return  # They are asked again.
+      self._ask_at = time.monotonic() + _ASK_AGAIN_SECS
+      return
     made = {mark: n for mark, n in made.items() if mark.topic in self._new_topics}
     stream_start.check_same(made, {**self._known, **self._ledger.offsets()})
     self._ledger.mark(made)

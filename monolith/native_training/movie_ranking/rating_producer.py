@@ -57,7 +57,7 @@ class RatingProducer:
     fixed = {"bootstrap.servers": "it is --servers"}
     settings = kafka_settings.parse(configuration, fixed, _DEFAULTS)
     acks = settings.get("acks", settings.get("request.required.acks"))
-    if acks not in _ALL_ACKS:
+    if acks.strip().lower() not in _ALL_ACKS:
       # Where the user sets idempotence too, librdkafka says that this cannot be.
       own = kafka_settings.parse(configuration, fixed)
       settings["enable.idempotence"] = own.get("enable.idempotence", "false")

@@ -26,7 +26,6 @@ _END_LAST = (
   "ParallelMapDataset",
   "PrefetchDataset",
   "RebatchDataset",
-  "ShardDataset",
   "UnbatchDataset",
 )
 _REFUSED = (
@@ -39,7 +38,7 @@ _REFUSED = (
   "Shuffle",
 )
 # They begin anew with each round, of which they keep count.
-_STATEFUL = ("ScanDataset", "SkipDataset", "UniqueDataset")
+_STATEFUL = ("ScanDataset", "ShardDataset", "SkipDataset", "UniqueDataset")
 _UNCLEAR = (
   "behind which they may come twice or in another order than they were read in, so "
   "that it cannot be said which of them are trained on"

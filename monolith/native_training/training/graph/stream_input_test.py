@@ -46,7 +46,6 @@ class StreamInputTest(parameterized.TestCase):
     ("batch", lambda d: d.unbatch().batch(7)),
     ("rebatch", lambda d: d.rebatch(7)),
     ("flat_map", lambda d: d.flat_map(_Dataset.from_tensors)),
-    ("shard", lambda d: d.shard(1, 0)),
     ("interleave", lambda d: d.interleave(_Dataset.from_tensors, cycle_length=1)),
     ("options", lambda d: d.with_options(tf.data.Options())),
     ("concatenate", lambda d: d.concatenate(_stream("h"))),
@@ -105,6 +104,7 @@ class StreamInputTest(parameterized.TestCase):
       "GroupByWindowDataset.*must not .*group",
     ),
     ("skip", lambda d: d.skip(1), "SkipDataset, which begins anew"),
+    ("shard", lambda d: d.shard(2, 0), "ShardDataset, which begins anew"),
     (
       "scan",
       lambda d: d.scan(0, lambda state, x: (state, x)),

@@ -194,9 +194,12 @@ class StreamPositions:
     if self._may_end_early and not is_more_to_come and self._has_rest():
       logging.warning(
         "the dataset of input_fn has ended before %s messages that this worker has "
-        "read; other workers train on them, or a job that goes on with the checkpoint. "
-        "Streams that are zipped need their messages on the same worker",
+        "read; other workers train on them, or a job that goes on with the "
+        "checkpoint%s",
         f"{self._rest():,}",
+        ". Streams that are zipped need their messages on the same worker"
+        if len(self.streams) > 1
+        else "",
       )
     return is_more_to_come
 
