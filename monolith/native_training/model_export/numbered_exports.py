@@ -43,7 +43,13 @@ def numbers(base: str) -> list[int]:
 
 def is_model(path: str) -> bool:
   """Whether a folder holds a SavedModel."""
-  return any(tf.io.gfile.exists(os.path.join(path, marker)) for marker in _MARKERS)
+  return tf.io.gfile.exists(marker(path))
+
+
+def marker(path: str) -> str:
+  """The file by which a folder is a SavedModel, or would be."""
+  names = [os.path.join(path, name) for name in _MARKERS]
+  return next(filter(tf.io.gfile.exists, names), names[0])
 
 
 def is_distributed(path: str) -> bool:

@@ -83,7 +83,7 @@ class ModelWatcher:
     wanted = version_folder.wanted(config.policy, found)
     for number in wanted:
       version = model.versions.get(number)
-      if version is None or self._may_load(version):
+      if version is None or await self._may_load(version):
         await self._load_version(number)
     if not model.available() and version_folder.takes_older(config.policy):
       await self._load_older(found)
@@ -143,8 +143,12 @@ class ModelWatcher:
         if self._model.available():
           return
 
-  def _may_load(self, version: Version) -> bool:
+  async def _may_load(self, version: Version) -> bool:
     """Whether to load what was loaded before, or could not be."""
+    if version.state == State.AVAILABLE and version.was_gone:
+      path = self._path(version.number)
+      found = await self._in_load_thread(version_folder.identity, path)
+      version.was_gone = found != version.identity  # Else storage was away.
     is_replaced = version.state == State.AVAILABLE and version.was_gone
     return (
       (version.state == State.END or is_replaced)
@@ -152,15 +156,19 @@ class ModelWatcher:
       and time.monotonic() >= version.retry_at
     )
 
+  def _path(self, number: int) -> str:
+    return os.path.join(self._model.config.base_path, str(number))
+
   async def _load_version(self, number: int) -> None:
     name = self._model.config.name
     version = self._model.versions.setdefault(number, Version(number, State.START))
     old = version.servable  # It serves meanwhile.
     if old is None:
       version.state = State.LOADING
-    path = os.path.join(self._model.config.base_path, str(number))
+    path = self._path(number)
     begin = time.monotonic()
     try:
+      identity = await self._in_load_thread(version_folder.identity, path)
       servable = await self._in_load_thread(self._load, name, number, path)
     except Exception as error:  # noqa: BLE001 - Whatever is wrong with an export.
       if old is None:
@@ -170,7 +178,9 @@ class ModelWatcher:
       logging.error("cannot load version %d of %s: %s", number, name, error)
       return
     self._open.add(servable)
-    self._model.versions[number] = Version(number, State.AVAILABLE, servable)
+    self._model.versions[number] = Version(
+      number, State.AVAILABLE, servable, identity=identity
+    )
     if old is not None:
       self._unload(version)
     logging.info(

@@ -220,16 +220,21 @@ class ModelWatcherTest(absltest.TestCase):
       self._export(5)
       await watcher.update()
       old = model.find(None, None)
-      for is_broken in (True, False):
-        self.broken = {5} if is_broken else set()
-        shutil.rmtree(os.path.join(self.folder, "5"))
-        await watcher.update()
-        self._export(5)
-        for _ in range(3):
+      old.users += 1  # A request, which the old one answers.
+      try:
+        for is_broken in (True, False):
+          self.broken = {5} if is_broken else set()
+          shutil.rmtree(os.path.join(self.folder, "5"))
           await watcher.update()
-        self.assertEqual(model.find(5, None) is old, is_broken)
-        self.assertEqual(model.versions[5].state, State.AVAILABLE)
-      new = model.find(None, None)
+          self._export(5)
+          for _ in range(3):
+            await watcher.update()
+          self.assertEqual(model.find(5, None) is old, is_broken)
+          self.assertEqual(model.versions[5].state, State.AVAILABLE)
+        new = model.find(None, None)
+        self.assertFalse(old.is_closed)
+      finally:
+        old.users -= 1
       while not old.is_closed:
         await asyncio.sleep(0.01)
       await asyncio.sleep(0.05)
@@ -238,6 +243,20 @@ class ModelWatcherTest(absltest.TestCase):
 
     self._run(scenario)
     self.assertEqual(self.loads, [5, 5, 5])
+
+  def test_a_folder_that_was_away_changes_nothing(self):
+    async def scenario(watcher, model):
+      self._export(1, 2)
+      await watcher.update()
+      os.rename(self.folder, self.folder + "-away")
+      await watcher.update()
+      os.rename(self.folder + "-away", self.folder)
+      for _ in range(2):
+        await watcher.update()
+      self.assertEqual(model.find(None, None).version, 2)
+
+    self._run(scenario)
+    self.assertEqual(self.loads, [2])
 
   def test_specific_versions_and_labels(self):
     self.policy.specific.versions.extend([1, 3])

@@ -27,7 +27,8 @@ class State(enum.IntEnum):
 class Version:
   """`error` is why it could not be loaded; `failures` how often that was tried of what
   is in its folder; `retry_at` is when it may be tried again. `was_gone` tells that its
-  folder was missing since it was loaded, so that what is there now is another export.
+  folder was missing since it was loaded, so that what is there now may be another
+  export: one with another `identity` than it was loaded with.
   """
 
   number: int
@@ -37,6 +38,7 @@ class Version:
   failures: int = 0
   retry_at: float = 0.0
   was_gone: bool = False
+  identity: tuple[int, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 from tensorflow_serving.config import file_system_storage_path_source_pb2
 
+from monolith.native_training.local_files.local_path import local_path
 from monolith.native_training.model_export import numbered_exports
 
 Policy = (
@@ -26,6 +27,21 @@ def versions(base_path: str) -> list[int]:
   return [
     n for n in numbers if numbered_exports.is_model(os.path.join(base_path, str(n)))
   ]
+
+
+def identity(path: str) -> tuple[int, int]:
+  """Tells an export from another one that takes its place.
+
+  Raises:
+    OSError, tf.errors.OpError: it cannot be read.
+  """
+  file = numbered_exports.marker(path)
+  local = local_path(file)
+  if local is None:
+    status = tf.io.gfile.stat(file)
+    return status.mtime_nsec, status.length
+  status = os.stat(local)  # TensorFlow tells seconds alone.
+  return status.st_mtime_ns, status.st_ino
 
 
 def why_none(base_path: str) -> str:
