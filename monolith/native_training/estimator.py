@@ -306,16 +306,15 @@ class Estimator:
       tf.errors.OpError: what else belongs to the export cannot be written.
       NotImplementedError: the model has no `serving_input_receiver_fn`.
     """
-    return self._export(checkpoint_path, export_dir_base)
+    find = self._finder(checkpoint_path)
+    return self._export(find, self._export_base(export_dir_base))
 
   def _export(
     self,
-    checkpoint_path: str | None,
-    export_dir_base: str | None = None,
+    find: Callable[[], list[str]],
+    folder: str,
     abandonment: Abandonment | None = None,
   ) -> str:
-    find = self._finder(checkpoint_path)
-    folder = self._export_base(export_dir_base)
     path = saved_model.export(
       self._model, find, folder, self._exported_parts(), abandonment
     )
@@ -347,11 +346,14 @@ class Estimator:
     return num_ps
 
   def _export_saved(self, abandonment: Abandonment, path: str) -> None:
-    """Exports a checkpoint that was saved, if there is time."""
-    if not checkpoint_lib.is_complete(path):
-      raise DamagedCheckpointError(f"{path} is not there any more")
+    """Exports a checkpoint that was saved, if there is time.
+
+    Raises:
+      Exception: see `saved_model.export`; `AllRefusedError` also where the checkpoint
+        has gone since.
+    """
     try:
-      self._export(path, abandonment=abandonment)
+      self._export(lambda: [path], self._export_base(), abandonment)
     except ExportAbandonedError:
       logging.warning("SIGTERM: %s is saved, but not exported", path)
 

@@ -28,6 +28,7 @@ from monolith.native_training.training.checkpoints import (
   sound_checkpoint,
 )
 from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  DamagedCheckpointError,
   MisfitError,
   StorageError,
 )
@@ -443,6 +444,13 @@ class SavedModelTest(absltest.TestCase):
         )
     read.assert_called_once()
     self.assertEmpty(os.listdir(folder))
+
+  def test_a_checkpoint_that_has_gone_ends_only_its_export(self):
+    self.job.train()
+    path = self.job.latest_checkpoint()
+    checkpoint.remove(path)
+    with self.assertRaisesRegex(DamagedCheckpointError, f"{path}.*(removed|cannot be)"):
+      self.job._export_saved(Abandonment(), path)
 
   def test_every_export_removes_old_ones(self):
     job = Estimator(
