@@ -43,13 +43,13 @@ def numbers(base: str) -> list[int]:
 
 def is_model(path: str) -> bool:
   """Whether a folder holds a SavedModel."""
-  return tf.io.gfile.exists(marker(path))
+  return marker(path) is not None
 
 
-def marker(path: str) -> str:
-  """The file by which a folder is a SavedModel, or would be."""
-  names = [os.path.join(path, name) for name in _MARKERS]
-  return next(filter(tf.io.gfile.exists, names), names[0])
+def marker(path: str) -> str | None:
+  """The file by which a folder is a SavedModel; None if it is none."""
+  names = (os.path.join(path, name) for name in _MARKERS)
+  return next(filter(tf.io.gfile.exists, names), None)
 
 
 def is_distributed(path: str) -> bool:

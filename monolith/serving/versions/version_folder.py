@@ -29,13 +29,15 @@ def versions(base_path: str) -> list[int]:
   ]
 
 
-def identity(path: str) -> tuple[int, int]:
-  """Tells an export from another one that takes its place.
+def identity(path: str) -> tuple[int, int] | None:
+  """Tells an export from another one that takes its place; None where there is none.
 
   Raises:
     OSError, tf.errors.OpError: it cannot be read.
   """
   file = numbered_exports.marker(path)
+  if file is None:
+    return None
   local = local_path(file)
   if local is None:
     status = tf.io.gfile.stat(file)
