@@ -160,7 +160,7 @@ class ConsumerGroup:
     return [
       TopicPartition(name, number)
       for name, topic in there.items()
-      if any(topic_patterns.is_meant(name, each) for each in self.topics)
+      if topic_patterns.is_meant_by_any(name, self.topics)
       for number in _partitions_of(topic)
     ]
 

@@ -329,8 +329,8 @@ class KafkaStream:
 
   def _is_read(self, partition: Partition) -> bool:
     """Whether it is of this stream, and not of another one of the job."""
-    return partition.group == self.group and any(
-      topic_patterns.is_meant(partition.topic, topic) for topic in self._topics
+    return partition.group == self.group and topic_patterns.is_meant_by_any(
+      partition.topic, self._topics
     )
 
   @property

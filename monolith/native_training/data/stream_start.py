@@ -29,16 +29,16 @@ def first_offsets(
   """
   made = _answer(group.topics_made, check)
   check_same(made, offsets)
-  begun = [Partition(group.name, topic, BEGUN) for topic in group.topics]
-  begun = [mark for mark in begun if mark not in offsets]
+  marks = [Partition(group.name, topic, BEGUN) for topic in group.topics]
+  begun = [mark for mark in marks if mark not in offsets]
   if not begun:
     return made
-  found = _answer(group.first_offsets, check)
+  topics = [mark.topic for mark in begun]
   # What the group has committed of other topics may be ahead of training.
   found = {
     p: offset
-    for p, offset in found.items()
-    if any(topic_patterns.is_meant(p.topic, mark.topic) for mark in begun)
+    for p, offset in _answer(group.first_offsets, check).items()
+    if topic_patterns.is_meant_by_any(p.topic, topics)
   }
   return {**dict.fromkeys(begun, 0), **made, **found}
 

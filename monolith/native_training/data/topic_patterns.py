@@ -7,6 +7,7 @@ that nothing is missed.
 """
 
 import re
+from collections.abc import Iterable
 
 _NAME = re.compile(r"(?!\.\.?$)[A-Za-z0-9._-]{1,249}")  # "." and ".." are none.
 # What one of the languages takes for something else than another, and what it is.
@@ -70,6 +71,11 @@ def is_meant(name: str, topic: str) -> bool:
   if topic.startswith("^"):
     return re.match(topic, name) is not None
   return name == topic
+
+
+def is_meant_by_any(name: str, topics: Iterable[str]) -> bool:
+  """`is_meant` of one topic or another."""
+  return any(is_meant(name, topic) for topic in topics)
 
 
 def subscription(topic: str) -> str:
