@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import ssl
@@ -96,8 +97,12 @@ class Connections:
     if self.open >= 2 * self.limit:
       accepted.close()
       return
-    accepted.setblocking(False)
-    welcome = self._welcome(accepted, Connection(self))
+    try:
+      accepted.setblocking(False)
+      welcome = self._welcome(accepted, Connection(self))
+    except BaseException:
+      accepted.close()
+      raise
     task = asyncio.get_running_loop().create_task(welcome)
     self._tasks.add(task)
     task.add_done_callback(self._tasks.discard)
@@ -171,8 +176,7 @@ async def _listening_sockets(host: str, port: int) -> list[socket.socket]:
     host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
   )
   sockets: list[socket.socket] = []
-  missing: OSError | None = None
-  try:
+  with contextlib.ExitStack() as opened:
     for family, _, _, _, address in dict.fromkeys(found):
       try:
         each = socket.create_server(address, family=family, backlog=_BACKLOG)
@@ -182,11 +186,8 @@ async def _listening_sockets(host: str, port: int) -> list[socket.socket]:
         missing = error
         continue
       each.setblocking(False)
-      sockets.append(each)
-    if missing and not sockets:
+      sockets.append(opened.enter_context(each))
+    if not sockets:
       raise missing
-  except OSError:
-    for each in sockets:
-      each.close()
-    raise
+    opened.pop_all()
   return sockets
