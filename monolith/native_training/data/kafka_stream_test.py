@@ -15,7 +15,7 @@ from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.datasets import create_plain_kafka_dataset
 from monolith.native_training.data.group_consumer import PartitionEnds
 from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_offsets import Offsets, Partition
+from monolith.native_training.data.stream_offsets import MADE, Offsets, Partition
 
 
 def _message(offset: int) -> Message:
@@ -248,6 +248,25 @@ class KafkaStreamTest(absltest.TestCase):
     positions = np.split(next(rounds).position, len(messages))
     self.assertEmpty(list(rounds))
     return stream.is_over
+
+  def test_a_topic_that_is_made_anew_in_mid_job_ends_it(self):
+    mark = Partition("g", "t", MADE)
+    answers = [None, {mark: 7}, {mark: 7}, {mark: 8}]
+    self.stream._group.topics_made = lambda: answers.pop(0)
+    batches = self.stream.batches()
+    with mock.patch.object(kafka_stream, "_ASK_AGAIN_SECS", 0.0):
+      for marked in ({}, {mark: 7}):  # Brokers that do not answer are asked again.
+        self.stream._begins_at(Partition("g", "t", 0))
+        next(batches)
+        self.assertEqual(self.stream.trained(), {**_at(100), **marked})
+      self.assertLen(answers, 2)
+      next(batches)
+      self.assertLen(answers, 2)  # Nothing has come that is not known.
+      self.stream._begins_at(Partition("g", "t", 1))
+      next(batches)
+      self.stream._begins_at(Partition("g", "t", 0))
+      with self.assertRaisesRegex(StreamFailed, "t was deleted and made anew"):
+        next(batches)
 
   def test_lag_is_none_where_all_is_read_and_trained_on(self):
     batches = self.stream.batches()

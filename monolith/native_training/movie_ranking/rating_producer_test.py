@@ -62,6 +62,7 @@ class RatingProducerTest(absltest.TestCase):
     for configuration, idempotence in (
       ([], "true"),
       (["acks=all"], "true"),
+      (["acks=ALL"], "true"),
       (["request.required.acks=-1"], "true"),
       (["acks=0"], "false"),
       (["request.required.acks=1"], "false"),
