@@ -15,7 +15,7 @@ import tensorflow as tf
 from absl import flags
 
 from monolith.native_training.benchmarks import role_log
-from monolith.native_training.data.kafka_messages import EVENT_TIME_MS
+from monolith.native_training.data.kafka.kafka_messages import EVENT_TIME_MS
 from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
 from monolith.native_training.movie_ranking import model_flags
 from monolith.native_training.movie_ranking.movie_ranking_model import (

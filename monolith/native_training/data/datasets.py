@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from monolith.native_training.data.kafka_messages import KafkaMessages
-from monolith.native_training.data.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
+from monolith.native_training.data.kafka.kafka_stream import KafkaStream
 
 _SCOPE = "monolith_kafka_dataset"
 

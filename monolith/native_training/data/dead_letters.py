@@ -8,9 +8,9 @@ from typing import Any
 
 from absl import logging
 
-from monolith.native_training.data import kafka_settings
 from monolith.native_training.data.bad_messages import BadMessage
-from monolith.native_training.data.client_log import ClientLog
+from monolith.native_training.data.kafka import kafka_settings
+from monolith.native_training.data.kafka.client_log import ClientLog
 
 _LOG_EVERY_SECS = 60
 _DEFAULTS = {"linger.ms": "100", "compression.type": "lz4"}

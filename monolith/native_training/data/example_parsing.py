@@ -13,14 +13,14 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.data import stream_ledger
 from monolith.native_training.data.bad_messages import (
   BadMessage,
   BadMessages,
 )
 from monolith.native_training.data.example_values import serialize_one
 from monolith.native_training.data.feature_specs import Feature, check_attributes
-from monolith.native_training.data.kafka_messages import (
+from monolith.native_training.data.kafka import stream_ledger
+from monolith.native_training.data.kafka.kafka_messages import (
   EVENT_TIME_MS,
   POSITION,
   KafkaMessages,

@@ -14,7 +14,7 @@ from absl import app, flags
 
 from monolith.native_training.data.bad_messages import BadMessages
 from monolith.native_training.data.example_parsing import decode_example, serialize_one
-from monolith.native_training.data.kafka_messages import KafkaMessages
+from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 
 _BATCHES = flags.DEFINE_integer("batches", 2000, "Batches a measurement.")
 _REPEATS = flags.DEFINE_integer("repeats", 7, "Measurements; their median is shown.")

@@ -11,7 +11,7 @@ from monolith.native_training.data.example_parsing import (
   default_bad_messages,
   serialize_one,
 )
-from monolith.native_training.data.kafka_messages import KafkaMessages
+from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 
 FEATURES = {
   "mov": tf.io.RaggedFeature(tf.int64),

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from monolith.native_training.data import kafka_messages
+from monolith.native_training.data.kafka import kafka_messages
 
 Feature = tf.io.FixedLenFeature | tf.io.RaggedFeature | tf.io.VarLenFeature
 

@@ -10,7 +10,7 @@ from absl.testing import absltest
 
 from monolith.native_training.data import datasets
 from monolith.native_training.data.example_parsing import decode_example, serialize_one
-from monolith.native_training.data.kafka_messages import EVENT_TIME_MS, POSITION
+from monolith.native_training.data.kafka.kafka_messages import EVENT_TIME_MS, POSITION
 from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 

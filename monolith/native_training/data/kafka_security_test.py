@@ -13,10 +13,10 @@ from absl.testing import absltest, parameterized
 
 from monolith.native_training.data import datasets, kafka_topics
 from monolith.native_training.data.bad_messages import BadMessage
-from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.dead_letters import KafkaDeadLetters
-from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_offsets import Partition
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.stream_offsets import Partition
 from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 from confluent_kafka import KafkaError, KafkaException, admin
 
-from monolith.native_training.data import broker_errors
+from monolith.native_training.data.kafka import broker_errors
 
 _ANSWER_SECS = 10.0
 

@@ -9,12 +9,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 
-from monolith.native_training.data import (
-  kafka_settings,
-  kafka_topics,
-  topic_patterns,
-)
-from monolith.native_training.data.consumer_group import ConsumerGroup
+from monolith.native_training.data import kafka_topics
+from monolith.native_training.data.kafka import kafka_settings, topic_patterns
+from monolith.native_training.data.kafka.consumer_group import ConsumerGroup
 from monolith.native_training.local_broker.local_broker import LocalBroker
 from monolith.native_training.local_runner.restarts import RestartingProcesses
 from monolith.native_training.movie_ranking import demo_flags

@@ -17,11 +17,8 @@ from typing import TYPE_CHECKING
 import tqdm
 from absl import app, flags
 
-from monolith.native_training.data import (
-  kafka_settings,
-  kafka_topics,
-  topic_patterns,
-)
+from monolith.native_training.data import kafka_topics
+from monolith.native_training.data.kafka import kafka_settings, topic_patterns
 from monolith.native_training.local_files import whole_file
 from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals

@@ -8,9 +8,9 @@ from typing import Any
 
 import confluent_kafka
 
-from monolith.native_training.data import kafka_settings
-from monolith.native_training.data.client_log import ClientLog
 from monolith.native_training.data.example_values import serialize_one
+from monolith.native_training.data.kafka import kafka_settings
+from monolith.native_training.data.kafka.client_log import ClientLog
 from monolith.native_training.movie_ranking.delivery_errors import DeliveryErrors
 
 _DEFAULTS = {

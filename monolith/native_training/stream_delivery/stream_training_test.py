@@ -8,7 +8,7 @@ import tensorflow as tf
 from absl.testing import absltest
 from confluent_kafka import TopicPartition, admin
 
-from monolith.native_training.data.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.estimator import Estimator, RunnerConfig
 from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker

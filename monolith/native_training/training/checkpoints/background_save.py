@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from monolith.native_training.data.stream_offsets import Offsets
+from monolith.native_training.data.kafka.stream_offsets import Offsets
 
 
 @dataclasses.dataclass

@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from monolith.native_training.data import kafka_stream
-from monolith.native_training.data.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka import kafka_stream
+from monolith.native_training.data.kafka.kafka_stream import KafkaStream
 from monolith.native_training.embedding import plan
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
 from monolith.native_training.native_model import MonolithModel

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tensorflow.core.framework import dataset_options_pb2
 
 from monolith.native_training.data import datasets
-from monolith.native_training.data.kafka_messages import EVENT_TIME_MS, POSITION
+from monolith.native_training.data.kafka.kafka_messages import EVENT_TIME_MS, POSITION
 
 _BATCHES_AHEAD = 2
 # Types of ops of datasets that end when what they read does, and not before.

@@ -19,10 +19,10 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from monolith.native_training.data import stream_ledger, stream_offsets
-from monolith.native_training.data.broker_errors import StreamFailed
-from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_offsets import Offsets
+from monolith.native_training.data.kafka import stream_ledger, stream_offsets
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.stream_offsets import Offsets
 from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import dense_variables
 from monolith.native_training.training.positions.timeline import Timeline

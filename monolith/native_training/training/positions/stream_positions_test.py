@@ -5,11 +5,11 @@ import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.data import stream_ledger, stream_offsets
-from monolith.native_training.data.broker_errors import StreamFailed
-from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_ledger import StreamLedger
-from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
+from monolith.native_training.data.kafka import stream_ledger, stream_offsets
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.stream_ledger import StreamLedger
+from monolith.native_training.data.kafka.stream_offsets import BEGUN, Offsets, Partition
 from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.positions.stream_positions import StreamPositions
 from monolith.native_training.training.positions.timeline import Timeline

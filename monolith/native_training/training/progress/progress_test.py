@@ -5,7 +5,7 @@ from unittest import mock
 import tensorflow as tf
 from absl.testing import absltest
 
-from monolith.native_training.data.stream_offsets import Partition
+from monolith.native_training.data.kafka.stream_offsets import Partition
 from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.progress import progress
 from monolith.native_training.training.progress.stream_metrics import StreamMetrics

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_offsets import Partition
+from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.stream_offsets import Partition
 
 # Upper ends of the histogram's buckets, seconds.
 DELAY_BUCKETS = (0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 300, 3600, 86400)

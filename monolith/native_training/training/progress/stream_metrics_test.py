@@ -6,7 +6,7 @@ import numpy as np
 from absl.testing import absltest
 from prometheus_client.parser import text_string_to_metric_families
 
-from monolith.native_training.data.stream_offsets import Partition
+from monolith.native_training.data.kafka.stream_offsets import Partition
 from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.training.progress.metrics_endpoint import MetricsEndpoint
 from monolith.native_training.training.progress.stream_metrics import StreamMetrics

@@ -8,7 +8,7 @@ import time
 from absl import logging
 from confluent_kafka import KafkaError
 
-from monolith.native_training.data.client_log import ClientLog, is_debug
+from monolith.native_training.data.kafka.client_log import ClientLog, is_debug
 
 # Mended by whoever runs the brokers, or by time.
 _PASSING = (

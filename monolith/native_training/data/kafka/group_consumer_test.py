@@ -14,12 +14,20 @@ import numpy as np
 from absl.testing import absltest, parameterized
 from confluent_kafka import TopicPartition, admin
 
-from monolith.native_training.data import stream_ledger, stream_offsets
-from monolith.native_training.data.broker_errors import StreamFailed
-from monolith.native_training.data.consumer_group import ConsumerGroup
-from monolith.native_training.data.group_consumer import GroupConsumer, PartitionEnds
-from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_offsets import BEGUN, MADE, Offsets, Partition
+from monolith.native_training.data.kafka import stream_ledger, stream_offsets
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.consumer_group import ConsumerGroup
+from monolith.native_training.data.kafka.group_consumer import (
+  GroupConsumer,
+  PartitionEnds,
+)
+from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.stream_offsets import (
+  BEGUN,
+  MADE,
+  Offsets,
+  Partition,
+)
 from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 

@@ -1,7 +1,7 @@
 from absl.testing import absltest
 from confluent_kafka import KafkaError
 
-from monolith.native_training.data.broker_errors import BrokerErrors, StreamFailed
+from monolith.native_training.data.kafka.broker_errors import BrokerErrors, StreamFailed
 
 _DOWN = KafkaError(KafkaError._ALL_BROKERS_DOWN, "1/1 brokers are down")
 

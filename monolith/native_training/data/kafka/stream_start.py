@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from monolith.native_training.data import topic_patterns
-from monolith.native_training.data.broker_errors import StreamFailed
-from monolith.native_training.data.consumer_group import ConsumerGroup
-from monolith.native_training.data.stream_offsets import BEGUN, Offsets, Partition
+from monolith.native_training.data.kafka import topic_patterns
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.consumer_group import ConsumerGroup
+from monolith.native_training.data.kafka.stream_offsets import BEGUN, Offsets, Partition
 
 _ASK_AGAIN_SECS = 1.0
 

@@ -1,6 +1,6 @@
 from absl.testing import absltest, parameterized
 
-from monolith.native_training.data import kafka_settings
+from monolith.native_training.data.kafka import kafka_settings
 
 
 class KafkaSettingsTest(parameterized.TestCase):

@@ -15,10 +15,10 @@ from confluent_kafka import (
   TopicPartition,
 )
 
-from monolith.native_training.data import topic_patterns
-from monolith.native_training.data.broker_errors import StreamFailed
-from monolith.native_training.data.consumer_group import ConsumerGroup, place
-from monolith.native_training.data.stream_offsets import Offsets, Partition
+from monolith.native_training.data.kafka import topic_patterns
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.consumer_group import ConsumerGroup, place
+from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
 
 _CONSUME = 10000  # Messages a call: each call has its price.
 _CONSUME_SECS = 0.1  # Longest wait for so many.

@@ -10,12 +10,12 @@ import tensorflow as tf
 from absl.testing import absltest
 from confluent_kafka import Message
 
-from monolith.native_training.data import kafka_stream, stream_ledger
-from monolith.native_training.data.broker_errors import StreamFailed
 from monolith.native_training.data.datasets import create_plain_kafka_dataset
-from monolith.native_training.data.group_consumer import PartitionEnds
-from monolith.native_training.data.kafka_stream import KafkaStream
-from monolith.native_training.data.stream_offsets import MADE, Offsets, Partition
+from monolith.native_training.data.kafka import kafka_stream, stream_ledger
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.group_consumer import PartitionEnds
+from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets, Partition
 
 
 def _message(offset: int) -> Message:

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from monolith.native_training.data import stream_offsets
-from monolith.native_training.data.stream_offsets import Offsets, Partition
+from monolith.native_training.data.kafka import stream_offsets
+from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
 
 # A position is the number of its ledger above so many bits, and a count below.
 _COUNT_BITS = 44

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 from confluent_kafka import Message
 
-from monolith.native_training.data.kafka_messages import KafkaMessages
+from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 
 _second = operator.itemgetter(1)
 

@@ -2,7 +2,7 @@ import re
 
 from absl.testing import absltest, parameterized
 
-from monolith.native_training.data import topic_patterns
+from monolith.native_training.data.kafka import topic_patterns
 
 _NAMES = ("jb-d", "jb-1", "jb-12", "jbx1", "my-jb-1", "other", "a.b", "a_b")
 

@@ -15,13 +15,13 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, TopicMetadata
 
-from monolith.native_training.data import kafka_settings, topic_patterns
-from monolith.native_training.data.broker_errors import (
+from monolith.native_training.data.kafka import kafka_settings, topic_patterns
+from monolith.native_training.data.kafka.broker_errors import (
   BrokerErrors,
   StreamFailed,
   passes,
 )
-from monolith.native_training.data.stream_offsets import MADE, Offsets, Partition
+from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets, Partition
 
 # librdkafka's own defaults read a tenth as fast.
 _DEFAULTS = {

@@ -11,18 +11,18 @@ from collections.abc import Callable, Iterator, Sequence
 from absl import logging
 from confluent_kafka import OFFSET_BEGINNING
 
-from monolith.native_training.data import (
+from monolith.native_training.data.kafka import (
   message_arrays,
   stream_offsets,
   stream_start,
   topic_patterns,
 )
-from monolith.native_training.data.broker_errors import StreamFailed
-from monolith.native_training.data.consumer_group import ConsumerGroup
-from monolith.native_training.data.group_consumer import GroupConsumer
-from monolith.native_training.data.kafka_messages import KafkaMessages
-from monolith.native_training.data.stream_ledger import StreamLedger
-from monolith.native_training.data.stream_offsets import Offsets, Partition
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
+from monolith.native_training.data.kafka.consumer_group import ConsumerGroup
+from monolith.native_training.data.kafka.group_consumer import GroupConsumer
+from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
+from monolith.native_training.data.kafka.stream_ledger import StreamLedger
+from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
 
 _NOTICE_SECS = 60.0
 _ASK_AGAIN_SECS = 10.0  # Brokers that did not say which topics there are.

@@ -1,9 +1,9 @@
 import numpy as np
 from absl.testing import absltest
 
-from monolith.native_training.data import stream_ledger, stream_offsets
-from monolith.native_training.data.stream_ledger import StreamLedger
-from monolith.native_training.data.stream_offsets import Partition
+from monolith.native_training.data.kafka import stream_ledger, stream_offsets
+from monolith.native_training.data.kafka.stream_ledger import StreamLedger
+from monolith.native_training.data.kafka.stream_offsets import Partition
 
 
 def _emit(ledger: StreamLedger, partitions, offsets, topic="t") -> np.ndarray:
