@@ -5,6 +5,7 @@ import contextlib
 import json
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -45,9 +46,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
   Returns:
     The exit code: 0, or 1 for an error or something damaged. Wrong usage leaves the
-    program with 2.
+    program with 2, SIGTERM with 143.
   """
   options = _parser().parse_args(arguments)
+  # What is written in part goes, as it does with Ctrl-C.
+  before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
   try:
     code = options.command(options)
     sys.stdout.flush()
@@ -62,6 +65,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return _failed(error.message)
   except (ImportError, LookupError, MemoryError, OSError, ValueError) as error:
     return _failed(str(error) or type(error).__name__)
+  finally:
+    signal.signal(signal.SIGTERM, before)
 
 
 def _failed(message: str) -> int:
@@ -85,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     return added
 
   inspect = add("inspect", _inspect, "Tells what is in a checkpoint.")
-  inspect.add_argument("dir", metavar="DIR", type=user_path, help=_DIR_HELP)
+  inspect.add_argument("dir", metavar="DIR", type=_dir, help=_DIR_HELP)
   inspect.add_argument(
     "--largest",
     type=_count,
@@ -102,12 +107,12 @@ def _parser() -> argparse.ArgumentParser:
   verify.add_argument(
     "dir",
     metavar="DIR",
-    type=user_path,
+    type=_dir,
     help="a model_dir, for all of its checkpoints, or one, such as "
     "MODEL_DIR/model.ckpt-300, with those that it is made from",
   )
   export = add("export", _export, "Writes the rows of a table to a file.")
-  export.add_argument("dir", metavar="DIR", type=user_path, help=_DIR_HELP)
+  export.add_argument("dir", metavar="DIR", type=_dir, help=_DIR_HELP)
   export.add_argument("--table", required=True, metavar="NAME", help="which table")
   export.add_argument(
     "--format", required=True, choices=row_export.FORMATS, help="of the file"
@@ -123,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
     "--with_state", action="store_true", help="the optimizer's state as well"
   )
   return parser
+
+
+def _dir(text: str) -> str:
+  if not text:
+    raise argparse.ArgumentTypeError("is empty, wanted a folder or a checkpoint")
+  return user_path(text)
 
 
 def _count(text: str) -> int:

@@ -1,10 +1,12 @@
 """What all commands of the checkpoint tool have in common."""
 
 import os
+import signal
 from unittest import mock
 
 from absl.testing import absltest, parameterized
 
+from monolith.native_training.checkpoint_tool import row_export
 from monolith.native_training.checkpoint_tool.tool_test_case import ToolTestCase
 from monolith.native_training.training.checkpoints import checkpoint, manifest
 
@@ -53,12 +55,27 @@ class CommandLineTest(ToolTestCase):
     ((),),
     (("look", "here"),),
     (("inspect",),),
+    (("inspect", ""),),
+    (("verify", ""),),
     (("inspect", "x", "--largest=-1"),),
     (("export", "x", "--table=t", "--output=y"),),
     (("export", "x", "--table=t", "--output=y", "--format=csv"),),
   )
   def test_wrong_usage(self, arguments):
     self.assert_fails("usage: ", *arguments, code=2)
+
+  def test_leaves_nothing_when_terminated(self):
+    folder = self.create_tempdir().full_path
+
+    def terminated(path, *_):
+      self.assertEqual([os.path.basename(path)], os.listdir(folder))
+      os.kill(os.getpid(), signal.SIGTERM)
+
+    arguments = ("--table=mov", "--format=npz", f"--output={folder}/rows.npz")
+    with mock.patch.object(row_export, "_write_npz", terminated):
+      code, _, _ = self.run_tool("export", self.dir, *arguments)
+    self.assertEqual(code, 128 + signal.SIGTERM)
+    self.assertEmpty(os.listdir(folder))
 
   def test_help(self):
     for command in ((), ("inspect",), ("verify",), ("export",)):

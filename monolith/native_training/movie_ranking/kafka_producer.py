@@ -8,6 +8,7 @@ is still delivered; a second one ends that, too.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import sys
 import time
@@ -58,6 +59,7 @@ _CONFIGURATION = flags.DEFINE_multi_string(
 )
 
 _WRITE_SECS = 1.0
+_RETRY_SECS = 60.0  # Where the file cannot be written.
 _SLEEP_SECS = 0.002  # The shortest.
 
 
@@ -79,11 +81,21 @@ def _paced(producer: RatingProducer, count: int | None, rate: float) -> Iterator
     number += 1
 
 
-def _write_progress(sent: int) -> None:
+def _write_progress(sent: int) -> float:
+  """Ratings matter more than the file: where it cannot be written, that is said.
+
+  Returns:
+    In how many seconds to write again.
+  """
   path = user_path(_PROGRESS_FILE.value)
   if not path:
-    return
-  whole_file.write_text(path, json.dumps({"sent": sent}))
+    return math.inf
+  try:
+    whole_file.write_text(path, json.dumps({"sent": sent}))
+  except OSError as error:
+    _say(f"--progress_file: {error}")
+    return _RETRY_SECS
+  return _WRITE_SECS
 
 
 def _send(table, producer: RatingProducer) -> None:
@@ -99,8 +111,7 @@ def _send(table, producer: RatingProducer) -> None:
       producer.send(table["uid"][row], table["mov"][row], table["label"][row])
       bar.update()
       if time.monotonic() >= write_at:
-        write_at = time.monotonic() + _WRITE_SECS
-        _write_progress(i + 1)
+        write_at = time.monotonic() + _write_progress(i + 1)
 
 
 def _check_flags() -> None:

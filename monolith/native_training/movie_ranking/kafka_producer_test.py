@@ -1,5 +1,6 @@
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -163,6 +164,20 @@ class KafkaProducerTest(absltest.TestCase):
       text = log.read_text()
       self.assertRegex(text, r"[\d,]+ ratings are in loop\n")
       self.assertNotIn("Traceback", text)
+
+  def test_goes_on_without_a_progress_file(self):
+    folder = pathlib.Path(self.create_tempdir().full_path, "progress")
+    folder.mkdir()
+    progress = folder / "progress.json"
+    process, log = self._start(
+      "-m", _MODULE, "--topic=gone", "--loop", f"--progress_file={progress}"
+    )
+    self._wait_until("sent", progress)
+    shutil.move(folder, f"{folder}.moved")
+    self._wait_until("--progress_file: cannot write", log)
+    process.send_signal(signal.SIGINT)
+    self.assertEqual(process.wait(_LIMIT_SECS), 128 + signal.SIGINT)
+    self.assertRegex(log.read_text(), r"[\d,]+ ratings are in gone\n")
 
   def test_a_signal_ends_it_while_ratings_are_read(self):
     program = """
