@@ -22,6 +22,7 @@ _TELL_AGAIN_SECS = 60.0
 _POLL_SECS = 0.2
 # What an export needs, that was asked to end, to remove what it has written.
 _LEAVE_SECS = 15.0
+_LATER = "All that was trained is in the checkpoint: export_saved_model() exports it"
 
 
 class JobExports:
@@ -39,7 +40,8 @@ class JobExports:
     self._running: str | None = None
     self._waiting: str | None = None
     self._failures: collections.deque[tuple[str, Exception]] = collections.deque()
-    self._last_error: Exception | None = None  # Of the export that has ended last.
+    # Of the export that has ended last.
+    self._last_failure: tuple[str, Exception] | None = None
     self._tell_at = 0.0
     self._begun_at = 0.0
 
@@ -60,8 +62,7 @@ class JobExports:
         thread.start()
       except RuntimeError as error:  # There are too many.
         self._begin(None)
-        self._last_error = error
-        self._failures.append((path, error))
+        self._note(path, error)
       else:
         self._thread = thread
 
@@ -71,12 +72,15 @@ class JobExports:
 
   def _run(self, path: str) -> None:
     while path:
-      self._last_error = self._error_of(path)
-      if self._last_error:
-        self._failures.append((path, self._last_error))
+      self._note(path, self._error_of(path))
       with self._lock:
         path, self._waiting = self._waiting, None
         self._begin(path)
+
+  def _note(self, path: str, error: Exception | None) -> None:
+    self._last_failure = (path, error) if error else None
+    if error:
+      self._failures.append((path, error))
 
   def _error_of(self, path: str) -> Exception | None:
     """Exports a checkpoint; returns why it could not be exported."""
@@ -133,8 +137,10 @@ class JobExports:
       if is_to_leave():
         self.leave()
         return
-    if self._last_error:
-      raise self._last_error
+    if self._last_failure:
+      path, error = self._last_failure
+      _tell(path, error, _LATER)
+      raise error
     self.report()
 
   def leave(self, secs: float | None = None) -> None:
@@ -146,9 +152,11 @@ class JobExports:
     if self._thread:
       self._thread.join(_LEAVE_SECS if secs is None else secs)
     if path := self._running:
-      logging.warning("%s is saved, but its export does not come to an end", path)
+      logging.warning(
+        "%s is saved, but its export does not come to an end. %s", path, _LATER
+      )
     while self._failures:
-      _tell(*self._failures.popleft(), "All that was trained is in the checkpoint")
+      _tell(*self._failures.popleft(), _LATER)
 
 
 def _tell(path: str, error: Exception, goes_on: str) -> None:

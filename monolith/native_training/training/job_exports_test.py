@@ -65,8 +65,12 @@ class JobExportsTest(absltest.TestCase):
     self.assertRegex(logs.output[0], "a is saved, but it is NOT EXPORTED.*no space.*ON")
     self.assertRegex(logs.output[1], "b is saved, but it is NOT EXPORTED.*a flipped")
     self._exports.report()  # Once.
-    with self.assertRaisesRegex(DamagedCheckpointError, "a flipped bit"):
+    with (
+      self.assertLogs("absl", "ERROR") as logs,
+      self.assertRaisesRegex(DamagedCheckpointError, "a flipped bit"),
+    ):
       self._exports.finish()
+    self.assertRegex(logs.output[0], r"b is saved, .*: export_saved_model\(\) exports")
     self._exports.offer("c")
     self._exports.finish()
     self.assertEqual(self._exported, ["a", "b", "c"])
