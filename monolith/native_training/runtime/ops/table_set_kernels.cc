@@ -50,7 +50,8 @@ class TableSetOp : public tensorflow::ResourceOpKernel<TableSet> {
     if (difference.empty()) return absl::OkStatus();
     return absl::InvalidArgumentError(absl::StrCat(
         "a set of tables with this name, but another config, exists: ",
-        difference));
+        difference,
+        ". Where an earlier model's parameter server has it, start it anew"));
   }
 
   std::vector<TableConfig> configs_;
