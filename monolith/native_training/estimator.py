@@ -19,7 +19,11 @@ from absl import logging
 import monolith.native_training.tensorflow_compat  # noqa: F401
 from monolith.native_training.folder_names import check_is_no_pattern
 from monolith.native_training.local_files import local_path
-from monolith.native_training.model_export import export_folder, saved_model
+from monolith.native_training.model_export import (
+  export_folder,
+  exported_checkpoint,
+  saved_model,
+)
 from monolith.native_training.model_export.abandonment import (
   Abandonment,
   ExportAbandonedError,
@@ -196,8 +200,7 @@ class Estimator:
       self._exported_parts()
       self._export_base()
       saved_model.check_exportable(self._model)
-      abandonment = Abandonment(stop.is_made)
-      export = functools.partial(self._export_saved, abandonment)
+      export = functools.partial(self._export_saved, stop)
     loop = TrainLoop(
       self._model, self._config, cluster, target, self._warm_start_from, export, stop
     )
@@ -345,17 +348,25 @@ class Estimator:
     _check_positive("p.serving.num_ps", num_ps)
     return num_ps
 
-  def _export_saved(self, abandonment: Abandonment, path: str) -> None:
-    """Exports a checkpoint that was saved, if there is time.
+  def _export_saved(
+    self,
+    stop: stop_request.StopRequest,
+    path: str,
+    is_given_up: Callable[[], bool],
+  ) -> None:
+    """Exports a checkpoint that was saved, unless that was done, if there is time.
 
     Raises:
       Exception: see `saved_model.export`; `AllRefusedError` also where the checkpoint
         has gone since.
     """
+    base = self._export_base()
+    abandonment = Abandonment(lambda: stop.is_made() or is_given_up())
     try:
-      self._export(lambda: [path], self._export_base(), abandonment)
+      if not exported_checkpoint.is_exported(path, base):
+        self._export(lambda: [path], base, abandonment)
     except ExportAbandonedError:
-      logging.warning("SIGTERM: %s is saved, but not exported", path)
+      logging.warning("%s is saved, but not exported: this process leaves", path)
 
   def _finder(self, path: str | None) -> Callable[[], list[str]]:
     """`_required_checkpoints` for who may have to ask again; raises at once."""

@@ -55,3 +55,8 @@ def marker(path: str) -> str | None:
 def is_distributed(path: str) -> bool:
   """Whether a folder holds a distributed export."""
   return is_model(os.path.join(path, _ENTRY))
+
+
+def entry(path: str) -> str:
+  """The folder of an export's SavedModel that clients ask."""
+  return os.path.join(path, _ENTRY) if is_distributed(path) else path

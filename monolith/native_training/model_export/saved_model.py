@@ -10,13 +10,18 @@ import uuid
 
 import tensorflow as tf
 
-from monolith.native_training.model_export import export_folder, signatures
+from monolith.native_training.model_export import (
+  export_folder,
+  exported_checkpoint,
+  signatures,
+)
 from monolith.native_training.model_export.abandonment import Abandonment
 from monolith.native_training.model_export.table_assets import TableAssets
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training.checkpoints import checkpoint as checkpoint_lib
 from monolith.native_training.training.checkpoints import sound_checkpoint
 from monolith.native_training.training.checkpoints.dense_variables import DenseVariables
+from monolith.native_training.training.checkpoints.manifest import Manifest
 from monolith.native_training.training.graph import model_graph
 
 
@@ -66,6 +71,7 @@ def export(
         _write(model, find_checkpoints, folder, abandonment)
       else:
         _write_distributed(model, find_checkpoints, folder, num_ps, abandonment)
+    abandonment.check()
 
   return export_folder.write(export_dir_base, write)
 
@@ -80,9 +86,10 @@ def _write(
   builder = tf.compat.v1.saved_model.Builder(folder)
   tables = TableAssets(graph.embedding, [_assets(folder)], abandonment)
   with tf.compat.v1.Session() as session:
-    _restore_dense(session, find_checkpoints, tables, abandonment)
+    source = _restore_dense(session, find_checkpoints, tables, abandonment)
     handle = next((handle for _, handle in graph.embedding.table_sets()), None)
     _save(builder, session, named_signatures, tables.add_to_graph(0, handle))
+  exported_checkpoint.write(folder, *source)
 
 
 def _write_distributed(
@@ -97,14 +104,16 @@ def _write_distributed(
     raise ValueError(
       "p.serving.export_mode: got 'distributed', but the model has no embeddings"
     )
-  entry = tf.compat.v1.saved_model.Builder(os.path.join(folder, "entry"))
+  entry_folder = os.path.join(folder, "entry")
+  entry = tf.compat.v1.saved_model.Builder(entry_folder)
   folders = [os.path.join(folder, f"ps_{i}") for i in range(num_ps)]
   parts = [tf.compat.v1.saved_model.Builder(each) for each in folders]
   assets = [_assets(each) for each in folders]
   tables = TableAssets(graph.embedding, assets, abandonment)
   with tf.compat.v1.Session() as session:
-    _restore_dense(session, find_checkpoints, tables, abandonment)
+    source = _restore_dense(session, find_checkpoints, tables, abandonment)
     _save(entry, session, named_signatures, tf.no_op())
+  exported_checkpoint.write(entry_folder, *source)
   for i, part in enumerate(parts):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
       handle = tables.table_set(name=uuid.uuid4().hex)
@@ -170,17 +179,20 @@ def _restore_dense(
   find_checkpoints: sound_checkpoint.Finder,
   tables: TableAssets,
   abandonment: Abandonment,
-) -> None:
-  """Restores the first checkpoint of which every file is sound, and writes its
-  tables."""
+) -> tuple[str, Manifest]:
+  """Restores the first checkpoint of which every file is sound, and writes its tables.
+  Returns its path, and what its manifest says."""
   dense = DenseVariables()
+  contents = {}
 
   def restore(path: str) -> None:
+    contents[path] = checkpoint_lib.read_manifest(path)
     checkpoint_lib.check_dense_files(path)
     tables.write(path)
     dense.restore(session, path)
 
-  sound_checkpoint.first_sound(
+  path = sound_checkpoint.first_sound(
     find_checkpoints(), restore, find_checkpoints, abandonment.sleep
-  )
+  ).path
   session.run(tf.compat.v1.local_variables_initializer())
+  return path, contents[path]

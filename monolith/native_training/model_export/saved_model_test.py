@@ -4,10 +4,8 @@ import glob
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 import time
 from unittest import mock
 
@@ -16,80 +14,26 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training import entry
-from monolith.native_training.estimator import Estimator, EstimatorSpec, RunnerConfig
-from monolith.native_training.model_export import saved_model
-from monolith.native_training.model_export.abandonment import (
-  Abandonment,
-  ExportAbandonedError,
+from monolith.native_training.estimator import Estimator, RunnerConfig
+from monolith.native_training.model_export.popularity import (
+  USERS,
+  Popularity,
+  PopularityWithItems,
 )
-from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training.checkpoints import (
   checkpoint,
   sound_checkpoint,
 )
 from monolith.native_training.training.checkpoints.checkpoint_errors import (
-  DamagedCheckpointError,
   MisfitError,
-  StorageError,
 )
 
 _THIS = "monolith.native_training.model_export.saved_model_test"
 _SAVED_MODEL_CLI = "monolith/native_training/saved_model_cli"
-_USERS = np.arange(40, dtype=np.int64)[:, None]
-
-
-class Popularity(MonolithModel):
-  scale_shape = ()
-  dim = 3
-  compressor = entry.Fp32Compressor()
-
-  def input_fn(self, mode):
-    data = {"user": _USERS, "label": np.sin(_USERS).astype(np.float32)}
-    return tf.data.Dataset.from_tensor_slices(data).repeat(5).batch(8)
-
-  def model_fn(self, features, mode):
-    self.create_embedding_feature_column("user")
-    (user,) = self.lookup_embedding_slice(
-      ["user"], "vec", self.dim, compressor=self.compressor
-    )
-    pred = tf.reduce_sum(user, axis=1, keepdims=True)
-    pred *= tf.compat.v1.get_variable(
-      "scale", self.scale_shape, initializer=tf.ones_initializer()
-    )
-    if mode == tf.estimator.ModeKeys.PREDICT:
-      return EstimatorSpec(label=None, pred=pred, head_name="score")
-    loss = tf.reduce_mean(tf.square(pred - features["label"]))
-    return EstimatorSpec(
-      label=features["label"],
-      pred=pred,
-      head_name="score",
-      loss=loss,
-      classification=False,
-    )
-
-  def serving_input_receiver_fn(self):
-    user = tf.compat.v1.placeholder(tf.int64, [None, 1], name="user")
-    return tf.estimator.export.ServingInputReceiver({"user": user}, {"user": user})
 
 
 class WidePopularity(Popularity):
   scale_shape = (1,)
-
-
-class PopularityWithItems(Popularity):
-  """It has gained a feature, and with it a table of another name."""
-
-  def model_fn(self, features, mode):
-    self.create_embedding_feature_column("item", shared_name="things")
-    self.lookup_embedding_slice(["item"], "vec", 2)
-    return super().model_fn(features, mode)
-
-  def serving_input_receiver_fn(self):
-    inputs = {
-      name: tf.compat.v1.placeholder(tf.int64, [None, 1], name=name)
-      for name in ("user", "item")
-    }
-    return tf.estimator.export.ServingInputReceiver(inputs, inputs)
 
 
 def export_until_killed(model_dir: str) -> None:
@@ -108,10 +52,8 @@ def export_until_killed(model_dir: str) -> None:
 class SavedModelTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
-    model = Popularity.params()
-    model.serving.export_when_saving = self._testMethodName.endswith("with_checkpoints")
     self.job = Estimator(
-      model.instantiate(),
+      Popularity.params(),
       RunnerConfig(
         model_dir=self.create_tempdir().full_path, save_checkpoints_steps=10
       ),
@@ -126,7 +68,7 @@ class SavedModelTest(absltest.TestCase):
     path = self.job.export_saved_model()
     self.assertEqual(self._exports(), [path])
     served = tf.saved_model.load(path).signatures["serving_default"]
-    score = served(user=tf.constant(_USERS))["score"].numpy()
+    score = served(user=tf.constant(USERS))["score"].numpy()
     np.testing.assert_array_equal(score, self._predicted(self.job))
 
   def test_compression_changes_predictions_as_little_as_it_says(self):
@@ -146,7 +88,7 @@ class SavedModelTest(absltest.TestCase):
         Compressed.params().instantiate(), RunnerConfig(model_dir=self.job.model_dir)
       )
       served = tf.saved_model.load(job.export_saved_model())
-      score = served.signatures["serving_default"](user=tf.constant(_USERS))["score"]
+      score = served.signatures["serving_default"](user=tf.constant(USERS))["score"]
       np.testing.assert_allclose(score, wanted, rtol=0, atol=tolerance)
       self.assertGreater(np.abs(score.numpy() - wanted).max(), 0)
 
@@ -160,7 +102,7 @@ class SavedModelTest(absltest.TestCase):
       model = tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], moved)
       signature = model.signature_def["serving_default"]
       score = session.run(
-        signature.outputs["score"].name, {signature.inputs["user"].name: _USERS}
+        signature.outputs["score"].name, {signature.inputs["user"].name: USERS}
       )
     np.testing.assert_array_equal(score, self._predicted(self.job))
 
@@ -204,7 +146,7 @@ class SavedModelTest(absltest.TestCase):
     path = self.job.export_saved_model()
     (rows,) = glob.glob(os.path.join(path, "assets", "*"))
     # A table without rows takes 2 to 3 KiB.
-    self.assertLess(os.path.getsize(rows), 3072 + len(_USERS) * (8 + 4 * 3))
+    self.assertLess(os.path.getsize(rows), 3072 + len(USERS) * (8 + 4 * 3))
     state = np.float32(0.1).tobytes()  # Of Adagrad, at first.
     with open(rows, "rb") as f:
       self.assertNotIn(state, f.read())
@@ -223,7 +165,7 @@ class SavedModelTest(absltest.TestCase):
 
   def _predicted(self, job, path=None) -> np.ndarray:
     predictions = job.predict(checkpoint_path=path)
-    return np.stack([p["score"] for p, _ in zip(predictions, _USERS)])  # noqa: B905
+    return np.stack([p["score"] for p, _ in zip(predictions, USERS)])  # noqa: B905
 
   def test_a_checkpoint_of_another_shape_is_refused(self):
     self.job.train()
@@ -273,9 +215,9 @@ class SavedModelTest(absltest.TestCase):
           f.write(content)
         # The one before it.
         served = tf.saved_model.load(path).signatures["serving_default"]
-        score = served(user=tf.constant(_USERS))["score"].numpy()
+        score = served(user=tf.constant(USERS))["score"].numpy()
         predicted = self.job.predict(checkpoint_path=older)
-        wanted = [p["score"] for p, _ in zip(predicted, _USERS)]  # noqa: B905
+        wanted = [p["score"] for p, _ in zip(predicted, USERS)]  # noqa: B905
         np.testing.assert_array_equal(score, np.stack(wanted))
 
   def test_what_cannot_be_written_is_no_damaged_checkpoint(self):
@@ -327,11 +269,11 @@ class SavedModelTest(absltest.TestCase):
   def test_two_versions_in_one_process_are_apart(self):
     self.job.train(max_steps=5)
     first = tf.saved_model.load(self.job.export_saved_model())
-    before = first.signatures["serving_default"](user=tf.constant(_USERS))["score"]
+    before = first.signatures["serving_default"](user=tf.constant(USERS))["score"]
     self.job.train(steps=20)
     second = tf.saved_model.load(self.job.export_saved_model())
-    after = second.signatures["serving_default"](user=tf.constant(_USERS))["score"]
-    again = first.signatures["serving_default"](user=tf.constant(_USERS))["score"]
+    after = second.signatures["serving_default"](user=tf.constant(USERS))["score"]
+    again = first.signatures["serving_default"](user=tf.constant(USERS))["score"]
     np.testing.assert_array_equal(before, again)
     self.assertGreater(float(tf.reduce_max(tf.abs(after - before))), 1e-3)
 
@@ -365,93 +307,6 @@ class SavedModelTest(absltest.TestCase):
       self.job.export_saved_model(folder)
     self.assertFalse(os.path.exists(folder))
 
-  def test_exports_with_checkpoints(self):
-    self.job.train(max_steps=20)
-    self.assertLen(self._exports(), 2)
-
-  def test_sigterm_abandons_an_export(self):
-    begun, tries = threading.Event(), []
-
-    def export(model, checkpoints, folder, num_ps, abandonment) -> str:
-      del model, folder, num_ps
-      tries.append(checkpoints)
-      begun.set()
-      while True:
-        abandonment.check()
-        time.sleep(0.01)
-
-    class Endless(Popularity):
-      def input_fn(self, mode):
-        return super().input_fn(mode).repeat()
-
-    class Stop(tf.compat.v1.train.SessionRunHook):
-      def after_run(self, run_context, run_values):
-        if begun.is_set():
-          os.kill(os.getpid(), signal.SIGTERM)
-          begun.clear()
-
-    params = Endless.params()
-    params.serving.export_when_saving = True
-    config = RunnerConfig(model_dir=self.job.model_dir, save_checkpoints_steps=10)
-    job = Estimator(params, config)
-    with mock.patch.object(saved_model, "export", export):
-      with self.assertLogs("absl", "WARNING") as logs:
-        with self.assertRaises(SystemExit) as caught:
-          job.train(hooks=[Stop()])
-    self.assertEqual(caught.exception.code, 128 + signal.SIGTERM)
-    self.assertIn("is saved, but not exported", "".join(logs.output))
-    steps = [checkpoint.step_of(path) for path in checkpoint.checkpoints(job.model_dir)]
-    self.assertEqual(steps[0], 10)
-    self.assertGreater(len(steps), 1)  # Saved when it left, too.
-
-  def test_an_abandoned_export_ends_what_runs_and_leaves_nothing(self):
-    asked = threading.Event()
-    abandonment = Abandonment(asked.is_set)
-    threading.Timer(0.2, asked.set).start()
-    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-      endless = tf.while_loop(lambda i: i >= 0, lambda i: i * 0, [0])
-      with self.assertRaises(tf.errors.CancelledError), abandonment.closes(session):
-        session.run(endless)
-    self.job.train()
-    folder = self.create_tempdir().full_path
-    with self.assertRaises(ExportAbandonedError):
-      saved_model.export(
-        self.job._model,
-        lambda: [self.job.latest_checkpoint()],
-        folder,
-        abandonment=abandonment,
-      )
-    self.assertEmpty(os.listdir(folder))
-
-  def test_an_export_that_waits_for_storage_is_abandoned_at_once(self):
-    self.job.train()
-    folder = self.create_tempdir().full_path
-    asked = threading.Event()
-
-    def is_away(path: str) -> None:
-      asked.set()
-      raise StorageError(f"{path}: no answer")
-
-    with mock.patch.object(
-      checkpoint, "check_dense_files", side_effect=is_away
-    ) as read:
-      with self.assertRaises(ExportAbandonedError):
-        saved_model.export(
-          self.job._model,
-          lambda: [self.job.latest_checkpoint()],
-          folder,
-          abandonment=Abandonment(asked.is_set),
-        )
-    read.assert_called_once()
-    self.assertEmpty(os.listdir(folder))
-
-  def test_a_checkpoint_that_has_gone_ends_only_its_export(self):
-    self.job.train()
-    path = self.job.latest_checkpoint()
-    checkpoint.remove(path)
-    with self.assertRaisesRegex(DamagedCheckpointError, f"{path}.*(removed|cannot be)"):
-      self.job._export_saved(Abandonment(), path)
-
   def test_every_export_removes_old_ones(self):
     job = Estimator(
       Popularity.params(),
@@ -476,7 +331,7 @@ class SavedModelTest(absltest.TestCase):
     self.assertNotEmpty(os.listdir(os.path.join(left, "assets")))
     path = self.job.export_saved_model()
     served = tf.saved_model.load(path).signatures["serving_default"]
-    score = served(user=tf.constant(_USERS))["score"].numpy()
+    score = served(user=tf.constant(USERS))["score"].numpy()
     np.testing.assert_array_equal(score, self._predicted(self.job))
     self.assertEqual(self._exports(), [path])
 

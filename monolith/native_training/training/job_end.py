@@ -85,8 +85,11 @@ class JobEnd:
 
     Raises:
       RuntimeError: it had ended without a worker that has failed.
+      Exception: why the last checkpoint is not exported.
     """
     self._raise_failures(self._heartbeat.failures)
+    self._exports.offer(checkpoint.latest_checkpoint(self._model_dir))
+    self._finish_exports()
     return self._mark()
 
   def _raise_failures(self, failures: Sequence[str]) -> None:
@@ -183,6 +186,9 @@ class JobEnd:
     if self._reports:
       self._end_job(session, progress)
     if self._is_saver:
+      # When all have been let go. Where it fails, this chief that is started again
+      # tries it again.
+      self._finish_exports()
       # The last that the chief does: who begins with what is marked so begins the data
       # anew, and before this somebody who is killed would do so.
       self._mark()
@@ -191,16 +197,19 @@ class JobEnd:
   def _save_last(
     self, session: tf.compat.v1.Session, step: int, progress: ProgressReporter
   ) -> bool:
-    """Saves all that was trained, if it is not yet, and waits for its export; False
-    where it was time to leave before it was saved."""
+    """Saves all that was trained, if it is not yet; False where it was time to leave
+    before."""
     self._saves.wait_for_end(self._stop.is_made)
-    self._saves.report(session, progress)
-    is_saved = step == self._saves.policy.last_step and self._is_all_saved(session)
-    if not is_saved:
-      is_saved = self._saves.save_last(session, step, progress, self._stop.is_made)
-    if is_saved:
-      self._exports.finish(self._is_to_leave)
-    return is_saved
+    self._saves.report_save(session, progress)
+    if step == self._saves.policy.last_step and self._is_all_saved(session):
+      return True
+    return self._saves.save_last(session, step, progress, self._stop.is_made)
+
+  def _finish_exports(self) -> None:
+    """Waits for the exports of what is saved. Raises why the last is not exported."""
+    self._exports.finish(self._is_to_leave)
+    if self._exports.is_on:
+      self._saves.remove_older()
 
   def _is_to_leave(self) -> bool:
     """Whether this chief was asked to leave. Raises where another has begun."""

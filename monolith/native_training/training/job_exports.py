@@ -10,19 +10,31 @@ from absl import logging
 
 from monolith.native_training.training.checkpoints.checkpoint_errors import (
   DamagedCheckpointError,
+  MisfitError,
   StorageError,
 )
 from monolith.native_training.training.processes.server_question import SERVER_IS_AWAY
 
-# With these training goes on. The checkpoint may be damaged by the time.
-_EXPORT_FAILS = (tf.errors.OpError, OSError, RuntimeError, DamagedCheckpointError)
+# With these training goes on. The checkpoint may be damaged by the time, or lack what
+# the model has gained since.
+_EXPORT_FAILS = (
+  tf.errors.OpError,
+  OSError,
+  MemoryError,
+  RuntimeError,
+  DamagedCheckpointError,
+  MisfitError,
+)
 # An export that takes longer than this may hang.
 _LONG_SECS = 600.0
 _TELL_AGAIN_SECS = 60.0
 _POLL_SECS = 0.2
 # What an export needs, that was asked to end, to remove what it has written.
 _LEAVE_SECS = 15.0
-_LATER = "All that was trained is in the checkpoint: export_saved_model() exports it"
+_LATER = "export_saved_model() exports it, and so does training that begins with it"
+
+
+Export = Callable[[str, Callable[[], bool]], object]
 
 
 class JobExports:
@@ -30,11 +42,17 @@ class JobExports:
   Of those that come while one is exported only the newest is.
 
   Args:
-    export: called with the path of a checkpoint; None where there is nothing to do.
+    export: called with the path of a checkpoint, and what tells when to give up; None
+      where there is nothing to do.
+
+  Attributes:
+    is_on: whether there is.
   """
 
-  def __init__(self, export: Callable[[str], object] | None):
+  def __init__(self, export: Export | None):
+    self.is_on = export is not None
     self._export = export
+    self._is_given_up = threading.Event()
     self._lock = threading.Lock()
     self._thread: threading.Thread | None = None
     self._running: str | None = None
@@ -46,8 +64,7 @@ class JobExports:
     self._begun_at = 0.0
 
   def offer(self, path: str) -> None:
-    """Exports a checkpoint, which no export is of yet, as soon as that can be. From any
-    thread."""
+    """Exports a checkpoint as soon as that can be. From any thread."""
     if self._export is None:
       return
     with self._lock:
@@ -85,7 +102,7 @@ class JobExports:
   def _error_of(self, path: str) -> Exception | None:
     """Exports a checkpoint; returns why it could not be exported."""
     try:
-      self._export(path)
+      self._export(path, self._is_given_up.is_set)
     # Not what it looks like: that needs no server, and no data.
     except (*SERVER_IS_AWAY, tf.errors.OutOfRangeError) as error:
       return StorageError(f"{type(error).__name__}: {error.message}")
@@ -126,7 +143,7 @@ class JobExports:
     """Waits until all is exported; for who has come to the end of the job.
 
     Args:
-      is_to_leave: whether this process was asked to leave: then see `leave`.
+      is_to_leave: whether this process is asked to leave: then see `leave`.
 
     Raises:
       Exception: why the last checkpoint is not.
@@ -144,11 +161,12 @@ class JobExports:
     self.report()
 
   def leave(self, secs: float | None = None) -> None:
-    """Waits for an export that was asked to end, but not for long, and raises nothing.
+    """Has an export given up, and waits for that, but not for long; raises nothing.
 
     Args:
       secs: for how long; default what it needs to remove what it has written.
     """
+    self._is_given_up.set()
     if self._thread:
       self._thread.join(_LEAVE_SECS if secs is None else secs)
     if path := self._running:

@@ -1,5 +1,6 @@
 import threading
 import time
+from collections.abc import Callable
 from unittest import mock
 
 import tensorflow as tf
@@ -24,7 +25,8 @@ class JobExportsTest(absltest.TestCase):
     self.addCleanup(self._may_end.set)
     self._exports = JobExports(self._export)
 
-  def _export(self, path: str) -> None:
+  def _export(self, path: str, is_given_up: Callable[[], bool]) -> None:
+    del is_given_up
     self._may_end.wait()
     self._exported.append(path)
     if error := self._errors.get(path):
@@ -70,7 +72,7 @@ class JobExportsTest(absltest.TestCase):
       self.assertRaisesRegex(DamagedCheckpointError, "a flipped bit"),
     ):
       self._exports.finish()
-    self.assertRegex(logs.output[0], r"b is saved, .*: export_saved_model\(\) exports")
+    self.assertRegex(logs.output[0], r"b is saved, .* export_saved_model\(\) exports")
     self._exports.offer("c")
     self._exports.finish()
     self.assertEqual(self._exported, ["a", "b", "c"])
@@ -130,7 +132,7 @@ class JobExportsTest(absltest.TestCase):
     self._until_idle()
     with self.assertLogs("absl", "ERROR") as logs:
       self._exports.leave()
-    self.assertIn("All that was trained is in the checkpoint", logs.output[0])
+    self.assertIn("export_saved_model() exports it", logs.output[0])
 
 
 if __name__ == "__main__":

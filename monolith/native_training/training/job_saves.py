@@ -202,17 +202,18 @@ class JobSaves:
     return self._streams.is_saved(session)
 
   def report(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> None:
-    """Reports the save that has ended, if one has, and exports that have failed.
+    """As `report_save`, and reports exports that have failed."""
+    self.report_save(session, progress)
+    self._exports.report()
+
+  def report_save(
+    self, session: tf.compat.v1.Session, progress: ProgressReporter
+  ) -> None:
+    """Reports the save that has ended, if one has.
 
     Args:
       session: the present one.
     """
-    self._report_save(session, progress)
-    self._exports.report()
-
-  def _report_save(
-    self, session: tf.compat.v1.Session, progress: ProgressReporter
-  ) -> None:
     save = self._background.take_done()
     if not save:
       return
@@ -336,13 +337,19 @@ class JobSaves:
   ) -> background_save.Save:
     """Does a save, after one that is running."""
     self.wait_for_end(is_to_leave)
-    self._report_save(session, progress)
+    self.report_save(session, progress)
     progress.saving()
     self._background.begin(session, step, urgent=True)
     self.wait_for_end(is_to_leave)
     save = self._background.take_done()
     self._report_done(session, save, progress)
     return save
+
+  def remove_older(self) -> None:
+    """Removes checkpoints that are kept no more since none of them is exported."""
+    self._checkpointer.remove_older(
+      checkpoint.latest_checkpoint(self._model_dir), self._check_alone
+    )
 
   def wait_for_end(self, is_to_leave: Callable[[], bool]) -> None:
     """Waits until no save is running, which hurries now.

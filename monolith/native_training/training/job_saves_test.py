@@ -57,7 +57,7 @@ class JobSavesTest(absltest.TestCase):
       save_checkpoints_steps=every_steps,
       save_checkpoints_secs=every_secs,
     )
-    self._exports = JobExports(export)
+    self._exports = JobExports(export and (lambda path, _: export(path)))
     eviction = mock.Mock()
     eviction.run.return_value = {"user": 1}
     return JobSaves(

@@ -30,6 +30,7 @@ class JobStart:
 
   Attributes:
     limit: int64 scalar, the global step at which all workers stop.
+    has_begun: whether training has, in this process.
   """
 
   def __init__(
@@ -51,7 +52,7 @@ class JobStart:
     self._policy = policy
     self._on_back = on_back
     self._streams = streams
-    self._has_begun = False
+    self.has_begun = False
     self._is_same_run = False
     self._job_limit: int | None = None  # Once that is known.
     self._global_step = tf.compat.v1.train.get_global_step()
@@ -127,7 +128,7 @@ class JobStart:
     path = beginning.checkpoint
     if path:
       sound_checkpoint.set_aside(beginning.refused, self._max_to_keep)
-      in_same_run = self._has_begun or self._is_same_run
+      in_same_run = self.has_begun or self._is_same_run
       anew = checkpoint.begins_data_anew(path, in_same_run)
       if anew:
         self._positions.reset(session)
@@ -140,12 +141,12 @@ class JobStart:
     self._set_limit(session, step, steps, max_steps)
     if beginning.is_live:
       progress_log.info("the servers hold the model; going on at step %d", step)
-    elif self._has_begun:
+    elif self.has_begun:
       self._on_back()
-    if not (beginning.is_live and self._has_begun):
+    if not (beginning.is_live and self.has_begun):
       self._policy.begin(step)
       self._policy.last_step = step if path else None
-    self._has_begun = True
+    self.has_begun = True
 
   def _mark(self, path: str, data_from_start: bool) -> None:
     """Notes that training goes on from a checkpoint."""

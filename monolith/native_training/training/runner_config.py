@@ -75,7 +75,8 @@ class RunnerConfig:
     checkpoints_max_to_keep: older checkpoints are removed, but for those that a kept
       one is made of, and one more and what that is made of, if it is above 1, while all
       others are made of the same one: with `checkpoint_increments` there are at most
-      `checkpoints_max_to_keep + 2 * checkpoint_increments + 1`.
+      `checkpoints_max_to_keep + 2 * checkpoint_increments + 1`. Beside these stay, as
+      long as it takes, those that are exported, and what they are made of.
     checkpoint_increments: at most so many checkpoints after one with all rows have only
       the rows that have changed since the one before, and which ones are gone; those
       that a kept one is made of are kept as well. All rows are saved sooner where

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import tensorflow as tf
 from absl import logging
@@ -28,7 +28,7 @@ from monolith.native_training.training.processes.server_watch import ServerWatch
 from monolith.native_training.training.processes.stop_request import StopRequest
 from monolith.native_training.training.progress.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
-from monolith.native_training.training.session import ReadySessionCreator
+from monolith.native_training.training.session import Beginning, ReadySessionCreator
 from monolith.native_training.training.training_graph import TrainingGraph
 
 # What a lost session's save may take to notice that.
@@ -42,8 +42,9 @@ class TrainLoop:
   Args:
     target: where sessions run: the target of this worker's server, `''` without one.
     warm_start_from: folder or path of a checkpoint to take initial values from.
-    export: called by the chief, beside training, with the path of a checkpoint that it
-      has saved: of each, but only of the newest that came while it ran.
+    export: of the chief, see `JobExports`: is called beside training, with the path of
+      the checkpoint that it begins with, and of each that it has saved, but only of the
+      newest that came while it ran.
     stop: when it is made this process leaves after the step it is in.
   """
 
@@ -54,7 +55,7 @@ class TrainLoop:
     cluster: Cluster,
     target: str = "",
     warm_start_from: str | None = None,
-    export: Callable[[str], object] | None = None,
+    export: job_exports.Export | None = None,
     stop: StopRequest | None = None,
   ):
     self._model = model
@@ -119,9 +120,7 @@ class TrainLoop:
         self._checkpointer,
         self._checkpoints_to_resume,
         self._start.warm_start,
-        lambda session, beginning: self._start.begin(
-          session, beginning, steps, max_steps
-        ),
+        lambda session, beginning: self._begin(session, beginning, steps, max_steps),
         self._graph.begin_data,
         self._watch,
         self._stop.leave_if_made,
@@ -147,7 +146,7 @@ class TrainLoop:
     graph = self._graph = TrainingGraph(
       self._model, self._config, self._cluster, self._stop
     )
-    exports = job_exports.JobExports(self._export)
+    exports = self._exports = job_exports.JobExports(self._export)
     self._checkpointer = checkpointer.Checkpointer(
       graph.embedding,
       self._config.checkpoints_max_to_keep,
@@ -189,6 +188,21 @@ class TrainLoop:
       self._watch,
       self._stop,
     )
+
+  def _begin(
+    self,
+    session: tf.compat.v1.Session,
+    beginning: Beginning,
+    steps: int | None,
+    max_steps: int | None,
+  ) -> None:
+    is_first = not self._start.has_begun
+    self._start.begin(session, beginning, steps, max_steps)
+    # Whoever has saved it may have been killed before it was exported.
+    if is_first and self._is_saver:
+      path = beginning.checkpoint or next(iter(self._start.checkpoints()), None)
+      if path:
+        self._exports.offer(path)
 
   def _checkpoints_to_resume(self) -> list[str]:
     # In a session that was lost: it fails, or its checkpoint is the newest.

@@ -189,6 +189,17 @@ class Checkpointer:
       # Of a file that grows too large. Who trains would take it for the data's end.
       raise StorageError(error.message) from None
     self._increments.saved_as(os.path.basename(path))
+    self.remove_older(path, check)
+    return path
+
+  def remove_older(self, path: str, check: Callable[[], object] = lambda: None) -> None:
+    """Removes what is beyond `max_to_keep` and not in use any more. What cannot be
+    removed is left, which the log says.
+
+    Args:
+      path: of the newest that was saved.
+      check: see `save`.
+    """
     try:
       self._kept.saved(path, check)
     except (OSError, tf.errors.OpError) as error:
@@ -198,7 +209,6 @@ class Checkpointer:
         path,
         error,
       )
-    return path
 
   def _save_new(
     self,
