@@ -91,7 +91,7 @@ class Servable:
       raise invalid_argument(
         f'Signature "{name}" is not served: it must have method_name "{_PREDICT}" (it '
         f'has "{self.definitions[name].method_name}"), at least one input, and nothing '
-        "but dense tensors."
+        "but dense tensors, none of them of resource or variant."
       )
     raise ServingError(
       Code.FAILED_PRECONDITION, f'Serving signature key "{name}" not found.'

@@ -78,6 +78,28 @@ class ServableTest(absltest.TestCase):
     y = servable.run(servable.signature(""), feeds)["y"]
     self.assertEqual((y.shape, y.dtype, y.item()), ((), np.dtype(object), b"ab\0"))
 
+  def test_a_signature_of_handles_leaves_the_others_served(self):
+    path = os.path.join(self.create_tempdir().full_path, "1")
+    builder = tf.compat.v1.saved_model.Builder(path)
+    definitions = {}
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      for dtype in (tf.float32, tf.resource, tf.variant):
+        x = tf.compat.v1.placeholder(dtype, [None])
+        definitions[dtype.name] = tf.compat.v1.saved_model.predict_signature_def(
+          {"x": x}, {"y": tf.identity(x)}
+        )
+      builder.add_meta_graph_and_variables(
+        session, [tf.saved_model.SERVING], definitions
+      )
+      builder.save()
+    servable = Servable("handles", 1, path)
+    self.addCleanup(servable.close)
+    warm_up(servable, [1, 4])
+    self.assertCountEqual(servable.signatures, ["float32"])
+    for name in ("resource", "variant"):
+      with self.assertRaisesRegex(ServingError, f'"{name}" is not served: .*variant'):
+        servable.signature(name)
+
   def test_what_cannot_be_loaded_raises(self):
     with self.assertRaises((OSError, tf.errors.OpError)):
       Servable("two_heads", 1, self.create_tempdir().full_path)

@@ -57,9 +57,7 @@ class Signature:
   def of(cls, name: str, definition) -> Signature | None:
     """From a `SignatureDef`; None if it takes nothing or what is no plain tensor."""
     infos = [*definition.inputs.values(), *definition.outputs.values()]
-    if not definition.inputs or any(
-      info.WhichOneof("encoding") != "name" for info in infos
-    ):
+    if not definition.inputs or not all(map(_is_plain, infos)):
       return None
     inputs = {key: TensorSpec.of(info) for key, info in definition.inputs.items()}
     outputs = {key: TensorSpec.of(info) for key, info in definition.outputs.items()}
@@ -108,6 +106,15 @@ class Signature:
 def batch_size(feeds: Mapping[str, np.ndarray]) -> int:
   """Examples in the inputs of a signature with `is_batch`."""
   return len(next(iter(feeds.values())))
+
+
+def _is_plain(info) -> bool:
+  """Whether a `TensorInfo` is of a dense tensor whose values are an array's."""
+  try:
+    has_arrays = tf.dtypes.as_dtype(info.dtype).as_numpy_dtype is not None
+  except (KeyError, TypeError):  # Handles, such as tf.resource's; no dtype at all.
+    return False
+  return has_arrays and info.WhichOneof("encoding") == "name"
 
 
 def _braces(names: Iterable[str]) -> str:

@@ -47,6 +47,16 @@ class SignatureTest(absltest.TestCase):
     definition.inputs["user"].coo_sparse.values_tensor_name = "v:0"
     self.assertIsNone(Signature.of("s", definition))
 
+  def test_what_has_no_arrays_is_not_served(self):
+    no_dtype = 0
+    opaque = [dtype.as_datatype_enum for dtype in (tf.resource, tf.variant)]
+    for side in ("inputs", "outputs"):
+      for dtype in (*opaque, no_dtype):
+        definition = _definition(user=[-1, 1], score=[-1])
+        for info in getattr(definition, side).values():
+          info.dtype = dtype
+        self.assertIsNone(Signature.of("s", definition))
+
   def test_missing_and_extra_inputs_are_named(self):
     self._refused(
       r"1!=2\. Sent extra: \{usr\}\. Missing but required: \{item,user\}",
