@@ -17,7 +17,7 @@ from monolith.serving.predictor import Predictor
 from monolith.serving.rest.server import RestServer
 from monolith.serving.rpc.server import RpcServer
 from monolith.serving.servable.servable import Servable
-from monolith.serving.servable.warm_up import warm_up
+from monolith.serving.servable.warm_up import batch_sizes, warm_up
 from monolith.serving.tls import TlsFiles
 from monolith.serving.versions.manager import ModelManager
 from monolith.serving.versions.model_watcher import LoadOptions
@@ -123,7 +123,7 @@ async def _are_done(tasks: Sequence[asyncio.Future], seconds: float) -> bool:
 
 
 def _loader(options: BatchingOptions):
-  sizes = sorted({1, 2, min(64, options.max_batch_size), options.max_batch_size})
+  sizes = batch_sizes(options.max_batch_size)
 
   def load(name: str, version: int, path: str) -> Servable:
     servable = Servable(name, version, path)

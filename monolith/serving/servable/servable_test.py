@@ -1,6 +1,7 @@
 """A loaded version answers as the Estimator does, and frees what it holds."""
 
 import os
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -9,7 +10,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from monolith.serving.errors import Code, ServingError
 from monolith.serving.servable.servable import Servable
-from monolith.serving.servable.warm_up import warm_up
+from monolith.serving.servable.warm_up import batch_sizes, warm_up
 from monolith.serving.testing.exported_model import (
   ITEMS,
   USERS,
@@ -137,6 +138,19 @@ class ServableTest(absltest.TestCase):
     self.addCleanup(os.remove, file)
     with self.assertRaisesRegex(ServingError, "Missing but required: {item}"):
       warm_up(self.servable, [])
+
+  def test_warm_up_takes_little_memory_however_large_batches_may_be(self):
+    self.assertEqual(batch_sizes(500_000_000), [1, 2, 64, 1024])
+    self.assertEqual(batch_sizes(100), [1, 2, 64, 100])
+    self.assertEqual(batch_sizes(1), [1, 2])
+
+  def test_warm_up_does_without_zeros_that_memory_lacks_room_for(self):
+    with (
+      mock.patch.object(np, "zeros", side_effect=MemoryError("3.73 GiB")),
+      self.assertLogs("absl", "INFO") as logs,
+    ):
+      warm_up(self.servable, [4])
+    self.assertIn("serving_default does not take 4 zeros: 3.73 GiB", str(logs.output))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,13 @@ from monolith.serving.servable.signature import Signature, TensorSpec
 
 _REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _MAX_REQUESTS = 1000
+_MAX_EXAMPLES = 1024  # Of zeros: more would take memory for nothing.
+
+
+def batch_sizes(max_batch_size: int) -> list[int]:
+  """Sizes to run before batches of up to so many examples come."""
+  largest = min(max_batch_size, _MAX_EXAMPLES)
+  return sorted({1, 2, min(64, largest), largest})
 
 
 def warm_up(servable: Servable, batch_sizes: Sequence[int]) -> None:
@@ -36,8 +43,9 @@ def warm_up(servable: Servable, batch_sizes: Sequence[int]) -> None:
       for size in batch_sizes:
         try:
           _run_zeros(servable, signature, size)
-        except ServingError as error:  # Zeros need not mean anything to a model.
-          logging.info("%s does not take zeros: %s", signature.name, error)
+        # Zeros need not mean anything to a model, and many may take too much memory.
+        except (ServingError, MemoryError) as error:
+          logging.info("%s does not take %d zeros: %s", signature.name, size, error)
           break
   for request in _recorded(servable.path):
     signature = servable.signature(request.model_spec.signature_name)
