@@ -269,6 +269,9 @@ class MonolithModel(abc.ABC):
     """Lets an exported model give more than its heads' predictions. Called in
     `model_fn`.
 
+    A model server with batching needs one row of each for each example, which depends
+    on that example alone: it may give several requests parts of one result.
+
     Args:
       name: of the signature that gives them.
       outputs: tensors by name, or one, which is called `name`.

@@ -89,7 +89,7 @@ class Batcher:
       )
     loop = asyncio.get_running_loop()
     task = Task(feeds, max(size, 1), loop.create_future(), loop.time())
-    merges = self._options.enabled and signature.is_batch
+    merges = self._merges(servable, signature)
     key = self._key(servable, signature, feeds, merges)
     queue = self._queues.get(key) or TaskQueue(servable, signature, merges)
     if self._options.enabled:
@@ -122,6 +122,11 @@ class Batcher:
     """Ends the threads, after what they run."""
     loop = asyncio.get_running_loop()
     await loop.run_in_executor(None, self._threads.shutdown)
+
+  def _merges(self, servable: Servable, signature: Signature) -> bool:
+    if not self._options.enabled or not signature.is_batch:
+      return False
+    return servable.by_example(signature) is not False
 
   def _key(
     self, servable: Servable, signature: Signature, feeds: Arrays, merges: bool

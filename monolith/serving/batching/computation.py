@@ -7,39 +7,44 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from monolith.serving.errors import Code, ServingError
+from monolith.serving.errors import ServingError
 from monolith.serving.servable.servable import Servable
 from monolith.serving.servable.signature import Signature, batch_size
 
 Arrays = Mapping[str, np.ndarray]
 
 
-class _NotByExample(ServingError):
-  """Outputs that cannot be given to several requests, whatever these are."""
-
-
 def compute(
   servable: Servable, signature: Signature, requests: Sequence[Arrays]
 ) -> list[Arrays | Exception]:
   """Runs requests as one, and parts of them where that fails, so that a bad one, or
-  too many, harm no other.
+  too many, harm no other. Each runs alone until that has shown that outputs have one
+  row for each example, and once it was shown that they have not.
 
   Returns:
     Of each request its outputs, or an exception of its own.
   """
-  if len(requests) == 1:
-    return [_alone(servable, signature, requests[0])]
+  results = []
+  for index, feeds in enumerate(requests):
+    if servable.by_example(signature) and index < len(requests) - 1:
+      return results + _merged(servable, signature, requests[index:])
+    results.append(_alone(servable, signature, feeds))
+  return results
+
+
+def _merged(
+  servable: Servable, signature: Signature, requests: Sequence[Arrays]
+) -> list[Arrays | Exception]:
   try:
     return _together(servable, signature, requests)
-  except _NotByExample:
-    size = 1
   except Exception:  # noqa: BLE001 - Such as MemoryError; each alone may fit.
-    size = (len(requests) + 1) // 2
+    middle = (len(requests) + 1) // 2
   # What has failed is freed by now.
-  results = []
-  for begin in range(0, len(requests), size):
-    results += compute(servable, signature, requests[begin : begin + size])
-  return results
+  return [
+    result
+    for part in (requests[:middle], requests[middle:])
+    for result in compute(servable, signature, part)
+  ]
 
 
 def _alone(
@@ -68,12 +73,8 @@ def _together(
     for name in signature.inputs
   }
   outputs = servable.run(signature, merged)
-  total = batch_size(merged)
-  for name, value in outputs.items():
-    if value.ndim == 0 or len(value) != total:
-      raise _NotByExample(
-        Code.FAILED_PRECONDITION, f"output {name!r} is not one value an example"
-      )
+  if not servable.by_example(signature):
+    raise ValueError("outputs that cannot be given to several requests")
   ends = np.cumsum([batch_size(feeds) for feeds in requests])[:-1]
   parts = {name: np.split(value, ends) for name, value in outputs.items()}
   return [

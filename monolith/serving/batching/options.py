@@ -16,8 +16,8 @@ class BatchingOptions:
     num_batch_threads: batches that run at the same time. A model that runs none begins
       one more.
     max_enqueued_batches: full batches that may wait, of each signature of a model. A
-      request that cannot be merged, for its signature has no batches, is one. Where
-      requests are not merged at all, any number waits.
+      request that cannot be merged, for its signature has no batches or not one row for
+      each example, is one. Where requests are not merged at all, any number waits.
   """
 
   enabled: bool = False

@@ -15,6 +15,7 @@ from tensorflow.core.protobuf import config_pb2
 
 from monolith.native_training.runtime.ops import loader
 from monolith.serving.errors import Code, ServingError, invalid_argument, of_exception
+from monolith.serving.servable.row_record import RowRecord
 from monolith.serving.servable.signature import Signature
 
 _PREDICT = "tensorflow/serving/predict"
@@ -45,6 +46,7 @@ class Servable:
     self.version = version
     self.path = path
     self.users = 0
+    self._rows = RowRecord(f"version {version} of {name}")
     graph = tf.Graph()
     self._session = tf.compat.v1.Session(graph=graph, config=session_config)
     try:
@@ -115,7 +117,14 @@ class Servable:
       )
     except tf.errors.OpError as error:
       raise of_exception(error) from error
-    return dict(zip(signature.outputs, map(_array, values), strict=True))
+    outputs = dict(zip(signature.outputs, map(_array, values), strict=True))
+    self._rows.add(signature, feeds, outputs)
+    return outputs
+
+  def by_example(self, signature: Signature) -> bool | None:
+    """Whether all outputs had one row for each example in all runs so far; None before
+    any."""
+    return self._rows.by_example(signature)
 
   def retain(self) -> None:
     """Keeps it open until `release`."""

@@ -2,7 +2,8 @@
 
 As TensorFlow Serving does, it replays the requests that the exporter left in
 `assets.extra/tf_serving_warmup_requests`, a file of records that are `PredictionLog`s.
-Besides, signatures run on batches of zeros, at several sizes.
+Besides, signatures run on batches of zeros, at several sizes, and on one of zeros and
+ones: their contents may tell how many rows they give.
 """
 
 import os
@@ -41,12 +42,9 @@ def warm_up(servable: Servable, batch_sizes: Sequence[int]) -> None:
   for signature in servable.signatures.values():
     if signature.is_batch:
       for size in batch_sizes:
-        try:
-          _run_zeros(servable, signature, size)
-        # Zeros need not mean anything to a model, and many may take too much memory.
-        except (ServingError, MemoryError) as error:
-          logging.info("%s does not take %d zeros: %s", signature.name, size, error)
+        if not _runs(servable, signature, size, ones=False):
           break
+      _runs(servable, signature, 3, ones=True)
   for request in _recorded(servable.path):
     signature = servable.signature(request.model_spec.signature_name)
     feeds = {name: tf.make_ndarray(value) for name, value in request.inputs.items()}
@@ -55,17 +53,29 @@ def warm_up(servable: Servable, batch_sizes: Sequence[int]) -> None:
     servable.run(signature, feeds)
 
 
-def _run_zeros(servable: Servable, signature: Signature, size: int) -> None:
-  servable.run(
-    signature, {name: _zeros(spec, size) for name, spec in signature.inputs.items()}
-  )
+def _runs(servable: Servable, signature: Signature, size: int, ones: bool) -> bool:
+  """Runs zeros, or zeros and ones in turn, if the model takes them."""
+  inputs = signature.inputs.items()
+  try:
+    servable.run(signature, {name: _batch(spec, size, ones) for name, spec in inputs})
+  # They need not mean anything to a model, and many may take too much memory.
+  except (ServingError, MemoryError) as error:
+    what = "zeros and ones" if ones else "zeros"
+    logging.info("%s does not take %d %s: %s", signature.name, size, what, error)
+    return False
+  return True
 
 
-def _zeros(spec: TensorSpec, size: int) -> np.ndarray:
+def _batch(spec: TensorSpec, size: int, ones: bool) -> np.ndarray:
   shape = [size, *(1 if d is None else d for d in spec.shape[1:])]
-  if spec.dtype == tf.string:
-    return np.full(shape, b"", object)
-  return np.zeros(shape, spec.dtype.as_numpy_dtype)
+  is_text = spec.dtype == tf.string
+  if is_text:
+    batch = np.full(shape, b"", object)
+  else:
+    batch = np.zeros(shape, spec.dtype.as_numpy_dtype)
+  if ones:
+    batch[1::2] = b"1" if is_text else 1
+  return batch
 
 
 def _recorded(path: str) -> Iterator:
