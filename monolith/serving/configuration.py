@@ -47,7 +47,10 @@ flags.DEFINE_float(
   "file_system_poll_wait_seconds", 1.0, "Between two looks for new versions.", 0.01
 )
 flags.DEFINE_integer(
-  "max_num_load_retries", 5, "How often a version that cannot be loaded is retried.", 0
+  "max_num_load_retries",
+  5,
+  "How often a version that cannot be loaded is retried, until its files change.",
+  0,
 )
 flags.DEFINE_integer(
   "load_retry_interval_micros", 60_000_000, "Between two tries to load.", 0

@@ -138,7 +138,9 @@ class ModelWatcher:
     """Loads the newest version that can be loaded: better than to serve none."""
     for number in reversed(found):
       version = self._model.versions.get(number)
-      if version is None or (version.state == State.END and not version.failures):
+      if version is None or (
+        version.state == State.END and await self._may_try(version, retries=0)
+      ):
         await self._load_version(number)
         if self._model.available():
           return
@@ -146,15 +148,28 @@ class ModelWatcher:
   async def _may_load(self, version: Version) -> bool:
     """Whether to load what was loaded before, or could not be."""
     if version.state == State.AVAILABLE and version.was_gone:
-      path = self._path(version.number)
-      found = await self._in_load_thread(version_folder.identity, path)
-      version.was_gone = found != version.identity  # Else storage was away.
+      # Else storage was away.
+      version.was_gone = await self._identity(version) != version.identity
     is_replaced = version.state == State.AVAILABLE and version.was_gone
-    return (
-      (version.state == State.END or is_replaced)
-      and version.failures <= self._options.max_load_retries
-      and time.monotonic() >= version.retry_at
+    return (version.state == State.END or is_replaced) and await self._may_try(
+      version, self._options.max_load_retries
     )
+
+  async def _may_try(self, version: Version, retries: int) -> bool:
+    """Whether it is time to load it, which has failed no more often than `retries`, or
+    with other files than its folder has now."""
+    if time.monotonic() < version.retry_at:
+      return False
+    if version.failures > retries:
+      if await self._identity(version) == version.failed_identity:
+        version.retry_at = time.monotonic() + self._options.load_retry_seconds
+        return False
+      version.failures = 0
+    return True
+
+  async def _identity(self, version: Version) -> version_folder.Identity | None:
+    path = self._path(version.number)
+    return await self._in_load_thread(version_folder.identity, path)
 
   def _path(self, number: int) -> str:
     return os.path.join(self._model.config.base_path, str(number))
@@ -165,17 +180,16 @@ class ModelWatcher:
     old = version.servable  # It serves meanwhile.
     if old is None:
       version.state = State.LOADING
-    path = self._path(number)
     begin = time.monotonic()
+    identity = None
     try:
-      identity = await self._in_load_thread(version_folder.identity, path)
+      identity = await self._identity(version)
+      path = self._path(number)
       servable = await self._in_load_thread(self._load, name, number, path)
     except Exception as error:  # noqa: BLE001 - Whatever is wrong with an export.
       if old is None:
         version.state, version.error = State.END, of_exception(error)
-      version.failures += 1
-      version.retry_at = time.monotonic() + self._options.load_retry_seconds
-      logging.error("cannot load version %d of %s: %s", number, name, error)
+      self._count_failure(version, identity, error)
       return
     self._open.add(servable)
     self._model.versions[number] = Version(
@@ -186,6 +200,25 @@ class ModelWatcher:
     logging.info(
       "version %d of %s is loaded, in %.1f s", number, name, time.monotonic() - begin
     )
+
+  def _count_failure(
+    self,
+    version: Version,
+    identity: version_folder.Identity | None,
+    error: Exception,
+  ) -> None:
+    version.failures += 1
+    version.failed_identity = identity
+    version.retry_at = time.monotonic() + self._options.load_retry_seconds
+    number, name = version.number, self._model.config.name
+    logging.error("cannot load version %d of %s: %s", number, name, error)
+    if version.failures > self._options.max_load_retries:
+      logging.error(
+        "version %d of %s is given up until its files change: it was tried %d times",
+        number,
+        name,
+        version.failures,
+      )
 
   def _unload(self, version: Version) -> None:
     """Gives no more requests to a version; it is closed after those it has."""

@@ -137,6 +137,55 @@ class ModelWatcherTest(absltest.TestCase):
   def test_a_broken_older_version_that_is_copied_anew_is_served(self):
     self._test_copied_anew(1, 2, broken=1)
 
+  def _copy_into(self, version: int, name: str) -> None:
+    with open(os.path.join(self.folder, str(version), name), "ab") as file:
+      file.write(b"more")
+
+  def test_what_is_given_up_is_tried_again_when_its_files_change(self):
+    async def scenario(watcher, model):
+      self.broken.add(1)
+      self._export(1)
+      for name in ("an asset", "an asset", "saved_model.pb"):
+        with self.assertLogs("absl", "ERROR") as logs:
+          for _ in range(5):
+            await watcher.update()
+        given_up = "version 1 of m is given up until its files change: it was tried 2"
+        self.assertEqual(
+          [given_up in line for line in logs.output], [False] * 2 + [True]
+        )
+        self._copy_into(1, name)
+      self.broken.clear()
+      await watcher.update()
+      self.assertEqual(model.find(None, None).version, 1)
+
+    self._run(scenario, load_retry_seconds=0.0, max_load_retries=1)
+    self.assertEqual(self.loads, [1] * 7)
+
+  def test_where_the_newest_is_given_up_an_older_one_whose_files_change_serves(self):
+    async def scenario(watcher, model):
+      self.broken.update((1, 2))
+      self._export(1, 2)
+      for _ in range(5):
+        await watcher.update()
+      self._copy_into(1, "an asset")
+      self.broken.discard(1)
+      await watcher.update()
+      self.assertEqual(model.find(None, None).version, 1)
+
+    self._run(scenario, load_retry_seconds=0.0, max_load_retries=1)
+    self.assertEqual(self.loads, [2, 1, 2, 1])
+
+  def test_files_that_keep_changing_are_not_tried_all_the_time(self):
+    async def scenario(watcher, model):
+      self.broken.add(1)
+      self._export(1)
+      for _ in range(5):
+        self._copy_into(1, "an asset")
+        await watcher.update()
+
+    self._run(scenario, load_retry_seconds=60.0, max_load_retries=0)
+    self.assertEqual(self.loads, [1])
+
   def test_tries_end_however_many_are_broken(self):
     versions = range(1, 31)
 

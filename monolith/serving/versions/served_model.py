@@ -26,9 +26,10 @@ class State(enum.IntEnum):
 @dataclasses.dataclass
 class Version:
   """`error` is why it could not be loaded; `failures` how often that was tried of what
-  is in its folder; `retry_at` is when it may be tried again. `was_gone` tells that its
-  folder was missing since it was loaded, so that what is there now may be another
-  export: one with another `identity` than it was loaded with.
+  is in its folder, which had `failed_identity` the last time; `retry_at` is when it may
+  be tried again, or looked at. `was_gone` tells that its folder was missing since it
+  was loaded, so that what is there now may be another export: one with another
+  `identity` than it was loaded with.
   """
 
   number: int
@@ -38,7 +39,8 @@ class Version:
   failures: int = 0
   retry_at: float = 0.0
   was_gone: bool = False
-  identity: tuple[int, int] | None = None
+  identity: version_folder.Identity | None = None
+  failed_identity: version_folder.Identity | None = None
 
 
 @dataclasses.dataclass(frozen=True)

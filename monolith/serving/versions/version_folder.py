@@ -12,6 +12,8 @@ from monolith.native_training.model_export import numbered_exports
 Policy = (
   file_system_storage_path_source_pb2.FileSystemStoragePathSourceConfig
 ).ServableVersionPolicy
+# Of every file and folder in an export, its name and state.
+Identity = tuple[tuple[str | int, ...], ...]
 
 
 def versions(base_path: str) -> list[int]:
@@ -29,21 +31,36 @@ def versions(base_path: str) -> list[int]:
   ]
 
 
-def identity(path: str) -> tuple[int, int] | None:
-  """Tells an export from another one that takes its place; None where there is none.
+def identity(path: str) -> Identity | None:
+  """Tells an export from another one that takes its place, and from itself when any of
+  its files has changed; None where there is none.
 
   Raises:
     OSError, tf.errors.OpError: it cannot be read.
   """
-  file = numbered_exports.marker(path)
-  if file is None:
+  if not numbered_exports.is_model(path):
     return None
-  local = local_path(file)
-  if local is None:
-    status = tf.io.gfile.stat(file)
-    return status.mtime_nsec, status.length
-  status = os.stat(local)  # TensorFlow tells seconds alone.
-  return status.st_mtime_ns, status.st_ino
+  local = local_path(path)
+  walk = tf.io.gfile.walk(path) if local is None else os.walk(local)
+  names = (
+    os.path.join(folder, name)
+    for folder, folders, files in walk
+    for name in (*folders, *files)
+  )
+  return tuple((name, *_state(name, local is not None)) for name in sorted(names))
+
+
+def _state(name: str, is_local: bool) -> tuple[int, ...]:
+  """Changes with a file or folder and with who may read it; empty where that cannot be
+  told, such as of a link to nothing."""
+  try:
+    if not is_local:
+      status = tf.io.gfile.stat(name)
+      return status.mtime_nsec, status.length
+    status = os.stat(name)  # TensorFlow tells seconds alone.
+    return status.st_ctime_ns, status.st_size, status.st_ino
+  except (OSError, tf.errors.OpError):
+    return ()
 
 
 def why_none(base_path: str) -> str:

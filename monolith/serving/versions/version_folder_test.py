@@ -1,6 +1,7 @@
 """Which folders are versions, and which of them are served."""
 
 import os
+import time
 
 from absl.testing import absltest
 from google.protobuf import text_format
@@ -34,6 +35,37 @@ class VersionFolderTest(absltest.TestCase):
     file = self.create_tempfile().full_path
     self.assertEqual(version_folder.versions(file), [])
     self.assertRegex(version_folder.why_none(file), "it is a file")
+
+  def test_an_export_is_another_when_any_of_its_files_is(self):
+    folder = self.create_tempdir().full_path
+    path = os.path.join(folder, "7")
+    asset = os.path.join(path, "assets", "table")
+    os.makedirs(os.path.dirname(asset))
+    self.assertIsNone(version_folder.identity(path))
+    for file in (os.path.join(path, "saved_model.pb"), asset):
+      with open(file, "wb"):
+        pass
+    os.symlink("nothing", os.path.join(path, "link"))
+    seen = [version_folder.identity(path)]
+
+    def write(mode: str) -> None:
+      with open(asset, mode) as file:
+        file.write("text")
+
+    for change in (
+      lambda: write("a"),
+      lambda: write("w"),  # As long as before.
+      lambda: os.chmod(asset, 0o400),
+      lambda: os.remove(asset),
+      lambda: write("w"),
+    ):
+      time.sleep(0.02)  # More than between two times that a file system tells.
+      change()
+      seen.append(version_folder.identity(path))
+    self.assertLen(set(seen), 6)
+    os.rename(folder, folder + "-away")
+    os.rename(folder + "-away", folder)
+    self.assertEqual(version_folder.identity(path), seen[-1])
 
   def test_policies(self):
     self.assertEqual(_wanted(""), [30])
