@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from absl import logging
 
@@ -117,6 +118,15 @@ class Call:
     self.size = 0
     self.grow(size)
 
+  async def wait_while_held(self, remaining: float | None) -> None:
+    """Waits while requests are held.
+
+    Args:
+      remaining: seconds until its deadline, of which it waits for half at most; None
+        for no deadline.
+    """
+    await self._admission.wait_while_held(remaining)
+
   def close(self) -> None:
     """Its answer is written, or never will be."""
     self._admission.end(self)
@@ -131,6 +141,9 @@ class Admission:
     self._in_flight = 0
     self._predictions = 0
     self._bytes = 0
+    self._latest = -math.inf
+    self._not_held = asyncio.Event()
+    self._not_held.set()
 
   @property
   def in_flight(self) -> int:
@@ -142,7 +155,9 @@ class Admission:
     self._in_flight += 1
     self._predictions += method == PREDICT
     self._metrics.begun()
-    return Call(self, method, protocol)
+    call = Call(self, method, protocol)
+    self._latest = call.began
+    return call
 
   def end(self, call: Call) -> None:
     """Counts a request no more."""
@@ -151,6 +166,32 @@ class Admission:
     self.give_back(call.size)
     seconds = time.perf_counter() - call.began
     self._metrics.ended(call.model, call.method, call.protocol, call.code.name, seconds)
+
+  async def quiet(self, seconds: float, at_most: float) -> None:
+    """Waits until so many seconds have passed since a request has begun.
+
+    Args:
+      seconds: of quiet.
+      at_most: that this waits, quiet or not.
+    """
+    end = time.perf_counter() + at_most
+    while (wait := min(self._latest + seconds, end) - time.perf_counter()) > 0:
+      await asyncio.sleep(wait)
+
+  def hold(self) -> None:
+    """Lets no request that begins go on, until `release`."""
+    self._not_held.clear()
+
+  def release(self) -> None:
+    self._not_held.set()
+
+  async def wait_while_held(self, remaining: float | None) -> None:
+    """As `Call.wait_while_held`."""
+    if self._not_held.is_set():
+      return
+    with suppress(TimeoutError):
+      async with asyncio.timeout(None if remaining is None else remaining / 2):
+        await self._not_held.wait()
 
   def check(self, call: Call) -> None:
     """Raises `ServingError` if there are too many requests for one to be answered."""

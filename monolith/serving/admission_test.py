@@ -1,6 +1,8 @@
 """What becomes of a request that fails, or is too much."""
 
+import asyncio
 import contextlib
+import time
 
 from absl.testing import absltest
 
@@ -70,6 +72,30 @@ class AdmissionTest(absltest.TestCase):
     with self._call() as last:
       last.grow(100)
     self.assertEqual(self.admission.in_flight, 0)
+
+  def test_held_requests_wait_until_they_are_released(self):
+    async def scenario() -> None:
+      with self._call() as call:
+        await call.wait_while_held(None)  # None is held.
+        self.admission.hold()
+        await call.wait_while_held(0.01)  # Half of that is less than for ever.
+        held = asyncio.ensure_future(call.wait_while_held(None))
+        await asyncio.sleep(0.01)
+        self.assertFalse(held.done())
+        self.admission.release()
+        await asyncio.wait_for(held, 30)
+
+    asyncio.run(scenario())
+
+  def test_quiet_is_when_nothing_has_begun_for_some_time(self):
+    async def scenario() -> None:
+      await self.admission.quiet(30.0, at_most=30.0)
+      with self._call() as call:
+        await self.admission.quiet(0.1, at_most=30.0)
+        self.assertGreaterEqual(time.perf_counter() - call.began, 0.1)
+        await self.admission.quiet(30.0, at_most=0.01)
+
+    asyncio.run(asyncio.wait_for(scenario(), 20))
 
 
 if __name__ == "__main__":

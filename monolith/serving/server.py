@@ -23,6 +23,13 @@ from monolith.serving.versions.manager import ModelManager
 from monolith.serving.versions.model_watcher import LoadOptions
 from monolith.serving.versions.served_model import ModelConfig
 
+# While all is answered as before, but the server says that it ends: for balancers.
+_LEAVING_SECONDS = 1.0
+# While requests are held, so that clients which wait for each answer send no other: for
+# until nothing has come for some time, or longer where that does not happen.
+_QUIET_SECONDS = 0.05
+_HOLD_SECONDS = 0.2
+_RELEASE_SECONDS = 0.05  # Until clients know that they are to go elsewhere.
 _CUT_OFF_SECONDS = 1.0
 _END_SECONDS = 4.0
 
@@ -88,15 +95,18 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> Ending:
     await stop.wait()
     logging.info("%d requests are to be answered, then this ends", admission.in_flight)
   finally:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + options.shutdown_grace_seconds
+    await _leave(manager, admission, options.shutdown_grace_seconds)
     if watch:
       watch.cancel()
     tasks = [asyncio.ensure_future(server.stop()) for server in (rpc, rest) if server]
-    is_answered = await _are_done(tasks, options.shutdown_grace_seconds)
+    loop.call_later(_RELEASE_SECONDS, admission.release)
+    is_answered = await _are_done(tasks, max(0.0, end - loop.time()))
     if not is_answered:
       logging.warning("%d requests are given up", admission.in_flight)
       batcher.give_up(Code.UNAVAILABLE, "the server is shutting down")
       manager.interrupt()
-    loop = asyncio.get_running_loop()
     end = loop.time() + _END_SECONDS
     tasks += [asyncio.ensure_future(part.close()) for part in (batcher, manager)]
     is_over = await _are_done(tasks, _END_SECONDS)
@@ -110,6 +120,20 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> Ending:
       if not is_over:
         logging.warning("this ends although a request is still being decoded")
   return Ending(is_answered, is_over)
+
+
+async def _leave(manager: ModelManager, admission: Admission, grace: float) -> None:
+  """Sends clients away, and holds the requests that begin at the end of that.
+
+  gRPC cancels what it has received but not handed over when its server is stopped, and
+  the system resets connections that are not accepted when their port is closed. Those
+  whose requests are held send nothing meanwhile, and know that they are to go elsewhere
+  before they are answered.
+  """
+  manager.is_ending = True
+  await admission.quiet(_LEAVING_SECONDS, min(_LEAVING_SECONDS, grace / 4))
+  admission.hold()
+  await admission.quiet(_QUIET_SECONDS, min(_HOLD_SECONDS, grace / 4))
 
 
 async def _are_done(tasks: Sequence[asyncio.Future], seconds: float) -> bool:

@@ -21,6 +21,7 @@ _HANDSHAKE_SECONDS = 5.0  # That a client may take to agree on how to encrypt.
 _BACKLOG = 128  # Connections that may wait to be accepted.
 # Of a host that has addresses of two kinds, this machine may have one.
 _NOT_OF_THIS_MACHINE = (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL)
+_LAST_SECONDS = 0.05  # For TLS and the request of what is accepted last of all.
 _PAUSE_SECONDS = 0.5  # After a connection could not be accepted.
 
 
@@ -61,12 +62,14 @@ class Connections:
     return self._listening[0].getsockname()[1]
 
   async def close(self) -> None:
-    """Accepts no more, and gives up those that have not agreed on TLS yet."""
+    """Accepts no more but what waits, and gives up what has not agreed on TLS then."""
     loop = asyncio.get_running_loop()
     for each in self._listening:
+      self._accept(each)
       loop.remove_reader(each)
       each.close()
     self._listening = []
+    await asyncio.sleep(_LAST_SECONDS)
     for task in self._tasks:
       task.cancel()
     if self._tasks:

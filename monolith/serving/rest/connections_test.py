@@ -27,7 +27,7 @@ class ConnectionsTest(absltest.TestCase):
 
     async def run() -> None:
       server = web.Server(handler or answer)
-      accepting = Connections(server, 10, None)
+      self.accepting = accepting = Connections(server, 10, None)
       try:
         port = await accepting.listen("localhost", 0)
         await asyncio.wait_for(scenario(port), 30)
@@ -82,6 +82,16 @@ class ConnectionsTest(absltest.TestCase):
         self.assertIn(b"hello", await self._ask(port))
       self.assertLen(failed, 1)
       self.assertIn("no connection of HTTP can be accepted", logs.output[0])
+
+    self._run(scenario)
+
+  def test_what_waits_at_the_end_is_answered(self):
+    async def scenario(port: int) -> None:
+      with socket.create_connection(("localhost", port)) as waiting:
+        waiting.sendall(_REQUEST)
+        await self.accepting.close()
+        answer = await asyncio.to_thread(waiting.recv, 1000)
+        self.assertIn(b"200 OK", answer)
 
     self._run(scenario)
 

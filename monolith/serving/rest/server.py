@@ -67,6 +67,7 @@ class RestServer:
       OSError: the port cannot be had.
     """
     app = web.Application()
+    app.on_response_prepare.append(self._say_that_this_ends)
     for version in _VERSIONS:
       path = _MODEL + version
       app.router.add_post(path + ":predict", self._handler(PREDICT, self._predict))
@@ -132,6 +133,7 @@ class RestServer:
     call.model = target.model
     try:
       async with asyncio.timeout(self._timeout):
+        await call.wait_while_held(self._timeout)
         return await method(request, target, call)
     except TimeoutError:
       raise ServingError(
@@ -152,6 +154,15 @@ class RestServer:
     except TimeoutError:
       if request.transport:
         request.transport.abort()
+
+  async def _say_that_this_ends(
+    self, request: web.Request, answer: web.StreamResponse
+  ) -> None:
+    """To clients that would send their next request by the same connection."""
+    del request
+    if self._predictor.manager.is_ending:
+      answer.headers["Connection"] = "close"
+      answer.force_close()
 
   async def _predict(self, request: web.Request, target: Target, call: Call) -> bytes:
     body = await self._read(request, call)
@@ -195,9 +206,9 @@ class RestServer:
       return json_response.metadata(servable)
 
   async def _health(self, request: web.Request) -> web.Response:
-    """Whether every model can answer."""
+    """Whether every model can answer, and the server is not about to end."""
     del request
-    if self._predictor.manager.is_ready:
+    if self._predictor.manager.is_ready():
       return _json(b'{"status":"SERVING"}')
     return _json(b'{"status":"NOT_SERVING"}', 503)
 

@@ -18,10 +18,6 @@ class HealthService:
   async def _check(self, body: bytes, call) -> bytes:
     del call
     request = parse(health_pb2.HealthCheckRequest, body)
-    if request.service:
-      model = self._predictor.manager.model(request.service)
-      ready = model.latest is not None
-    else:
-      ready = self._predictor.manager.is_ready
+    ready = self._predictor.manager.is_ready(request.service)
     kind = health_pb2.HealthCheckResponse
     return kind(status=kind.SERVING if ready else kind.NOT_SERVING).SerializeToString()

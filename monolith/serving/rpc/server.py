@@ -136,6 +136,7 @@ class RpcServer:
       if _is_late(context, 0):
         raise ServingError(Code.DEADLINE_EXCEEDED, "Deadline Exceeded")
       try:
+        await call.wait_while_held(context.time_remaining())
         body = await self._receive(context, name)
         call.grow(len(body))
         answer = await method(body, call)

@@ -19,6 +19,9 @@ class ModelManager:
     configs: what to serve.
     load: makes servables.
     options: when.
+
+  Attributes:
+    is_ending: the server is, and asks its clients to go elsewhere.
   """
 
   def __init__(
@@ -27,15 +30,20 @@ class ModelManager:
     load: Loader,
     options: LoadOptions = LoadOptions(),  # noqa: B008
   ):
+    self.is_ending = False
     self.models = {config.name: ServedModel(config) for config in configs}
     self._watchers = [
       ModelWatcher(model, load, options) for model in self.models.values()
     ]
 
-  @property
-  def is_ready(self) -> bool:
-    """Whether every model can answer."""
-    return all(model.latest for model in self.models.values())
+  def is_ready(self, name: str = "") -> bool:
+    """Whether a model can answer, or without a name every one, and will for a while.
+
+    Raises:
+      ServingError: it is not served.
+    """
+    models = [self.model(name)] if name else self.models.values()
+    return not self.is_ending and all(model.latest for model in models)
 
   def model(self, name: str) -> ServedModel:
     """Raises `ServingError` if it is not served."""

@@ -78,10 +78,13 @@ class ManagerTest(absltest.TestCase):
       await self._until_serving(manager, "b", 1)
       self._export("b", 2)
       await self._until_serving(manager, "b", 2)
-      self.assertFalse(manager.is_ready)
+      self.assertFalse(manager.is_ready())
       self.may_load["a"].set()
       await self._until_serving(manager, "a", 1)
-      self.assertTrue(manager.is_ready)
+      self.assertTrue(manager.is_ready())
+      manager.is_ending = True
+      for name in ("", "a"):
+        self.assertFalse(manager.is_ready(name))
 
     self._run(scenario)
 
