@@ -55,14 +55,17 @@ class TlsTest(absltest.TestCase):
     with open(cls._path(name), "rb") as file:
       return file.read()
 
-  def _start(self, *flags: str) -> ServerProcess:
+  def _start(self, *flags: str, tls: bool = True) -> ServerProcess:
+    if tls:
+      flags += (
+        f"--tls_certificate={self._path('server.pem')}",
+        f"--tls_key={self._path('server.key')}",
+      )
     server = self.enter_context(
       ServerProcess(
         os.path.join(self.create_tempdir().full_path, "server.log"),
         "--model_name=two_heads",
         f"--model_base_path={self.model.base_path}",
-        f"--tls_certificate={self._path('server.pem')}",
-        f"--tls_key={self._path('server.key')}",
         *flags,
       )
     )
@@ -156,6 +159,24 @@ class TlsTest(absltest.TestCase):
     trust = ("--cacert", self._path("authority.pem"))
     self.assertEqual(self._curl(server, *trust), 0)
     self.assertNotIn("Traceback", server.log)
+
+  def test_silent_connections_of_grpc_are_closed(self):
+    authority = grpc.ssl_channel_credentials(self._read("authority.pem"))
+    for tls, credentials in ((True, authority), (False, None)):
+      server = self._start("--max_connections=2", tls=tls)
+      with contextlib.ExitStack() as stack:
+        silent = [
+          stack.enter_context(
+            socket.create_connection(("127.0.0.1", server.port), _TIMEOUT)
+          )
+          for _ in range(2)
+        ]
+        if not tls:
+          silent[0].sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")  # And nothing else.
+        for connection in silent:
+          while connection.recv(1000):
+            pass
+        self.assertEqual(self._rpc(server, credentials), grpc.StatusCode.OK)
 
 
 if __name__ == "__main__":

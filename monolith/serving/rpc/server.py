@@ -25,6 +25,7 @@ _OPTIONS = (
   ("grpc.http2.bdp_probe", 0),
   ("grpc.http2.max_ping_strikes", 2),
   ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+  ("grpc.server_handshake_timeout_ms", 5_000),  # For TLS, and for the first of HTTP/2.
   # Clients that are gone, and those that are idle, cost no connection for long.
   ("grpc.keepalive_time_ms", 60_000),
   ("grpc.keepalive_timeout_ms", 20_000),
