@@ -201,15 +201,18 @@ class BadInputTest(absltest.TestCase):
 
   def test_bodies_that_cannot_be_decompressed(self):
     wanted = "Content-Encoding: wanted gzip or deflate"
-    for encoding, error in (
-      ("gzip", "the body is no gzip, as it says"),
-      ("deflate", "the body is no deflate, as it says"),
-      ("br", wanted),
-      ("zstd", wanted),
+    junk = b"none of these"
+    for encoding, sent, error in (
+      ("gzip", junk, "the body is no gzip, as it says"),
+      ("gzip", gzip.compress(b"{}")[:-5], "the body is no whole gzip, as it says"),
+      ("deflate", junk, "the body is no deflate, as it says"),
+      ("br", junk, wanted),
+      ("zstd", junk, wanted),
+      ("gzip, gzip", gzip.compress(gzip.compress(b"{}")), wanted),
     ):
       headers = {"Content-Encoding": encoding}
       path = "/v1/models/two_heads:predict"
-      status, body = self._http("POST", path, b"none of these", **headers)
+      status, body = self._http("POST", path, sent, **headers)
       self.assertEqual(status, 400)
       self.assertStartsWith(json.loads(body)["error"], error)
 

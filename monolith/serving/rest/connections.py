@@ -10,12 +10,10 @@ import ssl
 from http import HTTPStatus
 
 from absl import logging
-from aiohttp import http_exceptions, web
+from aiohttp import web
 
 from monolith.serving.errors import invalid_argument
 from monolith.serving.rest import json_response
-
-_UNKNOWN_ENCODING = "Content-Encoding: wanted gzip or deflate for a body, or none"
 
 _HANDSHAKE_SECONDS = 5.0  # That a client may take to agree on how to encrypt.
 _BACKLOG = 128  # Connections that may wait to be accepted.
@@ -158,10 +156,7 @@ class Connection(web.RequestHandler):
   ) -> web.Response:
     """The answer to what is no request that HTTP knows: JSON, as every error is."""
     answer = super().handle_error(request, status, exc, message)
-    is_encoding = isinstance(exc, http_exceptions.ContentEncodingError)
-    error = invalid_argument(
-      _UNKNOWN_ENCODING if is_encoding else answer.text or HTTPStatus(status).phrase
-    )
+    error = invalid_argument(answer.text or HTTPStatus(status).phrase)
     answer = web.Response(
       body=json_response.error(error), status=status, content_type="application/json"
     )

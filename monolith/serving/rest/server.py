@@ -8,7 +8,7 @@ import functools
 import logging
 from collections.abc import Awaitable, Callable
 
-from aiohttp import http_exceptions, web
+from aiohttp import web
 
 from monolith.serving.admission import PREDICT, Admission, Call
 from monolith.serving.errors import Code, ServingError, invalid_argument
@@ -16,6 +16,7 @@ from monolith.serving.metrics import Metrics
 from monolith.serving.predictor import Predictor, Target
 from monolith.serving.rest import json_request, json_response
 from monolith.serving.rest.connections import Connections
+from monolith.serving.rest.content_encoding import Decompressor
 from monolith.serving.rest.json_request import JsonRequest
 from monolith.serving.tls import TlsFiles
 from monolith.serving.versions import status
@@ -95,6 +96,7 @@ class RestServer:
       access_log=None,
       logger=_quiet(),
       keepalive_timeout=_IDLE_SECONDS,
+      auto_decompress=False,  # Which takes what is cut off, or of unknown encodings.
     )
     return await self._connections.listen(host, port)
 
@@ -140,7 +142,7 @@ class RestServer:
         Code.DEADLINE_EXCEEDED, f"no answer within {self._timeout} s"
       ) from None
     except web.RequestPayloadError as error:
-      raise invalid_argument(_what_is_wrong(request, error)) from None
+      raise invalid_argument(f"the body is incomplete: {error}") from None
 
   async def _write(self, request: web.Request, answer: web.Response) -> None:
     """Writes an answer, up to what the connection has room for; closes the connection
@@ -181,16 +183,20 @@ class RestServer:
   async def _read(self, request: web.Request, call: Call) -> bytes:
     """The body, decompressed; its bytes count as they come."""
     body = bytearray()
+    encodings = request.headers.getall("Content-Encoding", ())
+    decompressor = Decompressor(",".join(encodings))
     limits = self._admission.limits
     most = min(limits.max_rest_body_bytes, limits.max_request_bytes)
     try:
       while chunk := await request.content.readany():
-        body += chunk
-        if len(body) > most:
-          raise _TooLarge(
-            Code.RESOURCE_EXHAUSTED, f"the body is larger than {most} bytes"
-          )
-        call.grow(len(chunk))
+        for piece in decompressor.pieces(chunk):
+          body += piece
+          if len(body) > most:
+            raise _TooLarge(
+              Code.RESOURCE_EXHAUSTED, f"the body is larger than {most} bytes"
+            )
+          call.grow(len(piece))
+      decompressor.end()
     except ConnectionError:
       raise ServingError(Code.CANCELLED, "the client is gone") from None
     return bytes(body)
@@ -234,13 +240,6 @@ def _quiet() -> logging.Logger:
   logger = logging.getLogger("monolith.serving.http")
   logger.setLevel(logging.CRITICAL)
   return logger
-
-
-def _what_is_wrong(request: web.Request, error: web.RequestPayloadError) -> str:
-  """With the body that raises `error` when it is read."""
-  if isinstance(error.__cause__, http_exceptions.ContentEncodingError):
-    return f"the body is no {request.headers.get('Content-Encoding')}, as it says"
-  return f"the body is incomplete: {error}"
 
 
 def _target(request: web.Request) -> Target:
