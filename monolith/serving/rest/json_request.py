@@ -176,8 +176,8 @@ def _values(name: str, leaves: list, dtype: tf.DType) -> np.ndarray:
     return array
   if dtype == tf.bool:
     allowed = {bool}
-  elif dtype.is_integer:
-    allowed = {int}
+  elif dtype.is_integer and np.dtype(dtype.as_numpy_dtype).kind in "iu":
+    allowed = {int}  # NumPy has no integers of less than a byte, such as int4.
   elif dtype in _DIGITS:
     allowed = {int, float}
   else:

@@ -6,6 +6,7 @@ import tracemalloc
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest, parameterized
+from tensorflow.python.framework import dtypes  # For those that `tf` does not show.
 
 from monolith.serving.errors import Code, ServingError
 from monolith.serving.rest import json_request
@@ -184,9 +185,11 @@ class JsonRequestTest(parameterized.TestCase):
       _feeds(_signature(x=tf.int64, y=tf.int64), **document)
 
   def test_dtypes_that_json_lacks(self):
-    with self.assertRaisesRegex(ServingError, "no values of complex64") as caught:
-      _feeds(_signature(x=tf.complex64), inputs=[1])
-    self.assertEqual(caught.exception.code, Code.UNIMPLEMENTED)
+    for dtype in (tf.complex64, dtypes.int4, dtypes.uint4, tf.qint8):
+      pattern = f"no values of {dtype.name}"
+      with self.assertRaisesRegex(ServingError, pattern) as caught:
+        _feeds(_signature(x=dtype), inputs=[1])
+      self.assertEqual(caught.exception.code, Code.UNIMPLEMENTED)
 
 
 if __name__ == "__main__":
