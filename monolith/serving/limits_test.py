@@ -12,13 +12,17 @@ import socket
 import subprocess
 import sys
 import threading
+from unittest import mock
 
 import grpc
 import numpy as np
+from absl import logging
 from absl.testing import absltest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import prediction_service_pb2_grpc
 
+from monolith.serving import model_server
+from monolith.serving.server import ServerOptions
 from monolith.serving.testing.clients import curl, predict_request
 from monolith.serving.testing.exported_model import (
   ITEMS,
@@ -272,6 +276,23 @@ class LimitsTest(ServerTestCase):
     server = self._start().wait_until_ready()
     limit, _ = resource.prlimit(server.process.pid, resource.RLIMIT_NOFILE)
     self.assertEqual(limit, hard if 0 <= hard < 65_536 else 65_536)
+
+  def test_fewer_files_than_connections_may_need_are_told(self):
+    options = ServerOptions([], rest_api_port=8501)
+    enough = 3 * options.limits.max_connections + 128
+    for most, messages in ((enough, []), (4000, ["--max_connections=1290"])):
+      with (
+        mock.patch.object(resource, "getrlimit", return_value=(100, most)),
+        mock.patch.object(resource, "setrlimit") as set_limit,
+        mock.patch.object(logging, "warning") as warn,
+      ):
+        model_server._allow_many_connections(options)
+      set_limit.assert_called_once_with(resource.RLIMIT_NOFILE, (most, most))
+      warnings = [call.args[0] % call.args[1:] for call in warn.call_args_list]
+      self.assertLen(warnings, len(messages))
+      for warning, message in zip(warnings, messages, strict=True):
+        self.assertStartsWith(warning, f"this process may open {most} files, but with")
+        self.assertEndsWith(warning, message)
 
   def test_only_this_machine_can_connect(self):
     server = self._start()

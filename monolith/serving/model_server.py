@@ -26,7 +26,8 @@ flags.adopt_module_key_flags(configuration)  # So that --help shows them.
 _SWITCH_SECONDS = 0.0005  # A request must not wait for a model that is being loaded.
 
 _OBJECTS_BETWEEN_COLLECTIONS = 10_000
-_MAX_OPEN_FILES = 65_536
+_OPEN_FILES = 65_536
+_FILES_BESIDE_CONNECTIONS = 128  # Of models that are loaded, logs, threads, libraries.
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -53,7 +54,7 @@ def main(arguments: Sequence[str]) -> None:
     if options.port is None and options.rest_api_port is None:
       raise ValueError("--port and --rest_api_port are both 0: nothing to listen at")
     _prepare_interpreter()
-    _allow_many_connections()
+    _allow_many_connections(options)
     uvloop.install()
     sys.exit(asyncio.run(_serve_until_signal(options)))
   except (ValueError, OSError) as error:
@@ -71,14 +72,28 @@ def _prepare_interpreter() -> None:
   gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 10, 10)
 
 
-def _allow_many_connections() -> None:
-  """Raises the limit of open files as far as this process may."""
+def _allow_many_connections(options: ServerOptions) -> None:
+  """Raises the limit of open files as far as this process may; warns if it is low."""
+  # HTTP has connections beyond the limit, on which requests are refused.
+  each = (options.port is not None) + 2 * (options.rest_api_port is not None)
+  most = options.limits.max_connections
+  needed = each * most + _FILES_BESIDE_CONNECTIONS
   soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-  wanted = _MAX_OPEN_FILES
+  wanted = max(_OPEN_FILES, needed)
   if hard != resource.RLIM_INFINITY:
     wanted = min(wanted, hard)
   if soft != resource.RLIM_INFINITY and soft < wanted:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+  if wanted < needed:
+    logging.warning(
+      "this process may open %d files, but with --max_connections=%d clients can make "
+      "it need %d, and then no model can be loaded: raise the limit (ulimit -Hn), or "
+      "give --max_connections=%d",
+      wanted,
+      most,
+      needed,
+      max(1, (wanted - _FILES_BESIDE_CONNECTIONS) // each),
+    )
 
 
 async def _serve_until_signal(options: ServerOptions) -> int:
