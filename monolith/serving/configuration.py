@@ -200,6 +200,10 @@ def model_configs() -> list[ModelConfig]:
         return parse_models(file.read())
     except UnicodeDecodeError as error:
       raise ValueError(f"--model_config_file: {path} is no text: {error}") from None
+    except OSError as error:
+      raise OSError(
+        f"--model_config_file={path} cannot be read: {error.strerror}"
+      ) from None
   if not f.model_name:
     raise ValueError("--model_name is empty")
   path = user_path(f.model_base_path)
@@ -217,7 +221,12 @@ def parse_models(text: str) -> list[ModelConfig]:
   try:
     text_format.Parse(text, config)
   except text_format.ParseError as error:
-    raise ValueError(f"--model_config_file is no ModelServerConfig: {error}") from None
+    hint = ""
+    if 'multiple "model_config_list"' in str(error):
+      hint = " Give one model_config_list, with a config for each model."
+    raise ValueError(
+      f"--model_config_file is no ModelServerConfig: {error}{hint}"
+    ) from None
   models = config.model_config_list.config
   if not models:
     raise ValueError("--model_config_file has no model_config_list with a model")

@@ -35,6 +35,7 @@ class ConfigurationTest(absltest.TestCase):
     for text, pattern in (
       ("", "no model_config_list with a model"),
       ("models {", "no ModelServerConfig: 1:1"),
+      (_TWO + _TWO, "Give one model_config_list, with a config for each model"),
       ('model_config_list { config { name: "a" } }', "lacks its name or base_path"),
       (_TWO.replace('"b"', '"a"'), "a is there twice"),
       (_TWO.replace("models/b", "[b]"), r"base_path of b: got '/\[b\]', .* patterns"),
@@ -82,7 +83,7 @@ class ConfigurationTest(absltest.TestCase):
       with self.assertRaisesRegex(ValueError, "--model_base_path: got .* patterns"):
         configuration.model_configs()
     with flagsaver.flagsaver(model_config_file="/no/file"):
-      with self.assertRaisesRegex(OSError, "/no/file"):
+      with self.assertRaisesRegex(OSError, "--model_config_file=/no/file cannot"):
         configuration.model_configs()
     binary = self.create_tempfile(content=b"\x7fELF\xff", mode="wb").full_path
     with flagsaver.flagsaver(model_config_file=binary):

@@ -5,6 +5,10 @@ import ssl
 
 import grpc
 
+_CERTIFICATE = "--tls_certificate"
+_KEY = "--tls_key"
+_AUTHORITY = "--tls_client_authority"
+
 
 @dataclasses.dataclass(frozen=True)
 class TlsFiles:
@@ -23,9 +27,10 @@ class TlsFiles:
   def grpc_credentials(self) -> grpc.ServerCredentials:
     """Raises `OSError` where a file cannot be read or is wrong."""
     self.context()  # gRPC does not say what is wrong.
-    authority = _read(self.client_authority) if self.client_authority else None
+    files = self._read()
+    authority = files.get(_AUTHORITY)
     return grpc.ssl_server_credentials(
-      [(_read(self.key), _read(self.certificate))],
+      [(files[_KEY], files[_CERTIFICATE])],
       root_certificates=authority,
       require_client_auth=authority is not None,
     )
@@ -34,28 +39,39 @@ class TlsFiles:
     """For HTTP. Raises `OSError` where a file cannot be read or is wrong."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    for path in filter(None, (self.certificate, self.key, self.client_authority)):
-      _read(path)  # So that errors name it.
+    self._read()  # So that errors name what cannot be read.
     try:
       # Nobody is asked for the password of a key.
       context.load_cert_chain(self.certificate, self.key, password="")
     except ssl.SSLError as error:
       raise OSError(
-        f"--tls_certificate={self.certificate} and --tls_key={self.key} are not PEM "
-        f"files of a certificate and of its key without a password: {error.reason}"
+        f"{_CERTIFICATE}={self.certificate} and {_KEY}={self.key} are not PEM files of "
+        f"a certificate and of its key without a password: {error.reason}"
       ) from None
     if self.client_authority:
       try:
         context.load_verify_locations(self.client_authority)
       except ssl.SSLError as error:
         raise OSError(
-          f"--tls_client_authority={self.client_authority} is no PEM file of "
+          f"{_AUTHORITY}={self.client_authority} is no PEM file of "
           f"certificates: {error.reason}"
         ) from None
       context.verify_mode = ssl.CERT_REQUIRED
     return context
 
-
-def _read(path: str) -> bytes:
-  with open(path, "rb") as file:
-    return file.read()
+  def _read(self) -> dict[str, bytes]:
+    """The files, by their flags. Raises `OSError` where one cannot be read."""
+    paths = {
+      _CERTIFICATE: self.certificate,
+      _KEY: self.key,
+      _AUTHORITY: self.client_authority,
+    }
+    files = {}
+    for flag, path in paths.items():
+      if path:
+        try:
+          with open(path, "rb") as file:
+            files[flag] = file.read()
+        except OSError as error:
+          raise OSError(f"{flag}={path} cannot be read: {error.strerror}") from None
+    return files

@@ -106,7 +106,7 @@ class TlsTest(absltest.TestCase):
       (TlsFiles(own, junk), (own, junk)),
       (TlsFiles(own, locked), (own, locked)),
       (TlsFiles(own, key, junk), (junk,)),
-      (TlsFiles(own, "/no/key"), ("/no/key",)),
+      (TlsFiles(own, "/no/key"), ("--tls_key=/no/key cannot be read: No such file",)),
     ):
       for function in (files.grpc_credentials, files.context):
         with self.assertRaises(OSError) as caught:
