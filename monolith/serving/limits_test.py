@@ -322,8 +322,14 @@ class LimitsTest(ServerTestCase):
     port = busy.getsockname()[1]
     path = f"--model_base_path={self.model.base_path}"
     for flags, pattern in (
-      ((path, f"--port={port}"), f"cannot listen at 127.0.0.1:{port}"),
-      ((path, "--port=0", f"--rest_api_port={port}"), "Address already in use"),
+      (
+        (path, f"--port={port}"),
+        f"--port: cannot listen at 127.0.0.1:{port} for gRPC: Address already in use",
+      ),
+      (
+        (path, "--port=0", f"--rest_api_port={port}"),
+        f"--rest_api_port: cannot listen at .* {port}, for HTTP: Address already in",
+      ),
       ((path, "--tls_key=/no/k", "--tls_certificate=/no/c"), "/no/[kc]"),
     ):
       with self.subTest(flags):

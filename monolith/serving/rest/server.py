@@ -98,7 +98,13 @@ class RestServer:
       keepalive_timeout=_IDLE_SECONDS,
       auto_decompress=False,  # Which takes what is cut off, or of unknown encodings.
     )
-    return await self._connections.listen(host, port)
+    try:
+      return await self._connections.listen(host, port)
+    except OSError as error:
+      raise OSError(
+        f"--rest_api_port: cannot listen at {host}, port {port}, for HTTP: "
+        f"{error.strerror}"
+      ) from None
 
   async def stop(self) -> None:
     """Takes no more requests, and ends when those it has are answered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 
 import grpc
 import grpc.aio
@@ -103,8 +104,10 @@ class RpcServer:
         self.port = self._server.add_secure_port(address, tls.grpc_credentials())
       else:
         self.port = self._server.add_insecure_port(address)
-    except RuntimeError as error:
-      raise OSError(f"cannot listen at {address} for gRPC: {error}") from None
+    except RuntimeError:
+      raise OSError(
+        f"--port: cannot listen at {address} for gRPC: {_why_not(address)}"
+      ) from None
 
   async def start(self) -> None:
     await self._server.start()
@@ -164,6 +167,19 @@ class RpcServer:
     if body is grpc.aio.EOF:
       raise ServingError(Code.INTERNAL, "the request has no message")
     return body
+
+
+def _why_not(address: str) -> str:
+  """What keeps gRPC from listening at an address; it only logs that."""
+  host, _, port = address.rpartition(":")
+  try:
+    for family, _, _, _, each in socket.getaddrinfo(
+      host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    ):
+      socket.create_server(each, family=family).close()
+  except OSError as error:
+    return error.strerror
+  return "gRPC's line before this one has the reason"
 
 
 def _is_late(context: grpc.aio.ServicerContext, seconds: float) -> bool:
