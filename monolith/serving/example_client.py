@@ -3,6 +3,8 @@
 bazel run //monolith/serving:example_client -- --model=ranking mov=1,2,3 uid=4,5,6
 """
 
+import sys
+
 import grpc
 import tensorflow as tf
 from absl import app, flags
@@ -18,12 +20,18 @@ def main(arguments: list[str]) -> None:
   request.model_spec.name = _MODEL.value
   for argument in arguments[1:]:
     name, _, ids = argument.partition("=")
-    column = [[int(id_)] for id_ in ids.split(",")]
+    try:
+      column = [[int(id_)] for id_ in ids.split(",")]
+    except ValueError:
+      sys.exit(f"example_client: got {argument}, wanted such as mov=1,2,3")
     request.inputs[name].CopyFrom(tf.make_tensor_proto(column, tf.int64))
 
   with grpc.insecure_channel(_SERVER.value) as channel:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-    response = stub.Predict(request, timeout=_TIMEOUT_SECONDS)
+    try:
+      response = stub.Predict(request, timeout=_TIMEOUT_SECONDS)
+    except grpc.RpcError as error:
+      sys.exit(f"example_client: {error.code().name}: {error.details()}")
 
   print(f"version {response.model_spec.version.value} of {response.model_spec.name}")
   for name, tensor in sorted(response.outputs.items()):

@@ -157,17 +157,30 @@ class ModelServerTest(absltest.TestCase):
       ):
         self.assertEqual(found, wanted)
 
-  def test_the_example_client(self):
-    result = subprocess.run(
-      [
-        *(sys.executable, "-m", "monolith.serving.example_client"),
-        *(f"--server={self.server.address}", "--model=two_heads"),
-        *("user=0,1,2", "item=1000,1007,1014"),
-      ],
+  def _run_the_example_client(self, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "monolith.serving.example_client"]
+    return subprocess.run(
+      [*command, f"--server={self.server.address}", *arguments],
       capture_output=True,
       text=True,
       env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
       timeout=_TIMEOUT,
+    )
+
+  def test_what_the_example_client_cannot_ask(self):
+    for arguments, message in (
+      (("mov",), "got mov, wanted such as mov=1,2,3"),
+      (("mov=",), "got mov=, wanted such as mov=1,2,3"),
+      (("--model=other", "mov=1"), "NOT_FOUND: Servable not found"),
+    ):
+      result = self._run_the_example_client(*arguments)
+      self.assertEqual(result.returncode, 1)
+      self.assertIn(f"example_client: {message}", result.stderr)
+      self.assertNotIn("Traceback", result.stderr)
+
+  def test_the_example_client(self):
+    result = self._run_the_example_client(
+      "--model=two_heads", "user=0,1,2", "item=1000,1007,1014"
     )
     self.assertEqual(result.returncode, 0, result.stderr)
     self.assertIn(f"version {self.version} of two_heads", result.stdout)
