@@ -111,6 +111,33 @@ TEST(CompactTableTest, HasWhatATableWouldHave) {
   EXPECT_EQ(files[0].bytes(), files[1].bytes());
 }
 
+TEST(CompactTableTest, WritersMayShareMemoryAndAScratchFile) {
+  const std::vector<TableConfig> configs = {
+      kAllCompressors, CompactConfig({{{"fp32", {}}, 1}}), kAllCompressors};
+  MemoryFile scratch, unused;
+  const auto writers = *CompactTableWriter::CreateAll(configs, &scratch, 2000);
+  ASSERT_EQ(writers.size(), configs.size());
+  std::vector<std::unique_ptr<CompactTableWriter>> alone;
+  std::vector<RandomCalls> calls, calls_alone;
+  for (size_t i = 0; i < configs.size(); ++i) {
+    alone.push_back(*CompactTableWriter::Create(configs[i], &unused));
+    calls.emplace_back(*writers[i], i);
+    calls_alone.emplace_back(*alone[i], i);
+  }
+  for (int round = 0; round < 5; ++round) {
+    for (size_t i = 0; i < configs.size(); ++i) {
+      calls[i].Run(40, 500);
+      calls_alone[i].Run(40, 500);
+    }
+  }
+  EXPECT_FALSE(scratch.bytes().empty());
+  for (size_t i = 0; i < configs.size(); ++i) {
+    MemoryFile file, wanted;
+    EXPECT_EQ(*writers[i]->Finish(file), *alone[i]->Finish(wanted));
+    EXPECT_EQ(file.bytes(), wanted.bytes()) << i;
+  }
+}
+
 TEST(CompactTableTest, AnyNumberIsAnId) {
   const std::vector<int64_t> ids = {0, -1, std::numeric_limits<int64_t>::min(),
                                     std::numeric_limits<int64_t>::max()};

@@ -118,25 +118,41 @@ void AppendBytes(const Numbers& numbers, std::vector<uint8_t>* bytes) {
 }  // namespace
 
 CompactTableWriter::CompactTableWriter(std::string schema, RowCodec codec,
-                                       ScratchFile* scratch,
-                                       size_t memory_bytes)
+                                       std::shared_ptr<RowSpill> spill,
+                                       size_t first_partition)
     : schema_(std::move(schema)),
       codec_(std::move(codec)),
-      spill_(kNumPartitions, memory_bytes, scratch),
+      spill_(std::move(spill)),
+      first_partition_(first_partition),
       entry_(kRowOffset + codec_.row_bytes()) {}
 
 absl::StatusOr<std::unique_ptr<CompactTableWriter>> CompactTableWriter::Create(
     const TableConfig& config, ScratchFile* scratch, size_t memory_bytes) {
-  absl::StatusOr<RowCodec> codec = RowCodec::Create(config);
-  if (!codec.ok()) return codec.status();
-  return std::unique_ptr<CompactTableWriter>(new CompactTableWriter(
-      EncodeCompactSchema(config), *std::move(codec), scratch, memory_bytes));
+  auto writers = CreateAll({&config, 1}, scratch, memory_bytes);
+  if (!writers.ok()) return writers.status();
+  return std::move(writers->front());
+}
+
+absl::StatusOr<std::vector<std::unique_ptr<CompactTableWriter>>>
+CompactTableWriter::CreateAll(absl::Span<const TableConfig> configs,
+                              ScratchFile* scratch, size_t memory_bytes) {
+  const auto spill = std::make_shared<RowSpill>(configs.size() * kNumPartitions,
+                                                memory_bytes, scratch);
+  std::vector<std::unique_ptr<CompactTableWriter>> writers;
+  for (const TableConfig& config : configs) {
+    absl::StatusOr<RowCodec> codec = RowCodec::Create(config);
+    if (!codec.ok()) return codec.status();
+    writers.emplace_back(
+        new CompactTableWriter(EncodeCompactSchema(config), *std::move(codec),
+                               spill, writers.size() * kNumPartitions));
+  }
+  return writers;
 }
 
 absl::Status CompactTableWriter::Append(int64_t id, uint8_t kind) {
   std::memcpy(entry_.data(), &id, sizeof(id));
   entry_[kKindOffset] = kind;
-  return spill_.Append(PartitionOfHash(HashId(id)), entry_);
+  return spill_->Append(first_partition_ + PartitionOfHash(HashId(id)), entry_);
 }
 
 absl::Status CompactTableWriter::Add(absl::Span<const int64_t> ids,
@@ -167,7 +183,8 @@ absl::StatusOr<int64_t> CompactTableWriter::Finish(ByteSink& sink) {
   uint64_t num_rows = 0;
   std::vector<uint32_t> partitions, buckets;
   for (size_t p = 0; p < kNumPartitions; ++p) {
-    absl::StatusOr<std::vector<uint8_t>> entries = spill_.Take(p);
+    absl::StatusOr<std::vector<uint8_t>> entries =
+        spill_->Take(first_partition_ + p);
     if (!entries.ok()) return entries.status();
     const std::vector<const uint8_t*> rows = LastRows(*entries, entry_.size());
     if (num_rows + rows.size() > kMaxCompactRows) {

@@ -7,10 +7,11 @@
 //
 // What is written is what a table would have after the same calls: of an id the
 // last one counts. Rows are encoded when they come and gathered by the hash of
-// their ids, in the scratch file once there is more than `memory_bytes`. Then
-// one 256th of them is sorted and written at a time.
+// their ids, in the scratch file once there is more than `memory_bytes`;
+// several writers may share both. Then one 256th of a table is sorted and
+// written at a time.
 //
-// Thread safety: not thread-safe.
+// Thread safety: not thread-safe; neither are those of one CreateAll together.
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_COMPACT_TABLE_COMPACT_TABLE_WRITER_H_
 #define MONOLITH_NATIVE_TRAINING_RUNTIME_COMPACT_TABLE_COMPACT_TABLE_WRITER_H_
 
@@ -39,6 +40,12 @@ class CompactTableWriter {
       const TableConfig& config, ScratchFile* scratch,
       size_t memory_bytes = kDefaultMemoryBytes);
 
+  // One for each config. Their rows share `scratch` and `memory_bytes`, so
+  // Finish is to be called once all have all of their rows.
+  static absl::StatusOr<std::vector<std::unique_ptr<CompactTableWriter>>>
+  CreateAll(absl::Span<const TableConfig> configs, ScratchFile* scratch,
+            size_t memory_bytes);
+
   int dim() const { return codec_.dim(); }
 
   // REQUIRES: as many embeddings as ids. Fails only if the scratch file does.
@@ -50,15 +57,16 @@ class CompactTableWriter {
   absl::StatusOr<int64_t> Finish(ByteSink& sink);
 
  private:
-  CompactTableWriter(std::string schema, RowCodec codec, ScratchFile* scratch,
-                     size_t memory_bytes);
+  CompactTableWriter(std::string schema, RowCodec codec,
+                     std::shared_ptr<RowSpill> spill, size_t first_partition);
 
   absl::Status Append(int64_t id, uint8_t kind);
 
   const std::string schema_;
   const RowCodec codec_;
-  RowSpill spill_;
-  std::vector<uint8_t> entry_;  // the one that is being appended
+  const std::shared_ptr<RowSpill> spill_;
+  const size_t first_partition_;  // of this table in `spill_`
+  std::vector<uint8_t> entry_;    // the one that is being appended
 };
 
 }  // namespace monolith

@@ -20,7 +20,8 @@ absl::Status RowSpill::WriteTails() {
     if (!written.ok()) return written;
     partition.pieces.push_back({scratch_bytes_, partition.tail.size()});
     scratch_bytes_ += partition.tail.size();
-    partition.tail.clear();  // Keeps its memory for what comes.
+    // What comes next may be of other partitions, which need the memory.
+    partition.tail = {};
   }
   tail_bytes_ = 0;
   return absl::OkStatus();

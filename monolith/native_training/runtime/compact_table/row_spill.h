@@ -1,5 +1,6 @@
-// Entries of fixed size, gathered by partition: in memory up to a limit, beyond
-// it in a scratch file, which is written and read in large pieces only.
+// Entries, those of a partition of one size, gathered by partition: in memory
+// up to a limit, beyond it in a scratch file, which is written and read in
+// pieces as large as the limit allows.
 //
 // Thread safety: not thread-safe.
 #ifndef MONOLITH_NATIVE_TRAINING_RUNTIME_COMPACT_TABLE_ROW_SPILL_H_

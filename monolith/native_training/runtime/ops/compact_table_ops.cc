@@ -125,8 +125,8 @@ files: [num_files]. From MonolithSaveTables: those of all servers, those of a
   save of everything first, then those of each save of changes.
 save_ids: [num_files] or [0]. Which save each file must be of, by its manifest.
 outputs: [num_shards * num_tables]. The files to write: those of the first shard
-  for each table, and so on. Files with ".unsorted" behind their names may be
-  beside them meanwhile.
+  for each table, and so on. A file with ".unsorted" behind the name of the first
+  may be beside it meanwhile.
 config: The tables as JSON; runtime/hash_table/table_config.h describes it.
 num_shards: How many servers the ids are spread over.
 memory_bytes: How much memory rows may take until they are written, about.

@@ -2,6 +2,7 @@ import concurrent.futures
 import glob
 import json
 import os
+import resource
 import time
 
 import numpy as np
@@ -142,6 +143,20 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
     self.assertAllEqual(np.sum(parts, 0), wanted)
     self.assertEmpty(glob.glob(self.path("*.unsorted")))
 
+  def test_many_outputs_need_few_open_files(self):
+    handle = testing.table_set(config())
+    assign(handle, IDS)
+    file = self.save(handle)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = len(os.listdir("/proc/self/fd")) + 20
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, limits[1]))
+    try:
+      _, exported = self.export([file], num_shards=40, memory_bytes=1000)
+    finally:
+      resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    self.assertAllEqual(np.sum(np.reshape(exported.rows, [40, 2]), 0), [100, 40])
+    self.assertEmpty(glob.glob(self.path("*.unsorted")))
+
   def test_what_does_not_fit_is_refused(self):
     handle = testing.table_set(config())
     assign(handle, IDS)
@@ -172,8 +187,8 @@ class CompactTableTest(tf.test.TestCase, parameterized.TestCase):
     assign(handle, IDS)
     files = [self.save(handle)]
     os.mkdir(self.path("out0"))
-    os.mkdir(self.path("out1.unsorted"))
-    for memory_bytes, output in ((2**20, "out0"), (2, "out1.unsorted")):
+    os.mkdir(self.path("out0.unsorted"))
+    for memory_bytes, output in ((2**20, "out0"), (2, "out0.unsorted")):
       with self.assertRaisesRegex(
         tf.errors.UnknownError, f"^the export cannot be written: {self.path(output)}"
       ):

@@ -67,17 +67,19 @@ class Outputs {
       absl::Span<const std::string> files, size_t memory_bytes,
       tensorflow::Env* env) {
     std::unique_ptr<Outputs> outputs(new Outputs());
+    outputs->names_.assign(files.begin(), files.end());
     outputs->num_tables_ = configs.size();
     outputs->num_shards_ = num_shards;
+    // One for all: a process may have few files open.
+    outputs->rest_ = std::make_unique<TemporaryFile>(
+        env, absl::StrCat(files[0], ".unsorted"));
+    std::vector<TableConfig> tables;
     for (size_t i = 0; i < files.size(); ++i) {
-      auto rest = std::make_unique<TemporaryFile>(
-          env, absl::StrCat(files[i], ".unsorted"));
-      TF_ASSIGN_OR_RETURN(
-          auto writer,
-          CompactTableWriter::Create(configs[i % configs.size()], rest.get(),
-                                     memory_bytes / files.size()));
-      outputs->files_.push_back({files[i], std::move(rest), std::move(writer)});
+      tables.push_back(configs[i % configs.size()]);
     }
+    TF_ASSIGN_OR_RETURN(outputs->writers_,
+                        CompactTableWriter::CreateAll(
+                            tables, outputs->rest_.get(), memory_bytes));
     return outputs;
   }
 
@@ -103,38 +105,32 @@ class Outputs {
   absl::StatusOr<std::vector<int64_t>> Finish(const IsCancelled& is_cancelled,
                                               tensorflow::Env* env) {
     std::vector<int64_t> rows;
-    for (Output& output : files_) {
+    for (size_t i = 0; i < names_.size(); ++i) {
       TF_ASSIGN_OR_RETURN(const std::unique_ptr<FileSink> sink,
-                          FileSink::Create(env, output.name));
+                          FileSink::Create(env, names_[i]));
       CancellableSink cancellable(*sink, is_cancelled);
       TF_ASSIGN_OR_RETURN(const int64_t written,
-                          output.writer->Finish(cancellable));
+                          writers_[i]->Finish(cancellable));
       TF_RETURN_IF_ERROR(sink->CloseAndFlush());
       TF_RETURN_IF_ERROR(
-          FlushFolder(std::string(tensorflow::io::Dirname(output.name))));
+          FlushFolder(std::string(tensorflow::io::Dirname(names_[i]))));
       rows.push_back(written);
-      output.writer.reset();
-      output.rest.reset();
     }
     return rows;
   }
 
  private:
-  struct Output {
-    std::string name;
-    std::unique_ptr<TemporaryFile> rest;  // what memory has no room for
-    std::unique_ptr<CompactTableWriter> writer;
-  };
-
   Outputs() = default;
 
   CompactTableWriter& Writer(size_t shard, size_t table) {
-    return *files_[shard * num_tables_ + table].writer;
+    return *writers_[shard * num_tables_ + table];
   }
 
   size_t num_tables_ = 0;
   int num_shards_ = 1;
-  std::vector<Output> files_;
+  std::vector<std::string> names_;
+  std::unique_ptr<TemporaryFile> rest_;  // what memory has no room for
+  std::vector<std::unique_ptr<CompactTableWriter>> writers_;  // as `names_`
 };
 
 absl::Status ExportRows(const Destination& destination,

@@ -29,14 +29,14 @@ struct ExportedTables {
 // segments matched with them and rows checked; every table must be there, if
 // without rows, and every segment fit. Every file is read once, a block at a
 // time, in one thread of low priority, for which this one waits. Rows take up
-// to `memory_bytes`; more are in temporary files beside the outputs until these
-// are written.
+// to `memory_bytes`; more are in one temporary file beside the first output
+// until all outputs are written.
 //
 // DataLoss: a file is damaged, unfinished or missing; InvalidArgument: it does
 // not fit the configs; Unknown: an output cannot be written, or a file not be
 // read just now; Cancelled: `is_cancelled`, which is asked now and then, said
 // so. Outputs may be there in part then.
-// REQUIRES: num_shards * configs.size() outputs, num_shards > 0.
+// REQUIRES: num_shards * configs.size() outputs, num_shards > 0, and configs.
 absl::StatusOr<ExportedTables> ExportTables(
     const std::vector<TableConfig>& configs,
     absl::Span<const std::string> files, absl::Span<const std::string> save_ids,
