@@ -138,6 +138,7 @@ class ShardedEmbedding:
       values,
       self._index,
       self._row_splits,
+      self._requests,
       num_outputs=len(self.plan.outputs),
       **self._pool_attributes(),
     )
@@ -179,7 +180,6 @@ class ShardedEmbedding:
       self._requests,
       self._index,
       self._row_splits,
-      table_dims=[t.dim for t in self.plan.tables],
       feature_names=[c.name for c in self.plan.used_features],
       output_names=[o.label for o in self.plan.outputs],
       **self._pool_attributes(),
@@ -264,6 +264,7 @@ class ShardedEmbedding:
       ],
       "combiner_of_output": [c.combiner.kind for c in columns],
       "length_of_output": [c.combiner.length for c in columns],
+      "table_dims": [t.dim for t in self.plan.tables],
     }
 
 

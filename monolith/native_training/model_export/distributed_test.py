@@ -124,6 +124,21 @@ class DistributedTest(absltest.TestCase):
         got = self._ask(call, num_ps, "requests", "a", **self.ids)
         np.testing.assert_array_equal(got["a"], self.wanted_a)
 
+  def test_values_that_answer_another_request_are_refused(self):
+    job = _job(self.model_dir, export_mode="distributed", num_ps=1)
+    call = V1Parts(job.export_saved_model())
+    request = call("entry", "requests", **self.ids)["request_0"]
+    values = call("ps_0", "lookup", request=request)["values"]
+    for wrong in (values[:-1], np.append(values, values[:1]), values[:0]):
+      with self.assertRaisesRegex(
+        tf.errors.InvalidArgumentError,
+        rf"values\[0\] .* got {len(wrong)}, wanted {len(values)}",
+      ):
+        call("entry", "serving_default", **self.ids, values_0=wrong)
+    none = {key: ids[:0] for key, ids in self.ids.items()}
+    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "got 1, wanted 0"):
+      call("entry", "serving_default", **none, values_0=values[:1])
+
   def test_settings_are_checked(self):
     for serving, message in (
       ({"export_mode": "other"}, "got 'other', wanted 'standalone' or 'distributed'"),

@@ -47,6 +47,7 @@ class _Step:
       "dim_of_output": [_DIM] * _TABLES,
       "combiner_of_output": ["sum"] * _TABLES,
       "length_of_output": [0] * _TABLES,
+      "table_dims": [_DIM] * _TABLES,
     }
     self._request, self._index = self._fixed(self.shard_ids())
     self._values = self._fixed(self.lookup())
@@ -86,6 +87,7 @@ class _Step:
       values=[self._values],
       index=self._index,
       row_splits=self._splits,
+      requests=[self._request],
       num_outputs=_TABLES,
       **self._slices,
     )
@@ -96,7 +98,6 @@ class _Step:
       requests=[self._request],
       index=self._index,
       row_splits=self._splits,
-      table_dims=[_DIM] * _TABLES,
       feature_names=[f"feature{t}" for t in range(_TABLES)],
       output_names=[f"output{t}" for t in range(_TABLES)],
       **self._slices,

@@ -42,6 +42,30 @@ absl::StatusOr<absl::Span<float>> AllocateOutput(OpKernelContext* context,
   return absl::MakeSpan(flat.data(), flat.size());
 }
 
+absl::Status ReadTableDims(OpKernelConstruction* context,
+                           std::vector<int64_t>* table_dims) {
+  TF_RETURN_IF_ERROR(context->GetAttr("table_dims", table_dims));
+  for (size_t t = 0; t < table_dims->size(); ++t) {
+    const int64_t dim = (*table_dims)[t];
+    if (dim >= 1 && dim <= kMaxRowFloats) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        "table_dims[", t, "] must be in 1 .. ", kMaxRowFloats, ", got ", dim));
+  }
+  return absl::OkStatus();
+}
+
+// How many values answer the request of shard `s`, which is the input `input`.
+absl::StatusOr<int64_t> ValueSize(OpKernelContext* context, int s, int input,
+                                  const std::vector<int64_t>& table_dims) {
+  TF_ASSIGN_OR_RETURN(
+      const absl::Span<const int64_t> numbers,
+      Int64Vector(absl::StrCat("requests[", s, "]"), context->input(input)));
+  TF_ASSIGN_OR_RETURN(
+      const RequestView view,
+      ParseRequest(numbers, static_cast<int>(table_dims.size())));
+  return ValueBufferSize(view, table_dims);
+}
+
 class PoolOp : public tensorflow::OpKernel {
  public:
   explicit PoolOp(OpKernelConstruction* context) : OpKernel(context) {
@@ -55,6 +79,11 @@ class PoolOp : public tensorflow::OpKernel {
         attributes->Slices(attributes->NumberedOutputs());
     OP_REQUIRES_OK(context, slices.status());
     slices_ = *std::move(slices);
+    OP_REQUIRES_OK(context, context->GetAttr("num_requests", &num_requests_));
+    if (num_requests_ == 0) return;
+    OP_REQUIRES_OK(context, CheckSize("requests", num_requests_, num_shards_,
+                                      "one per shard, or none"));
+    OP_REQUIRES_OK(context, ReadTableDims(context, &table_dims_));
   }
 
   void Compute(OpKernelContext* context) override {
@@ -63,7 +92,8 @@ class PoolOp : public tensorflow::OpKernel {
 
  private:
   absl::Status Run(OpKernelContext* context) {
-    // Inputs: values of the shards, index, row splits of the features.
+    // Inputs: values of the shards, index, row splits of the features, requests
+    // of the shards.
     ConstBuffers values(num_shards_);
     for (int s = 0; s < num_shards_; ++s) {
       TF_ASSIGN_OR_RETURN(
@@ -72,6 +102,15 @@ class PoolOp : public tensorflow::OpKernel {
     }
     TF_ASSIGN_OR_RETURN(const FeatureRowsList features,
                         ReadFeatureRows(context, num_shards_, feature_names_));
+    const int first_request = context->num_inputs() - num_requests_;
+    for (int s = 0; s < num_requests_; ++s) {
+      TF_ASSIGN_OR_RETURN(
+          const int64_t wanted,
+          ValueSize(context, s, first_request + s, table_dims_));
+      TF_RETURN_IF_ERROR(CheckSize(absl::StrCat("values[", s, "]"),
+                                   values[s].size(), wanted,
+                                   "which answers its request"));
+    }
     Buffers pooled(slices_.size());
     for (size_t o = 0; o < slices_.size(); ++o) {
       TF_ASSIGN_OR_RETURN(
@@ -84,7 +123,9 @@ class PoolOp : public tensorflow::OpKernel {
   }
 
   int num_shards_ = 0;
+  int num_requests_ = 0;
   std::vector<std::string> feature_names_;
+  std::vector<int64_t> table_dims_;
   std::vector<PooledSlice> slices_;
 };
 
@@ -98,14 +139,7 @@ class PoolGradOp : public tensorflow::OpKernel {
     OP_REQUIRES_OK(context,
                    CheckSize("feature_names", feature_names_.size(),
                              attributes->num_features, "one per feature"));
-    OP_REQUIRES_OK(context, context->GetAttr("table_dims", &table_dims_));
-    for (size_t t = 0; t < table_dims_.size(); ++t) {
-      OP_REQUIRES(context,
-                  table_dims_[t] >= 1 && table_dims_[t] <= kMaxRowFloats,
-                  absl::InvalidArgumentError(
-                      absl::StrCat("table_dims[", t, "] must be in 1 .. ",
-                                   kMaxRowFloats, ", got ", table_dims_[t])));
-    }
+    OP_REQUIRES_OK(context, ReadTableDims(context, &table_dims_));
     std::vector<std::string> names;
     OP_REQUIRES_OK(context, context->GetAttr("output_names", &names));
     absl::StatusOr<std::vector<PooledSlice>> slices = attributes->Slices(names);
@@ -139,24 +173,13 @@ class PoolGradOp : public tensorflow::OpKernel {
     Buffers value_gradients(num_shards_);
     for (int s = 0; s < num_shards_; ++s) {
       TF_ASSIGN_OR_RETURN(const int64_t size,
-                          ValueSize(absl::StrCat("requests[", s, "]"),
-                                    context->input(num_outputs + s)));
+                          ValueSize(context, s, num_outputs + s, table_dims_));
       TF_ASSIGN_OR_RETURN(value_gradients[s],
                           AllocateOutput(context, s, TensorShape({size})));
     }
     WorkerExecutor executor(context);
     return PoolGradient(slices_, features, gradients, executor,
                         value_gradients);
-  }
-
-  absl::StatusOr<int64_t> ValueSize(const std::string& name,
-                                    const Tensor& request) const {
-    TF_ASSIGN_OR_RETURN(const absl::Span<const int64_t> numbers,
-                        Int64Vector(name, request));
-    TF_ASSIGN_OR_RETURN(
-        const RequestView view,
-        ParseRequest(numbers, static_cast<int>(table_dims_.size())));
-    return ValueBufferSize(view, table_dims_);
   }
 
   int num_shards_ = 0;

@@ -57,6 +57,7 @@ REGISTER_OP("MonolithPool")
     .Input("values: num_shards * float")
     .Input("index: int64")
     .Input("row_splits: num_features * int64")
+    .Input("requests: num_requests * int64")
     .Attr("num_shards: int >= 1")
     .Attr("num_features: int >= 1")
     .Attr("num_outputs: int >= 1")
@@ -65,6 +66,9 @@ REGISTER_OP("MonolithPool")
     .Attr("dim_of_output: list(int)")
     .Attr("combiner_of_output: list(string)")
     .Attr("length_of_output: list(int)")
+    // Models that were exported before have neither.
+    .Attr("num_requests: int >= 0 = 0")
+    .Attr("table_dims: list(int) = []")
     .Output("pooled: num_outputs * float")
     .SetShapeFn(PoolShape)
     .Doc(R"doc(
@@ -73,7 +77,7 @@ Lays the rows that the servers sent out as pooled slices, one output per slice.
 For example, one feature with rows of dim 2, summed whole:
 
     monolith_pool(values=[[1., 2., 10., 20.]], index=[0, 2, 0],
-                  row_splits=[[0, 2, 2, 3]], num_outputs=1,
+                  row_splits=[[0, 2, 2, 3]], requests=[], num_outputs=1,
                   feature_of_output=[0], offset_of_output=[0],
                   dim_of_output=[2], combiner_of_output=['sum'],
                   length_of_output=[0])
@@ -82,12 +86,15 @@ For example, one feature with rows of dim 2, summed whole:
 values: Per server, what MonolithLookup gave for its request, a vector.
 index: [num_ids of all features]. From MonolithShardIds.
 row_splits: Per feature [batch_size + 1]. As given to MonolithShardIds.
+requests: Per server, its request: its values must be as many as that wants. Or
+  none, and values may go on behind what `index` names.
 num_outputs: Number of slices.
 feature_of_output: Per output, the position of its feature in `row_splits`.
 offset_of_output: Per output, the first float of the slice inside a row.
 dim_of_output: Per output, the floats of the slice.
 combiner_of_output: Per output 'sum', 'mean', 'first_n' or 'none'.
 length_of_output: Per output, how many ids first_n keeps; 0 for others.
+table_dims: With requests, per table the floats of a row.
 pooled: Per output: sum and mean [batch_size, dim], first_n [batch_size, length,
   dim], none [num_ids, dim]. Zeros where an example has no id.
 )doc");

@@ -31,12 +31,13 @@ def tensors(arrays, dtype):
   return [np.asarray(array, dtype) for array in arrays]
 
 
-def pool(values, index, row_splits, **attributes):
+def pool(values, index, row_splits, requests=(), **attributes):
   num_outputs = len(attributes["feature_of_output"])
   return ops.monolith_pool(
     values=tensors(values, np.float32),
     index=np.asarray(index, np.int64),
     row_splits=tensors(row_splits, np.int64),
+    requests=tensors(requests, np.int64),
     num_outputs=num_outputs,
     **attributes,
   )
@@ -168,7 +169,12 @@ class PoolTest(tf.test.TestCase, parameterized.TestCase):
         (0, 0, 4, "sum", 0), (0, 0, 4, "first_n", 3), (0, 0, 4, "none", 0)
       )
       pooled = ops.monolith_pool(
-        values=[[0.0]], index=[0], row_splits=[splits], num_outputs=3, **slices
+        values=[[0.0]],
+        index=[0],
+        row_splits=[splits],
+        requests=[],
+        num_outputs=3,
+        **slices,
       )
       self.assertEqual(
         [p.shape.as_list() for p in pooled], [[64, 4], [64, 3, 4], [None, 4]]
@@ -199,6 +205,40 @@ class PoolTest(tf.test.TestCase, parameterized.TestCase):
         index,
         self.splits,
         table_dims=[3],
+        **outputs((0, 0, 3, "sum", 0)),
+      )
+
+  def test_values_are_as_many_as_the_request_wants(self):
+    slices = {**outputs((0, 0, 3, "sum", 0)), "table_dims": [3]}
+    requests = [[2, 7, 8], [1 + 2**62, 9, 1]]  # the second with occurrences
+    (sums,) = pool(self.values, self.index, self.splits, requests, **slices)
+    self.assertAllEqual(sums, [[6, 8, 10], [0, 0, 0], [10, 20, 30]])
+    for s, size in ((0, 5), (0, 7), (0, 0), (1, 2), (1, 4)):
+      values = list(self.values)
+      values[s] = np.resize(values[s], size)
+      with self.assertRaisesRegex(
+        InvalidArgument,
+        rf"values\[{s}\] has the wrong size: got {size}, wanted {6 - 3 * s}, ",
+      ):
+        pool(values, self.index, self.splits, requests, **slices)
+    with self.assertRaisesRegex(InvalidArgument, r"values\[0\].* got 1, wanted 0, "):
+      pool([[1]], [], [[0]], [[0]], **slices)
+
+  @parameterized.parameters(
+    ([[2, 7, 8]], [3], "requests has the wrong size: got 1, wanted 2, one per shard"),
+    ([[2, 7], [1, 9]], [3], "counts must add up"),
+    ([[2, 7, 8], [[1, 9]]], [3], r"requests\[1\] must be a vector"),
+    ([[2, 7, 8], [1, 9]], [0], r"table_dims\[0\] must be in"),
+    ([[2, 7, 8], [1, 9]], [], "counts add up to 0"),
+  )
+  def test_bad_requests(self, requests, table_dims, message):
+    with self.assertRaisesRegex(InvalidArgument, message):
+      pool(
+        self.values,
+        self.index,
+        self.splits,
+        requests,
+        table_dims=table_dims,
         **outputs((0, 0, 3, "sum", 0)),
       )
 
@@ -250,9 +290,7 @@ class PoolTest(tf.test.TestCase, parameterized.TestCase):
   def test_bad_attributes(self, wrong, message):
     attributes = {**outputs((0, 0, 3, "sum", 0)), **wrong}
     with self.assertRaisesRegex(InvalidArgument, message):
-      ops.monolith_pool(
-        values=[[1.0]], index=[0], row_splits=[[0, 1]], num_outputs=1, **attributes
-      )
+      pool([[1]], [0], [[0, 1]], **attributes)
     with self.assertRaisesRegex(InvalidArgument, message):
       pool_grad([[[1, 1, 1]]], [[1, 7]], [0], [[0, 1]], **attributes)
 
