@@ -20,8 +20,9 @@ absl::Status RowSpill::WriteTails() {
     if (!written.ok()) return written;
     partition.pieces.push_back({scratch_bytes_, partition.tail.size()});
     scratch_bytes_ += partition.tail.size();
-    // What comes next may be of other partitions, which need the memory.
-    partition.tail = {};
+    // What comes next may be of other partitions, which need the memory; `= {}`
+    // would keep it.
+    partition.tail = std::vector<uint8_t>();
   }
   tail_bytes_ = 0;
   return absl::OkStatus();
