@@ -32,6 +32,8 @@ class Sign:
     term: counts the chiefs that have had the folder, one after another.
     ends: whether the job comes to its end, and nothing is left but to let all leave.
     failures: of workers without which it has ended.
+    has_left: whether the chief has, in order. The file stays for its term: an earlier
+      chief that stood still until then learns from it that it is not the last.
   """
 
   pid: int = 0
@@ -41,6 +43,7 @@ class Sign:
   term: int = 0
   ends: bool = False
   failures: tuple[str, ...] = ()
+  has_left: bool = False
 
   @classmethod
   def of(cls, text: str) -> "Sign":
@@ -55,6 +58,7 @@ class Sign:
         int(said["term"]),
         bool(said["ends"]),
         tuple(map(str, said["failures"])),
+        bool(said.get("has_left")),
       )
     except (KeyError, TypeError, ValueError):
       return cls()
@@ -132,7 +136,7 @@ class Heartbeat:
     self.check()
 
   def stop(self, failed: bool = False) -> None:
-    """Ends the beats.
+    """Ends the beats, and notes that the chief has left.
 
     Args:
       failed: whether the chief leaves by an exception. What it has said of the job's
@@ -140,11 +144,8 @@ class Heartbeat:
     """
     self._stop.set()
     self._thread.join()
-    with self._lock:
-      self._look()
-    if not self._other and not (failed and self._sign.ends):
-      with contextlib.suppress(tf.errors.OpError):
-        tf.io.gfile.remove(self._path)
+    if not (failed and self._sign.ends):
+      self._say(ends=False, failures=(), has_left=True)
 
   def _say(self, **words) -> None:
     with self._lock:
@@ -171,6 +172,9 @@ class Heartbeat:
       except tf.errors.OpError as error:
         # Storage that is full or away must not end the training.
         logging.warning("cannot write %s: %s", self._path, error.message)
+        if self._sign.has_left:  # What it says is true no more.
+          with contextlib.suppress(tf.errors.OpError):
+            tf.io.gfile.remove(self._path)
 
 
 @contextlib.contextmanager
@@ -200,23 +204,26 @@ def beating(model_dir: str, job: str | None) -> Iterator[Heartbeat]:
 
 def _check_alone(path: str, job: str) -> Sign:
   """Waits until it is certain that no other job's chief lives: one that was killed has
-  left a file behind that changes no more. Returns what that says."""
+  left a file behind that changes no more. Returns what the file says."""
   content = _read(path)
   if not content and tf.io.gfile.exists(path):  # Just being written.
     time.sleep(_LOOK_SECS)
     content = _read(path)
   sign = Sign.of(content)
-  if not content or sign.job == job:
+  if not content or sign.has_left or sign.job == job:
     return sign
   logging.warning("looking whether the chief of another job lives, as %s says", path)
   give_up = time.monotonic() + 2 * _BEAT_SECS + 1
   while time.monotonic() < give_up:
     time.sleep(_LOOK_SECS)
     now = _read(path)
+    latest = Sign.of(now)
+    if latest.has_left:
+      return latest
     if now and now != content:
       raise RuntimeError(
         f"another job trains in the same model_dir: its chief, process "
-        f"{Sign.of(now).pid} of its machine, is alive, as {path} shows. Two jobs "
+        f"{latest.pid} of its machine, is alive, as {path} shows. Two jobs "
         "would spoil each other's checkpoints; end one of them, or give it another "
         "model_dir"
       )

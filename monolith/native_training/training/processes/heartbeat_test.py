@@ -35,15 +35,16 @@ class HeartbeatTest(absltest.TestCase):
           self._wait_until(lambda: watch.silent_secs() == 0.0)
           now = 200.0
           self._wait_until(lambda: watch.silent_secs() == 0.0)
+      watch.silent_secs()
       now = 300.0
       self.assertGreaterEqual(watch.silent_secs(), 100.0)
-    self.assertEmpty(os.listdir(self._dir))
+    self._assert_has_left()
 
   def test_a_failed_block_stops_the_beats(self):
     with self.assertRaisesRegex(ZeroDivisionError, "division"):
       with heartbeat.beating(self._dir, "this"):
         _ = 1 / 0
-    self.assertEmpty(os.listdir(self._dir))
+    self._assert_has_left()
 
   def test_storage_that_cannot_be_written_is_said_and_survived(self):
     os.makedirs(os.path.join(self._dir, "chief.alive"))
@@ -66,7 +67,7 @@ class HeartbeatTest(absltest.TestCase):
       self.assertEqual(self._sign(), sign)
       chief.job_ends()
       self.assertTrue(self._sign()["ends"])
-    self.assertEmpty(os.listdir(self._dir))
+    self._assert_has_left()
 
   def test_a_chief_that_is_killed_while_it_writes_is_still_known_to_the_next(self):
     with self.assertRaises(ZeroDivisionError):
@@ -79,6 +80,51 @@ class HeartbeatTest(absltest.TestCase):
     with heartbeat.beating(self._dir, "this") as later:
       self.assertTrue(later.was_ending)
 
+  def test_who_leaves_and_cannot_say_so_leaves_no_sign(self):
+    full = tf.errors.ResourceExhaustedError(None, None, "no space left")
+    with self.assertLogs("absl", "WARNING"):
+      with heartbeat.beating(self._dir, "this") as chief:
+        chief.job_ends()
+        self.enter_context(_writing_ends_with(full))
+    self.assertEmpty(os.listdir(self._dir))
+
+  def test_who_stood_still_while_another_came_and_left_is_not_the_last(self):
+    with heartbeat.beating(self._dir, None) as first:
+      left_behind = heartbeat.Sign.of(json.dumps(self._sign()))
+      for _ in range(2):  # Each finds what the one before has left.
+        with mock.patch.object(heartbeat, "_check_alone", return_value=left_behind):
+          with heartbeat.beating(self._dir, None):
+            pass
+        self._assert_has_left()
+        left_behind = heartbeat.Sign.of(json.dumps(self._sign()))
+      first._beat()
+      with self.assertRaisesRegex(RuntimeError, "another chief trains"):
+        first.look()
+      sign = self._sign()
+    self.assertEqual(self._sign(), sign)
+    self.assertEqual(sign["term"], 3)
+
+  def test_nobody_waits_where_the_last_chief_has_left(self):
+    self._beats_of_another(0)
+    with heartbeat.beating(self._dir, "that"):
+      pass
+    with heartbeat.beating(self._dir, "this"):
+      self.assertEqual(self._now, 0)
+
+  def test_a_chief_that_leaves_while_it_is_looked_at_is_no_other(self):
+    self._beats_of_another(1)
+    with mock.patch.object(heartbeat, "_LOOK_SECS", 0.5):
+      sleep = heartbeat.time.sleep
+
+      def leave(seconds: float) -> None:
+        sleep(seconds)
+        self._write_sign(job="that", term=6, has_left=True)
+
+      with mock.patch.object(heartbeat.time, "sleep", leave):
+        with heartbeat.beating(self._dir, "this"):
+          self.assertEqual(self._now, 0.5)
+          self.assertEqual(self._sign()["term"], 7)
+
   @property
   def _file(self) -> str:
     return os.path.join(self._dir, "chief.alive")
@@ -87,6 +133,10 @@ class HeartbeatTest(absltest.TestCase):
     sign = dict(pid=1, time=0, job="", chief="a", term=1, ends=False, failures=[])
     with open(self._file, "w") as file:
       json.dump({**sign, **words}, file)
+
+  def _assert_has_left(self) -> None:
+    self.assertEqual(os.listdir(self._dir), ["chief.alive"])
+    self.assertTrue(self._sign()["has_left"])
 
   def _sign(self) -> dict:
     with open(self._file) as file:
@@ -122,7 +172,7 @@ class HeartbeatTest(absltest.TestCase):
     self._beats_of_another(1)
     with heartbeat.beating(self._dir, "this"):
       self.assertBetween(self._now, 10, 15)
-    self.assertEmpty(os.listdir(self._dir))
+    self._assert_has_left()
 
   def test_a_chief_of_the_same_job_does_not_wait(self):
     self._beats_of_another(1)
@@ -174,8 +224,8 @@ class HeartbeatTest(absltest.TestCase):
         first.job_ends()
         first.stop()
         second.look()
-        self.assertFalse(self._sign()["ends"], "the first has overwritten it")
-    self.assertEmpty(os.listdir(self._dir))
+        self.assertFalse(self._sign()["has_left"], "the first has overwritten it")
+    self._assert_has_left()
 
   def test_a_second_chief_is_noticed_at_a_beat(self):
     with (
