@@ -349,6 +349,20 @@ class EstimatorRecoveryTest(absltest.TestCase):
     self.assertEmpty(self._steps())
     self.assertTrue(os.path.exists(os.path.join(self._dir, "chief.alive")))
 
+  def test_what_another_has_saved_ends_training_and_is_left_alone(self):
+    self._train_to(30)
+    others, self._dir = self._dir, self.create_tempdir().full_path
+
+    def copy() -> None:
+      ignore = shutil.ignore_patterns("chief.alive")
+      shutil.copytree(others, self._dir, ignore=ignore, dirs_exist_ok=True)
+
+    with self.assertRaisesRegex(RuntimeError, "another process .*ckpt-30 is newer"):
+      self._estimator().train(max_steps=20, hooks=[RunAt(12, copy)])
+    self.assertEqual(self._steps(), [30])
+    self._train_to(32)
+    self.assertEqual(self._steps(), [30, 32])
+
 
 if __name__ == "__main__":
   absltest.main()

@@ -10,6 +10,9 @@ from absl import logging
 from monolith.core.hyperparams import Params
 from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import background_save, checkpoint
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  OtherSaverError,
+)
 from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
 from monolith.native_training.training.checkpoints.save_policy import SavePolicy
 from monolith.native_training.training.eviction import Eviction
@@ -228,7 +231,7 @@ class JobSaves:
       save.session is not session and isinstance(error, _SAVING_FAILS)
     ):
       logging.warning("no checkpoint: a parameter server was away (%s)", error)
-    elif not isinstance(error, _SAVING_FAILS):
+    elif not isinstance(error, _SAVING_FAILS) or isinstance(error, OtherSaverError):
       raise error
     else:
       self._tell_not_saved(save, "TRAINING GOES ON, the last checkpoint is still")

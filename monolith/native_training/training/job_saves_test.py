@@ -9,6 +9,9 @@ from absl.testing import absltest
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training import job_saves
 from monolith.native_training.training.checkpoints import checkpoint, save_policy
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  OtherSaverError,
+)
 from monolith.native_training.training.checkpoints.manifest import Manifest
 from monolith.native_training.training.job_exports import JobExports
 from monolith.native_training.training.job_saves import JobSaves
@@ -368,6 +371,13 @@ class JobSavesTest(absltest.TestCase):
       with self.assertRaisesRegex(RuntimeError, "another chief"):
         self._step_done(saves, 30)
     self.assertEqual(self._steps(), [10])
+
+  def test_training_ends_where_another_process_saves(self):
+    saves = self._saves()
+    self._error = OtherSaverError("another process trains")
+    self._step_done(saves, 10)
+    with self.assertRaisesRegex(OtherSaverError, "another process"):
+      self._step_done(saves, 11)
 
   def test_a_server_that_dies_behind_the_last_one_does_not_undo_it(self):
     saves = self._saves()

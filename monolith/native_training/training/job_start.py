@@ -127,7 +127,9 @@ class JobStart:
     """
     path = beginning.checkpoint
     if path:
-      sound_checkpoint.set_aside(beginning.refused, self._max_to_keep)
+      self._checkpointer.refused(
+        sound_checkpoint.set_aside(beginning.refused, self._max_to_keep)
+      )
       in_same_run = self.has_begun or self._is_same_run
       anew = checkpoint.begins_data_anew(path, in_same_run)
       if anew:
@@ -141,12 +143,20 @@ class JobStart:
     self._set_limit(session, step, steps, max_steps)
     if beginning.is_live:
       progress_log.info("the servers hold the model; going on at step %d", step)
+      if not self.has_begun:
+        self._note_refused(step)
     elif self.has_begun:
       self._on_back()
     if not (beginning.is_live and self.has_begun):
       self._policy.begin(step)
       self._policy.last_step = step if path else None
     self.has_begun = True
+
+  def _note_refused(self, step: int) -> None:
+    """Notes checkpoints that an earlier chief has refused and could not set aside: those
+    that are newer than the live model, which is of a step."""
+    paths = self.checkpoints()
+    self._checkpointer.refused([p for p in paths if checkpoint.step_of(p) > step])
 
   def _mark(self, path: str, data_from_start: bool) -> None:
     """Notes that training goes on from a checkpoint."""

@@ -54,3 +54,7 @@ def of_reading(error: tf.errors.OpError, message: str) -> Exception:
   if isinstance(error, tf.errors.FailedPreconditionError):
     fails = not core_errors.sentence_of(error).endswith(_MISPLACED)
   return StorageError(message) if fails else DamagedCheckpointError(message)
+
+
+class OtherSaverError(RuntimeError):
+  """Another process saves checkpoints in the same folder."""

@@ -122,6 +122,11 @@ class Checkpointer:
         self._clear.append(ops.monolith_table_clear(handle))
         self._stats.append(ops.monolith_table_stats(handle))
 
+  def refused(self, paths: Collection[str]) -> None:
+    """Notes checkpoints that were refused when training began, and could not be set
+    aside: the only newer ones than what is saved that may be there."""
+    self._kept.refused(paths)
+
   def table_stats(self, session: tf.compat.v1.Session) -> dict[str, tuple[int, int]]:
     """Rows and bytes of every table, all servers together."""
     stats = session.run(self._stats)
@@ -172,6 +177,7 @@ class Checkpointer:
     Raises:
       tf.errors.AbortedError, tf.errors.UnavailableError: a server is away.
       StorageError: storage says the like, and every server is there.
+      OtherSaverError: another process saves in the same folder.
       Exception: else as storage and servers raise it.
     """
     if all_rows:
@@ -219,6 +225,7 @@ class Checkpointer:
     is_urgent: Callable[[], bool],
   ) -> str:
     path = checkpoint.next_path(model_dir, step)
+    self._kept.check_alone(path)
     self._check_base(model_dir)
     try:
       self._write(session, path, step, check, is_urgent)

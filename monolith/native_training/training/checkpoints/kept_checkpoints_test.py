@@ -5,6 +5,9 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  OtherSaverError,
+)
 from monolith.native_training.training.checkpoints.kept_checkpoints import (
   KeptCheckpoints,
 )
@@ -43,6 +46,7 @@ class KeptCheckpointsTest(absltest.TestCase):
       checkpoints = KeptCheckpoints(max_to_keep)
       self._add(60)
       refused = [self._add(80), self._add(100)]
+      checkpoints.refused(refused)
       error = tf.errors.PermissionDeniedError(None, None, "busy")
       with (
         mock.patch.object(checkpoint, "rename", side_effect=error),
@@ -66,7 +70,7 @@ class KeptCheckpointsTest(absltest.TestCase):
     checkpoints = KeptCheckpoints(1)
     checkpoints.saved(self._add(10))
     checkpoints.saved(self._add(20, base=10))
-    self._add(99)
+    checkpoints.refused([self._add(99)])
     with mock.patch.object(checkpoint, "rename", side_effect=OSError("busy")):
       checkpoints.saved(self._add(30, base=20))
     self.assertEqual(self._steps(), [10, 20, 30, 99])
@@ -87,7 +91,7 @@ class KeptCheckpointsTest(absltest.TestCase):
     checkpoints = KeptCheckpoints(1)
     self._add(10)
     path = self._add(20)
-    self._add(30)
+    checkpoints.refused([self._add(30)])
     left = sorted(os.listdir(self._dir))
     another = RuntimeError("another chief trains")
     for looks in (0, 1, 2):
@@ -97,6 +101,28 @@ class KeptCheckpointsTest(absltest.TestCase):
       if looks < 2:
         self.assertEqual(sorted(os.listdir(self._dir)), left)
     self.assertTrue(checkpoint.is_complete(checkpoint.path_of(self._dir, 10)))
+
+  def test_what_another_has_saved_since_is_left_alone(self):
+    checkpoints = KeptCheckpoints(1)
+    checkpoints.saved(self._add(10))
+    path = self._add(20)
+    other = self._add(30)
+    left = sorted(os.listdir(self._dir))
+    for use in (checkpoints.saved, checkpoints.check_alone):
+      with self.assertRaisesRegex(
+        OtherSaverError, f"another process trains, .*: {other} is newer"
+      ):
+        use(path)
+    self.assertEqual(sorted(os.listdir(self._dir)), left)
+
+  def test_what_was_saved_before_training_went_back_is_set_aside(self):
+    checkpoints = KeptCheckpoints(2)
+    checkpoints.saved(self._add(20))
+    path = checkpoint.path_of(self._dir, 10)
+    checkpoints.check_alone(path)
+    checkpoints.saved(self._add(10))
+    self.assertEqual(self._steps(), [10])
+    self.assertIn("model.ckpt-20.refused.index", os.listdir(self._dir))
 
   def test_what_cannot_be_removed_goes_with_the_next_one(self):
     checkpoints = KeptCheckpoints(1)
