@@ -1,12 +1,16 @@
 """Where a job's training begins, and where it is to end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 from absl import logging
 
 from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import checkpoint, sound_checkpoint
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  DamagedCheckpointError,
+  StorageError,
+)
 from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
 from monolith.native_training.training.checkpoints.save_policy import SavePolicy
 from monolith.native_training.training.positions.data_positions import DataPositions
@@ -123,7 +127,8 @@ class JobStart:
 
     Raises:
       StorageError: it could not be noted, several times, that training goes on from a
-        checkpoint with which it had ended.
+        checkpoint with which it had ended; or the folder of an earlier chief's not be
+        read.
     """
     path = beginning.checkpoint
     if path:
@@ -144,19 +149,25 @@ class JobStart:
     if beginning.is_live:
       progress_log.info("the servers hold the model; going on at step %d", step)
       if not self.has_begun:
-        self._note_refused(step)
-    elif self.has_begun:
-      self._on_back()
-    if not (beginning.is_live and self.has_begun):
+        self._take_over(step)
+    else:
+      if self.has_begun:
+        self._on_back()
       self._policy.begin(step)
       self._policy.last_step = step if path else None
     self.has_begun = True
 
-  def _note_refused(self, step: int) -> None:
-    """Notes checkpoints that an earlier chief has refused and could not set aside: those
-    that are newer than the live model, which is of a step."""
+  def _take_over(self, step: int) -> None:
+    """Goes on with the checkpoints of an earlier chief.
+
+    Args:
+      step: of the live model.
+    """
     paths = self.checkpoints()
-    self._checkpointer.refused([p for p in paths if checkpoint.step_of(p) > step])
+    # That chief could not set them aside, or training would not be behind them.
+    refused = [path for path in paths if checkpoint.step_of(path) > step]
+    self._checkpointer.refused(refused)
+    self._policy.take_over(*_last_save(paths[len(refused) :]))
 
   def _mark(self, path: str, data_from_start: bool) -> None:
     """Notes that training goes on from a checkpoint."""
@@ -188,3 +199,15 @@ class JobStart:
       limits = [max_steps, begin + steps if steps else None]
       self._job_limit = min((n for n in limits if n is not None), default=tf.int64.max)
     session.run(self.limit.initializer, {self._limit_value: self._job_limit})
+
+
+def _last_save(paths: Sequence[str]) -> tuple[int, float]:
+  """Step and time of the first of some checkpoints, the time in seconds since 1970: 0
+  where there is none, and where that cannot be read."""
+  if not paths:
+    return 0, 0.0
+  step = checkpoint.step_of(paths[0])
+  try:
+    return step, float(checkpoint.read_manifest(paths[0]).saved_at)
+  except (DamagedCheckpointError, StorageError):
+    return step, 0.0

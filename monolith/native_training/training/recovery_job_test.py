@@ -101,6 +101,16 @@ class RecoveryJobTest(absltest.TestCase):
     self.assertNotRegex(log.split("trained on")[0], "restored")
     self.assertEqual(job.progress(_WORKER)["batches"], _BATCHES // 2)
 
+  def test_a_chief_that_is_killed_before_it_has_saved_saves_in_time_later(self):
+    job = self._job("--save_checkpoints_steps=120")
+    job.wait_for_position(_WORKER, 40)
+    job.kill(_CHIEF)
+    job.start(_CHIEF)
+    self._assert_all_is_trained(job)
+    # With the steps of its own it would not come to 120.
+    paths = checkpoint.checkpoints(job.model_dir)
+    self.assertBetween(checkpoint.step_of(paths[0]), 120, _BATCHES - 1)
+
   def test_a_job_all_of_which_is_killed_goes_on_from_its_checkpoint(self):
     job = self._job("--save_checkpoints_steps=30")
     job.wait_for_checkpoint()

@@ -39,6 +39,18 @@ class SavePolicy:
     self._since_time = time.monotonic()
     self._failed_at: float | None = None
 
+  def take_over(self, step: int, saved_at: float) -> None:
+    """Counts from what an earlier chief has saved last, so that it does not matter how
+    often a chief is started again.
+
+    Args:
+      step: of its checkpoint; 0 where there is none.
+      saved_at: seconds since 1970; 0 where that is not known.
+    """
+    self.begin(step)
+    # Clocks of two machines need not agree.
+    self._since_time -= max(time.time() - saved_at, 0.0)
+
   def saved(self, step: int, began_at: float) -> None:
     """Counts from a save that has succeeded.
 

@@ -47,6 +47,25 @@ class SavePolicyTest(absltest.TestCase):
     self.assertFalse(policy.is_due(50))
     self.assertTrue(policy.is_due(60))
 
+  def test_an_earlier_chief_s_saves_count(self):
+    self.enter_context(mock.patch.object(save_policy.time, "time", lambda: 5000.0))
+    policy = self._policy(save_checkpoints_steps=10, save_checkpoints_secs=30)
+    policy.take_over(100, 4980)
+    self.assertFalse(policy.is_due(109))
+    self.assertTrue(policy.is_due(110))
+    self._now += 9
+    self.assertFalse(policy.is_due(109))
+    self._now += 1
+    self.assertTrue(policy.is_due(109))
+    policy.take_over(100, 6000)  # By a clock that is ahead.
+    self.assertFalse(policy.is_due(109))
+    policy.take_over(0, 0)
+    self.assertTrue(policy.is_due(1))
+    policy = self._policy(save_checkpoints_steps=10)
+    policy.take_over(0, 0)
+    self.assertFalse(policy.is_due(9))
+    self.assertTrue(policy.is_due(25))
+
   def test_what_failed_is_tried_again_within_a_minute(self):
     policy = self._policy(save_checkpoints_secs=3600)
     self._now += 3600
