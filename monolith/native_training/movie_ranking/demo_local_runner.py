@@ -82,7 +82,7 @@ def main(argv: Sequence[str]) -> int:
     return 1
   except Stopped as stop:
     console.end_status()
-    console.line(f"{stop}; what was saved until then is in {model_dir}")
+    console.line(f"{stop}; {demo_model_dir.what_is_saved(model_dir)}")
     return 128 + stop.signum
   finally:
     shutil.rmtree(run_dir, ignore_errors=True)

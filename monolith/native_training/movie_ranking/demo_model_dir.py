@@ -65,6 +65,13 @@ def new_group(path: str) -> str:
   return f"{pathlib.Path(path).name}-{secrets.token_hex(4)}"
 
 
+def what_is_saved(path: str) -> str:
+  """What to say of a folder's checkpoints when training is stopped."""
+  if any(pathlib.Path(path).glob("model.ckpt-*.tables/manifest.json")):
+    return f"what was saved until then is in {path}"
+  return "nothing was saved"
+
+
 def _trained_on(folder: pathlib.Path) -> str | None:
   """The data set of a folder's model; None where it has none, or none of the demo's."""
   if not any(folder.glob("model.ckpt-*")):

@@ -42,6 +42,15 @@ class DemoModelDirTest(absltest.TestCase):
     (self._folder / "model.ckpt-7.index").write_text("")
     self._prepare("100k")
 
+  def test_whoever_stops_hears_whether_anything_is_saved(self):
+    folder = self._prepare("100k")
+    checkpoint = self._folder / "model.ckpt-7.tables"
+    checkpoint.mkdir()
+    self.assertEqual(demo_model_dir.what_is_saved(folder), "nothing was saved")
+    (checkpoint / "manifest.json").write_text("{}")
+    told = demo_model_dir.what_is_saved(folder)
+    self.assertEqual(told, f"what was saved until then is in {folder}")
+
   def test_a_temporary_folder_is_new(self):
     folders = [demo_model_dir.prepare("", "100k") for _ in range(2)]
     self.assertNotEqual(*folders)

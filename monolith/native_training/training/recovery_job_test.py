@@ -150,6 +150,14 @@ class RecoveryJobTest(absltest.TestCase):
     batches = sum(job.progress(task)["batches"] for task in (_CHIEF, _WORKER))
     self.assertLess(batches, _BATCHES + 100)
 
+  def test_a_job_that_is_asked_to_leave_while_a_server_is_away_leaves(self):
+    job = self._job("--save_checkpoints_steps=1000", "--stop_grace_secs=200")
+    job.wait_for_position(_WORKER, 10)
+    job.kill(("ps", 1))
+    job.send(signal.SIGTERM, _CHIEF, _WORKER, ("ps", 0))
+    self._leave(job, _CHIEF, _WORKER, ("ps", 0))
+    self.assertRegex(job.log(("ps", 0)), "server 0 leaves after the chief")
+
   def test_workers_that_are_asked_to_leave_come_back(self):
     job = self._job("--save_checkpoints_steps=1000")
     job.wait_for_position(_WORKER, 10)

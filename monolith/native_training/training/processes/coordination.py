@@ -14,7 +14,7 @@ One that fails says why; the chief waits for a while whether it is started again
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import tensorflow as tf
 from absl import logging
@@ -250,18 +250,12 @@ class JobReports:
 
   def release_servers(self, session: tf.compat.v1.Session) -> None:
     """Lets the servers leave, also where one of them is gone. Chief only."""
-    saying = [
-      threading.Thread(target=_say_at_last, args=(session, word), daemon=True)
-      for word in self._words[Word.IS_OVER]
-    ]
-    for thread in saying:
-      thread.start()
-    for thread in saying:
-      thread.join(2 * _GOODBYE_SECS)
+    _say_to_each(session, self._words[Word.IS_OVER])
 
   def say_leaving(self, session: tf.compat.v1.Session) -> None:
-    """Tells the servers that the chief leaves before the job is over. Chief only."""
-    _say_at_last(session, self._words[Word.CHIEF_LEAVES])
+    """Tells the servers that the chief leaves before the job is over, also where one of
+    them is gone. Chief only."""
+    _say_to_each(session, self._words[Word.CHIEF_LEAVES])
 
   def keep_leaving(self, servers: frozenset[int]) -> None:
     """Notes that these still wait for a save."""
@@ -327,6 +321,18 @@ class JobReports:
     """Says that this worker leaves. Not for the chief."""
     goodbye = {self._report_examples: _GOODBYE, self._report_done: True}
     _say_at_last(session, self._put, goodbye)
+
+
+def _say_to_each(session: tf.compat.v1.Session, words: Sequence[tf.Operation]) -> None:
+  """Runs words to several servers, each by itself: one that is gone holds up none."""
+  saying = [
+    threading.Thread(target=_say_at_last, args=(session, word), daemon=True)
+    for word in words
+  ]
+  for thread in saying:
+    thread.start()
+  for thread in saying:
+    thread.join(2 * _GOODBYE_SECS)
 
 
 def _say_at_last(session: tf.compat.v1.Session, word, feed=None) -> None:

@@ -17,7 +17,8 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from monolith.native_training.progress_log import progress_log
-from monolith.native_training.training.processes import coordination
+from monolith.native_training.training.processes import chief_words, coordination
+from monolith.native_training.training.processes.chief_words import Word
 from monolith.native_training.training.processes.closable_session import (
   ClosableSession,
   sees_only,
@@ -43,7 +44,8 @@ class ServerWatch:
   TimeoutError would, a worker to the chief too, and ends, with exit code 1.
 
   Used from one thread. The chief's watch also keeps the servers: its questions tell
-  them that the job goes on.
+  them that the job goes on. Where it is left because the chief was asked to leave, it
+  says that to the servers that are there.
 
   Args:
     target: of this process's server.
@@ -70,6 +72,9 @@ class ServerWatch:
     return self
 
   def __exit__(self, kind, error, trace) -> None:
+    if isinstance(error, SystemExit):
+      for server in self._servers:
+        server.chief_leaves()
     self.stop()
     if isinstance(error, Exception) and not isinstance(error, TimeoutError):
       self._raise_problem(error)
@@ -195,6 +200,10 @@ class _Server(threading.Thread):
     self._config = sees_only(f"/job:ps/task:{index}", cluster.worker_device)
     with tf.Graph().as_default() as self._graph:
       self._question = coordination.question(cluster, index)
+      self._leaving = None
+      if cluster.is_chief:
+        self._leaving = chief_words.say(Word.CHIEF_LEAVES, cluster.ps_devices[index])
+    self._says_leaving = False
     self._hurry = threading.Event()
     self._over = threading.Event()
     self._counted = 0
@@ -204,6 +213,10 @@ class _Server(threading.Thread):
   def hurry(self) -> None:
     """Lets the next question come at once."""
     self._hurry.set()
+
+  def chief_leaves(self) -> None:
+    """Lets the last thing that the chief says be that it leaves."""
+    self._says_leaving = self._leaving is not None
 
   def leave(self) -> None:
     self._over.set()
@@ -251,6 +264,8 @@ class _Server(threading.Thread):
         self.answers += 1
         self._hurry.wait(self._period_secs)
         self._hurry.clear()
+      if self._says_leaving:
+        session.run(self._leaving)
 
 
 def _connection_problem(address: str) -> str | None:

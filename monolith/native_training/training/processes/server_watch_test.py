@@ -5,7 +5,12 @@ import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.local_runner import local_cluster
-from monolith.native_training.training.processes import coordination, server_watch
+from monolith.native_training.training.processes import (
+  chief_words,
+  coordination,
+  server_watch,
+)
+from monolith.native_training.training.processes.chief_words import Word
 from monolith.native_training.training.processes.closable_session import ClosableSession
 from monolith.native_training.training.processes.cluster import Cluster
 from monolith.native_training.training.session import session_config
@@ -71,6 +76,31 @@ class ServerWatchTest(absltest.TestCase):
       self.assertFalse(watch.servers_come(is_over))
       with self.assertRaisesRegex(SystemExit, "143"):
         watch.servers_come(lambda: False, mock.Mock(side_effect=SystemExit(143)))
+
+  def test_who_is_asked_to_leave_while_a_server_is_away_tells_the_others(self):
+    (port,) = local_cluster.free_ports(1)
+    ps = (*self._cluster.ps, f"127.0.0.1:{port}")
+    cluster = Cluster(workers=self._cluster.workers, ps=ps)
+    with tf.Graph().as_default() as graph:
+      queue = chief_words.queue(cluster.ps_devices[0])
+      word, size = queue.dequeue(), queue.size()
+    config = session_config(self._cluster)
+    with ClosableSession(self._server.target, graph=graph, config=config) as session:
+
+      def words() -> list[int]:
+        return [session.run(word) for _ in range(session.run(size))]
+
+      for error, last in ((SystemExit, Word.CHIEF_LEAVES), (ValueError, Word.GOES_ON)):
+        words()
+
+        def leave(error=error) -> None:
+          if session.run(size):
+            raise error
+
+        with self.assertRaises(error):
+          with server_watch.ServerWatch(cluster, self._server.target, 60.0) as watch:
+            watch.wait_for_servers(leave)
+        self.assertEqual(words()[-1], last)
 
   def test_time_in_which_this_process_stood_still_does_not_count(self):
     now = time.monotonic
