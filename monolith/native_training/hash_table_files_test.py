@@ -172,6 +172,18 @@ class SaveAndRestoreTest(absltest.TestCase):
     with self.assertRaisesRegex(tf.errors.OpError, "rows"):
       HashTable("t", 4).restore(self._file)
 
+  def test_what_is_no_path_is_refused(self):
+    table = HashTable("t", 1)
+    table.save(self._file)
+    for path in ("", self._file + "\0", self._file + "\0x", b"", self._file + "\0/.."):
+      for given in (path, tf.constant(path)):
+        for use in (table.save, table.restore):
+          with self.assertRaisesRegex(
+            ValueError, "basename: got '.*', wanted the path"
+          ):
+            use(given)
+    self.assertEqual(os.listdir(os.path.dirname(self._file)), ["rows"])
+
   def test_a_damaged_file_is_refused_by_name(self):
     table = HashTable("t", 4)
     table.assign(_IDS, _rows(_IDS))

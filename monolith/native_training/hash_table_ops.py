@@ -209,6 +209,7 @@ class HashTable:
         stays as it was.
       tf.errors.OpError: storage fails.
       OSError: what is at `basename` is no file, as a folder or device.
+      ValueError: `basename` is empty or has a NUL.
     """
     basename = _file_to_write(basename)
     with tf.control_dependencies([self.evict(now)]):
@@ -236,6 +237,7 @@ class HashTable:
       tf.errors.AbortedError: `restore` was called again meanwhile.
       tf.errors.OpError: storage fails, or one with other rows takes the file's place;
         where that is while rows are replaced, the table is empty.
+      ValueError: `basename` is empty or has a NUL.
     """
     return self._ops.monolith_restore_tables(
       self._handle(),
@@ -309,19 +311,28 @@ class HashTable:
 @tf.autograph.experimental.do_not_convert
 def _path(basename):
   """What the ops take as a path."""
-  if not isinstance(basename, str | os.PathLike):
-    return basename
-  return without_parents(os.fspath(basename))
+  is_text = isinstance(basename, str | os.PathLike)
+  path = os.fspath(basename) if is_text else _known(basename)
+  if path is not None and (not path or "\0" in path):
+    raise ValueError(f"basename: got {path!r}, wanted the path of a file")
+  return without_parents(path) if is_text else basename
+
+
+def _known(basename) -> str | None:
+  """A path in a tensor or the like; None where only a graph that runs knows it."""
+  given = tf.get_static_value(tf.convert_to_tensor(basename, tf.string))
+  if given is None or np.ndim(given):
+    return None
+  # An array of bytes would drop a NUL at their end.
+  return os.fsdecode(given if isinstance(given, bytes) else given.item())
 
 
 def _file_to_write(basename):
   """A path for the op, which would replace links and devices themselves; it follows
   links to folders when it runs."""
   basename = _path(basename)
-  given = tf.get_static_value(tf.convert_to_tensor(basename, tf.string))
-  if given is None or np.ndim(given):
-    return basename
-  path = local_path(os.fsdecode(np.asarray(given).item()))
+  known = _known(basename)
+  path = None if known is None else local_path(known)
   if not path:
     return basename
   target = whole_file.target_of(path)
