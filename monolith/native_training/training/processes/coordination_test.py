@@ -1,3 +1,4 @@
+import itertools
 import threading
 import time
 from unittest import mock
@@ -233,6 +234,47 @@ class CoordinationTest(absltest.TestCase):
       server, outcome = self._serve_and_stop(grace_secs=1)
       server.join(20)
     self.assertEqual(outcome, [143])
+
+  def _serve_while(self, *over: bool, next_chief_secs: float = 0.5) -> threading.Thread:
+    """A server that finds, time after time, that the job is over or not."""
+    self.enter_context(mock.patch.object(serving, "_LOOK_SECS", 0.0))
+    self.enter_context(mock.patch.object(serving, "_NEXT_CHIEF_SECS", next_chief_secs))
+    found = itertools.chain(over, itertools.repeat(over[-1]))
+    cluster, target = self._cluster("ps", 1), self._servers["ps", 1].target
+    server = threading.Thread(
+      target=serving.serve_until_released,
+      args=(cluster, target, 60.0),
+      kwargs=dict(is_over=lambda: next(found)),
+      daemon=True,
+    )
+    server.start()
+    return server
+
+  def test_a_server_that_has_missed_the_end_of_the_job_leaves(self):
+    for over in ((False, True), (True, False, True)):
+      server = self._serve_while(*over)
+      server.join(20)
+      self.assertFalse(server.is_alive())
+
+  def test_a_server_waits_for_a_chief_that_trains_on(self):
+    chief, session = self._worker(0)
+    for over in ((True,), (False, True, False)):
+      server = self._serve_while(*over)
+      server.join(2)
+      self.assertTrue(server.is_alive())
+      chief.release_servers(session)
+      server.join(20)
+      self.assertFalse(server.is_alive())
+
+  def test_a_server_that_hears_the_chief_waits_for_its_word(self):
+    chief, session = self._worker(0)
+    with chief.saving(session):
+      server = self._serve_while(False, True, next_chief_secs=4.0)
+      server.join(6)
+      self.assertTrue(server.is_alive())
+    chief.release_servers(session)
+    server.join(20)
+    self.assertFalse(server.is_alive())
 
   def test_servers_leave_though_another_is_gone(self):
     chief, _ = self._worker(0)

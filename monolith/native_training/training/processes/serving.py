@@ -3,8 +3,10 @@
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 
 import tensorflow as tf
+from absl import logging
 
 from monolith.native_training.training.processes import chief_words, coordination
 from monolith.native_training.training.processes.chief_words import Word
@@ -17,6 +19,9 @@ from monolith.native_training.training.processes.stop_request import StopRequest
 
 _POLL_SECS = 0.2
 _END_SECS = 5.0
+_LOOK_SECS = 5.0
+# A chief that trains on where a job has ended is there by then.
+_NEXT_CHIEF_SECS = 60.0
 
 
 def serve_until_released(
@@ -25,6 +30,7 @@ def serve_until_released(
   timeout_secs: float,
   stop: StopRequest | None = None,
   grace_secs: float = 25.0,
+  is_over: Callable[[], bool] = lambda: False,
 ) -> None:
   """Keeps a parameter server up until the chief says that the job is over.
 
@@ -33,17 +39,21 @@ def serve_until_released(
       done or the chief leaves.
     grace_secs: after that, if the chief does neither; a save that is running is waited
       for as long as the chief lives.
+    is_over: whether the job's last checkpoint ends it. A server that was started again
+      while the chief ended the job hears nothing of it any more.
 
   Raises:
     SystemExit: it was asked to leave, and the job goes on.
     TimeoutError: the chief has said nothing for `timeout_secs`.
     tf.errors.OpError: the server itself broke down.
   """
+  end = _UnheardEnd(is_over)
   chief = _Chief(cluster, target)
   chief.start()
   asking = threading.Thread(target=_ask_to_save, args=(cluster, target), daemon=True)
   try:
-    _serve(cluster, chief, asking, timeout_secs, stop or StopRequest(), grace_secs)
+    stop = stop or StopRequest()
+    _serve(cluster, chief, asking, timeout_secs, stop, grace_secs, end)
   finally:
     # A thread that comes back from TensorFlow while the interpreter is taken down would
     # abort the process, whatever its exit code was to be.
@@ -59,6 +69,7 @@ def _serve(
   timeout_secs: float,
   stop: StopRequest,
   grace_secs: float,
+  end: "_UnheardEnd",
 ) -> None:
   """Does what `serve_until_released` does.
 
@@ -85,12 +96,44 @@ def _serve(
         stop.leave(
           f"{name} leaves; the chief has neither saved nor left within {grace_secs:g} s"
         )
+    if not chief.has_spoken and end.has_come():
+      logging.warning("%s leaves: the job has ended without it", name)
+      return
     if now - chief.heard > timeout_secs:
       raise TimeoutError(
         f"the chief has not been heard of for {timeout_secs:.0f} s; {name} leaves"
       )
   if chief.failure:
     raise chief.failure
+
+
+class _UnheardEnd:
+  """The end of a job whose chief this server has not heard.
+
+  Args:
+    is_over: see `serve_until_released`.
+  """
+
+  def __init__(self, is_over: Callable[[], bool]):
+    self._is_over = is_over
+    # Of an earlier job, which this one goes on with.
+    self._was_over = is_over()
+    self._since: float | None = None
+    self._look_at = 0.0
+
+  def has_come(self) -> bool:
+    """Whether the job has ended since this server began, and no chief has come since to
+    train on."""
+    now = time.monotonic()
+    if now >= self._look_at:
+      self._look_at = now + _LOOK_SECS
+      is_over = self._is_over()
+      self._was_over = self._was_over and is_over
+      if not is_over or self._was_over:
+        self._since = None
+      elif self._since is None:
+        self._since = now
+    return self._since is not None and now - self._since >= _NEXT_CHIEF_SECS
 
 
 class _Chief(threading.Thread):
@@ -100,7 +143,8 @@ class _Chief(threading.Thread):
     has_left: whether it left before the job is over.
     is_saving: whether it writes a checkpoint.
     lets_leave: whether it has saved for this server.
-    heard: when it last said anything, by `time.monotonic`; before, when this began.
+    has_spoken: whether it has said anything.
+    heard: when it last did, by `time.monotonic`; before, when this began.
     failure: why it is listened to no more, though the job is not over.
   """
 
@@ -110,7 +154,7 @@ class _Chief(threading.Thread):
     self._config = sees_only(cluster.worker_device)
     with tf.Graph().as_default() as self._graph:
       self._word = chief_words.queue(cluster.ps_devices[cluster.task_index]).dequeue()
-    self.has_left = self.is_saving = self.lets_leave = False
+    self.has_left = self.is_saving = self.lets_leave = self.has_spoken = False
     self.heard = time.monotonic()
     self.failure: tf.errors.OpError | None = None
     self._session: tf.compat.v1.Session | None = None
@@ -136,6 +180,7 @@ class _Chief(threading.Thread):
 
   def _hear(self, word: Word) -> None:
     self.heard = time.monotonic()
+    self.has_spoken = True
     self.has_left = word == Word.CHIEF_LEAVES
     if word != Word.GOES_ON:
       self.is_saving = word == Word.SAVES
