@@ -24,6 +24,10 @@ _CONSUME = 10000  # Messages a call: each call has its price.
 _CONSUME_SECS = 0.1  # Longest wait for so many.
 _ASK_SECS = 5.0  # For an answer of a broker.
 _SAY_AGAIN_SECS = 60.0
+_OTHER_LOG = (
+  "the topic was made anew, or brokers have lost messages. Use another group_id to "
+  "train on it from its beginning"
+)
 
 
 class PartitionEnds(NamedTuple):
@@ -271,12 +275,13 @@ class GroupConsumer:
   def _read_what_is_left(self, message: Message) -> None:
     """Reads a partition on whose next message is not there: reading has stopped."""
     consumer = self._consumer
-    p = TopicPartition(message.topic(), message.partition(), message.offset())
+    p = TopicPartition(message.topic(), message.partition())
     own = consumer.assignment()
     if p not in own:
       return  # It has gone to another member.
-    if p.offset < 0:
-      raise StreamFailed(f"cannot read {place(p)}: {message.error().str()}")
+    if message.offset() is None:
+      raise StreamFailed(f"{place(p)}: {message.error().str()}: {_OTHER_LOG}")
+    p.offset = message.offset()
     self._pass_deleted(consumer, p)
     if self._group.is_cooperative:
       consumer.incremental_unassign([p])
@@ -297,9 +302,7 @@ class GroupConsumer:
       return False  # Whatever keeps them from answering will be told.
     if p.offset > end:
       raise StreamFailed(
-        f"{place(p)} ends at offset {end}, but training was at {p.offset}: the topic "
-        "was made anew, or brokers have lost messages. Use another group_id to train "
-        "on it from its beginning"
+        f"{place(p)} ends at offset {end}, but training was at {p.offset}: {_OTHER_LOG}"
       )
     if p.offset >= first:
       return True

@@ -12,7 +12,7 @@ from unittest import mock
 import confluent_kafka
 import numpy as np
 from absl.testing import absltest, parameterized
-from confluent_kafka import TopicPartition, admin
+from confluent_kafka import KafkaError, TopicPartition, admin
 
 from monolith.native_training.data.kafka import stream_ledger, stream_offsets
 from monolith.native_training.data.kafka.broker_errors import StreamFailed
@@ -185,6 +185,24 @@ class GroupConsumerTest(parameterized.TestCase):
     ):
       while True:
         consumer.consume()
+
+  def test_brokers_that_have_lost_the_end_of_a_log_end_it(self):
+    self._make_topic()
+    consumer = self._consumer()
+    consumer.open(is_of_job=True)
+    self._read(consumer, 0)
+    cut_off = "Partition log truncation detected at offset 200. Reset to INVALID"
+    message = confluent_kafka.Message(
+      topic=self._topic,
+      partition=0,
+      error=KafkaError(KafkaError._AUTO_OFFSET_RESET, cut_off),
+    )
+    consumer._consumer = mock.Mock(wraps=consumer._consumer)
+    consumer._consumer.consume = lambda most, secs: [message]
+    with self.assertRaisesRegex(
+      StreamFailed, "at offset 200.* brokers have lost messages. Use another group_id"
+    ):
+      consumer.consume()
 
   def test_the_brokers_may_share_out_the_partitions(self):
     self._make_topic(partitions=2)
