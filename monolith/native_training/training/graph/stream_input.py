@@ -43,6 +43,10 @@ _UNCLEAR = (
   "behind which they may come twice or in another order than they were read in, so "
   "that it cannot be said which of them are trained on"
 )
+_FIXED_SIZE = (
+  "batches of a fixed size, so that what does not fill one is lost whenever the stream "
+  "has nothing: use batch(..., drop_remainder=False)"
+)
 
 
 @dataclasses.dataclass
@@ -89,11 +93,7 @@ def prepare(dataset: tf.data.Dataset, num_streams: int) -> StreamBatches:
       f"and keep {POSITION!r} in what comes after"
     )
   if dataset.element_spec[POSITION].shape.as_list()[:1] not in ([], [None]):
-    raise ValueError(
-      "input_fn reads messages of Kafka in batches of a fixed size, so that what does "
-      "not fill one is lost whenever the stream has nothing: use batch(..., "
-      "drop_remainder=False)"
-    )
+    raise ValueError(f"input_fn reads messages of Kafka in {_FIXED_SIZE}")
   path = _Path()
   path.follow(tf.data.experimental.to_variant(dataset).op)
   if path.is_nondeterministic:
@@ -145,6 +145,10 @@ class _Path:
         "whenever the stream has had nothing for a second, and so would skip messages "
         "again, or forget what it has seen: leave that out"
       )
+    if _drops_remainder(op):
+      raise ValueError(
+        f"input_fn reads messages of Kafka through a {op.type} in {_FIXED_SIZE}"
+      )
     if _is_nondeterministic(op):
       raise ValueError(
         f"input_fn reads messages of Kafka through a {op.type} with "
@@ -162,6 +166,14 @@ def _has_nondeterministic_options(op: tf.Operation) -> bool:
   options = dataset_options_pb2.Options.FromString(op.get_attr("serialized_options"))
   # One that is not set is true.
   return options.HasField("deterministic") and not options.deterministic
+
+
+def _drops_remainder(op: tf.Operation) -> bool:
+  # Of all ops that have it, it is the last input.
+  if op.op_def.input_arg[-1].name != "drop_remainder":
+    return False
+  value = tf.get_static_value(op.inputs[-1])
+  return value is None or bool(value)
 
 
 def _is_nondeterministic(op: tf.Operation) -> bool:

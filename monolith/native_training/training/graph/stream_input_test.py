@@ -44,6 +44,8 @@ class StreamInputTest(parameterized.TestCase):
     ("parallel_map", lambda d: d.map(lambda x: x, tf.data.AUTOTUNE)),
     ("filter", lambda d: d.filter(lambda x: tf.shape(x["x"])[0] > 2)),
     ("batch", lambda d: d.unbatch().batch(7)),
+    ("ragged_batch", lambda d: d.unbatch().ragged_batch(7)),
+    ("padded_batch", lambda d: d.unbatch().padded_batch(7)),
     ("rebatch", lambda d: d.rebatch(7)),
     ("flat_map", lambda d: d.flat_map(_Dataset.from_tensors)),
     ("interleave", lambda d: d.interleave(_Dataset.from_tensors, cycle_length=1)),
@@ -122,6 +124,23 @@ class StreamInputTest(parameterized.TestCase):
   ):
     with self.assertRaisesRegex(ValueError, message):
       stream_input.prepare(change(_stream()), 1)
+
+  @parameterized.named_parameters(
+    ("batch", lambda d: d.batch(7, drop_remainder=True)),
+    ("unknown", lambda d: d.batch(7, tf.random.uniform([]) < 0.5)),
+    ("parallel_batch", lambda d: d.batch(7, True, num_parallel_calls=2)),
+    ("padded_batch", lambda d: d.padded_batch(7, drop_remainder=True)),
+    ("ragged_batch", lambda d: d.ragged_batch(7, drop_remainder=True)),
+    ("rebatch", lambda d: d.batch(3).rebatch(7, drop_remainder=True)),
+  )
+  def test_batches_that_lose_a_rest_are_refused(
+    self, change: Callable[[_Dataset], _Dataset]
+  ):
+    batches = change(_stream().unbatch())
+    # Whatever comes behind it.
+    for dataset in (batches, batches.unbatch().batch(5)):
+      with self.assertRaisesRegex(ValueError, "of a fixed size.* drop_remainder=False"):
+        stream_input.prepare(dataset, 1)
 
   def test_a_stream_in_a_function_may_not_come_to_its_end(self):
     self.assertTrue(_end_early(_Dataset.range(1).flat_map(lambda _: _stream())))
