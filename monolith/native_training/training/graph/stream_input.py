@@ -92,7 +92,13 @@ def prepare(dataset: tf.data.Dataset, num_streams: int) -> StreamBatches:
       f"{POSITION!r}. Pass the whole element, not its message only, to decode_example, "
       f"and keep {POSITION!r} in what comes after"
     )
-  if dataset.element_spec[POSITION].shape.as_list()[:1] not in ([], [None]):
+  shape = dataset.element_spec[POSITION].shape
+  if shape.rank == 0:
+    raise ValueError(
+      "input_fn reads messages of Kafka one by one, but a model gets batches: use "
+      "batch(n) behind unbatch()"
+    )
+  if shape.as_list()[:1] != [None]:
     raise ValueError(f"input_fn reads messages of Kafka in {_FIXED_SIZE}")
   path = _Path()
   path.follow(tf.data.experimental.to_variant(dataset).op)

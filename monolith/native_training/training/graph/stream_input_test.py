@@ -142,6 +142,10 @@ class StreamInputTest(parameterized.TestCase):
       with self.assertRaisesRegex(ValueError, "of a fixed size.* drop_remainder=False"):
         stream_input.prepare(dataset, 1)
 
+  def test_single_messages_are_refused(self):
+    with self.assertRaisesRegex(ValueError, r"one by one.* use batch\(n\)"):
+      stream_input.prepare(_stream().unbatch(), 1)
+
   def test_a_stream_in_a_function_may_not_come_to_its_end(self):
     self.assertTrue(_end_early(_Dataset.range(1).flat_map(lambda _: _stream())))
     captured = _stream()
