@@ -39,13 +39,14 @@ def create_plain_kafka_dataset(
 
   For that the elements must keep `"stream_position"`, which `decode_example` puts in,
   and the order in which they were read: `input_fn` may map, filter, unbatch, batch and
-  prefetch, but not shuffle, repeat, interleave in parallel or drop remainders, and may
-  read a dataset once only. Behind a stream that has had nothing for a second all of it
-  begins anew: `take` and `enumerate` count again from 0, and `skip`, `scan`, `shard`
-  and `unique` are refused. A condition is `tf.equal(a, b)`: in a graph, `a == b` asks
-  whether both are the same tensor. Where the dataset may end before all has come out of
-  it, as behind `take` or `zip`, the rest is read again. Workers share the partitions. A
-  worker trains on what there is after at most a second, in a batch that may be small.
+  prefetch, but not shuffle, repeat or drop remainders, may interleave with
+  `cycle_length=1` and not in parallel, and may read a dataset once only. Behind a
+  stream that has had nothing for a second all of it begins anew: `take` and `enumerate`
+  count again from 0, and `skip`, `scan`, `shard` and `unique` are refused. A condition
+  is `tf.equal(a, b)`: in a graph, `a == b` asks whether both are the same tensor. Where
+  the dataset may end before all has come out of it, as behind `take` or `zip`, the rest
+  is read again. Workers share the partitions. A worker trains on what there is after at
+  most a second, in a batch that may be small.
 
   Of several streams that are zipped, a worker trains only on as many messages as it has
   of each, so such a job had better have one worker: where there are more, one may get

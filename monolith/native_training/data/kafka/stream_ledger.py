@@ -85,7 +85,7 @@ class StreamLedger:
         raise ValueError(
           "messages of a stream came in another order than they were read in, or "
           "twice, so that it cannot be said which of them are trained on: input_fn "
-          "must not shuffle, repeat or interleave them in parallel"
+          "must not shuffle, repeat or interleave them but with cycle_length=1"
         )
       self._advance(int(positions[-1]) + 1)
       return dict(self._offsets)

@@ -145,6 +145,11 @@ class _Path:
         f"input_fn reads messages of Kafka through a {op.type}, {_UNCLEAR}: it must "
         "not shuffle, repeat, cache, group or interleave them in parallel"
       )
+    if op.type == "InterleaveDataset" and not _has_one_cycle(op):
+      raise ValueError(
+        f"input_fn reads messages of Kafka through an {op.type} with a cycle_length "
+        f"that is not 1, {_UNCLEAR}: use interleave(..., cycle_length=1), or flat_map"
+      )
     if op.type in _STATEFUL:
       raise ValueError(
         f"input_fn reads messages of Kafka through a {op.type}, which begins anew "
@@ -172,6 +177,11 @@ def _has_nondeterministic_options(op: tf.Operation) -> bool:
   options = dataset_options_pb2.Options.FromString(op.get_attr("serialized_options"))
   # One that is not set is true.
   return options.HasField("deterministic") and not options.deterministic
+
+
+def _has_one_cycle(op: tf.Operation) -> bool:
+  # The last inputs are cycle_length and block_length.
+  return tf.get_static_value(op.inputs[-2]) == 1
 
 
 def _drops_remainder(op: tf.Operation) -> bool:

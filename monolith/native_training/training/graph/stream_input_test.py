@@ -75,6 +75,16 @@ class StreamInputTest(parameterized.TestCase):
       ),
       "ParallelInterleaveDataset.*must not",
     ),
+    (
+      "interleave_by_default",
+      lambda d: d.interleave(_Dataset.from_tensors).map(lambda x: x),
+      r"InterleaveDataset with a cycle_length that is not 1, .*use .*cycle_length=1",
+    ),
+    (
+      "interleave_of_two",
+      lambda d: d.interleave(_Dataset.from_tensors, cycle_length=2),
+      "cycle_length that is not 1",
+    ),
     ("cache", lambda d: d.cache(), "CacheDataset.*must not"),
     (
       "parallel_map",
