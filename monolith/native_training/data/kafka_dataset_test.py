@@ -252,6 +252,8 @@ class KafkaDatasetTest(absltest.TestCase):
       self._dataset("a", "b", "a")
     for name, value in (
       ("topics", []),
+      ("topics", None),
+      ("topics", 5),
       ("group_id", ""),
       ("servers", None),
       ("stream_timeout", -2),

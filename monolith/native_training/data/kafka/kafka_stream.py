@@ -6,7 +6,7 @@ import contextlib
 import contextvars
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from absl import logging
 from confluent_kafka import OFFSET_BEGINNING
@@ -76,7 +76,8 @@ class KafkaStream:
     poll_batch_size: int = 1024,
     configuration: Sequence[str] | None = None,
   ):
-    self._topics = [topics] if isinstance(topics, str) else list(topics)
+    is_list = isinstance(topics, Iterable) and not isinstance(topics, str)
+    self._topics = list(topics) if is_list else [topics]
     if not self._topics or not all(isinstance(t, str) and t for t in self._topics):
       raise ValueError(f"topics: got {topics!r}, wanted names of topics, at least one")
     for topic in self._topics:
