@@ -47,9 +47,12 @@ _OF_CONNECTIONS = (
   KafkaError._TIMED_OUT,
 )
 _SAY_AGAIN_SECS = 60.0
-_CLOSED = re.compile(r"Disconnected.*\(after (\d+)ms in state \w+")
+_CLOSED = re.compile(r"Disconnected.*\(after (\d+)ms in state (\w+)")
 # A connection that is not used is closed after minutes; a busy broker takes seconds.
 _SOON_MS = 10_000
+# One that has no login is up before its first request, at which a broker that wants a
+# login closes it; later it is the broker that has gone.
+_SOON_UP_MS = 1000
 
 
 class StreamFailed(Exception):
@@ -102,7 +105,7 @@ class BrokerErrors(ClientLog):
     failure, self._failure = self._failure, ""
     more = f" ({failure})" if failure and failure not in text else ""
     closed = _CLOSED.search(failure)
-    if closed and int(closed[1]) < _SOON_MS:
+    if closed and int(closed[1]) < (_SOON_UP_MS if closed[2] == "UP" else _SOON_MS):
       more += (
         ". Brokers that close new connections often want another security.protocol "
         f"than {self._protocol!r}: ssl for TLS, sasl_plaintext or sasl_ssl for a login"
