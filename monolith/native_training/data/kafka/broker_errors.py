@@ -17,7 +17,10 @@ _PASSING = (
   KafkaError._RESOLVE,
   # Training stood still for longer than members may: this one joins anew.
   KafkaError._MAX_POLL_EXCEEDED,
+  # No partition that was asked about has a leader, or is there.
+  KafkaError._NOENT,
   KafkaError._TIMED_OUT,
+  KafkaError._TIMED_OUT_QUEUE,
   KafkaError._UNKNOWN_TOPIC,
   KafkaError._UNKNOWN_PARTITION,
   KafkaError._WAIT_COORD,

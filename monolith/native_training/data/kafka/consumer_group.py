@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from confluent_kafka import (
-  Consumer,
-  KafkaError,
-  KafkaException,
-  TopicCollection,
-  TopicPartition,
-)
-from confluent_kafka.admin import AdminClient, TopicMetadata
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from monolith.native_training.data.kafka import kafka_settings, topic_patterns
-from monolith.native_training.data.kafka.broker_errors import (
-  BrokerErrors,
-  StreamFailed,
-  passes,
-)
+from monolith.native_training.data.kafka import kafka_settings, topic_admin
+from monolith.native_training.data.kafka.broker_errors import BrokerErrors, StreamFailed
 from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets, Partition
+from monolith.native_training.data.kafka.topic_admin import TopicAdmin
 
 # librdkafka's own defaults read a tenth as fast.
 _DEFAULTS = {
@@ -77,6 +67,7 @@ class ConsumerGroup:
     name: the `group_id`.
     is_cooperative: members keep their partitions while others come and go.
     errors: of the clients.
+    admin: asks about the topics.
 
   Raises:
     ValueError: a setting that librdkafka refuses.
@@ -107,6 +98,7 @@ class ConsumerGroup:
     self.errors = BrokerErrors(
       str(self), self._settings.get("security.protocol", "plaintext")
     )
+    self.admin = TopicAdmin(self.topics, self._settings, self.errors)
     self._reset = self._settings["auto.offset.reset"].lower()
     # Settings that librdkafka refuses are told at once; no broker is needed for that.
     self.client({"bootstrap.servers": ""}).close()
@@ -147,23 +139,6 @@ class ConsumerGroup:
       if p.group == self.name and p.is_real
     ]
 
-  def partitions(self, client: Consumer | AdminClient) -> list[TopicPartition]:
-    """All partitions of its topics that there are.
-
-    Args:
-      client: by which to ask.
-
-    Raises:
-      KafkaException: the brokers cannot say.
-    """
-    there = client.list_topics(timeout=_ASK_SECS).topics
-    return [
-      TopicPartition(name, number)
-      for name, topic in there.items()
-      if topic_patterns.is_meant_by_any(name, self.topics)
-      for number in _partitions_of(topic)
-    ]
-
   def first_offsets(self) -> Offsets | None:
     """Where it begins to read: what it has committed, and for the other
     partitions of its topics what `auto.offset.reset` says. None, and a warning in the
@@ -175,7 +150,7 @@ class ConsumerGroup:
     """
     consumer = self.client()
     try:
-      partitions = self.partitions(consumer)
+      partitions = self.admin.partitions()
       if not partitions:
         return {}
       committed = _checked(consumer.committed(partitions, timeout=_ASK_SECS))
@@ -193,40 +168,17 @@ class ConsumerGroup:
       return offsets
     except KafkaException as error:
       consumer.poll(0)  # Errors that say more.
-      self.errors.note(error.args[0])
+      self.admin.note(error)
       return None
     finally:
       consumer.close()
 
   def topics_made(self) -> Offsets | None:
-    """Which topics its names mean now: of each a mark `MADE`, where its brokers give it
-    an id. None, and a warning in the log, if they do not answer."""
-    # Settings of consumers, which it takes no notice of, would be told.
-    client = AdminClient(
-      {**self._settings, "error_cb": self.errors.note}, logger=self.errors
-    )
-    try:
-      names = {p.topic for p in self.partitions(client)}
-      if not names:
-        return {}
-      described = client.describe_topics(
-        TopicCollection(sorted(names)), request_timeout=_ASK_SECS
-      )
-      made = {}
-      for name, answer in described.items():
-        error = answer.exception()
-        if error is None:
-          bits = answer.result().topic_id.get_least_significant_bits()
-          if bits:
-            made[Partition(self.name, name, MADE)] = bits & ((1 << 63) - 1)
-        elif not isinstance(error, KafkaException) or passes(error.args[0]):
-          raise error
-        # Else it is not there any more, or may not be described.
-      return made
-    except KafkaException as error:
-      client.poll(0)  # Errors that say more.
-      self.errors.note(error.args[0])
+    """See `TopicAdmin.topics_made`: of each topic a mark `MADE`."""
+    made = self.admin.topics_made()
+    if made is None:
       return None
+    return {Partition(self.name, name, MADE): number for name, number in made.items()}
 
   def _offset_of_reset(self, consumer: Consumer, p: TopicPartition) -> int:
     if self._reset == "error":
@@ -277,7 +229,7 @@ class ConsumerGroup:
           if answers:
             last = answers[0].str()
             # All other offsets are committed. A new topic is unknown for a moment, too.
-            without_topic += _is_gone(answers[0])
+            without_topic += topic_admin.is_gone(answers[0])
           if without_topic >= _TIMES_WITHOUT_TOPIC:
             return
         except KafkaException as error:
@@ -299,22 +251,6 @@ def _defaults(is_classic: bool) -> dict[str, str]:
 def place(p: TopicPartition) -> str:
   """A partition, for people."""
   return f"topic {p.topic!r}, partition {p.partition}"
-
-
-def _is_gone(error: KafkaError) -> bool:
-  """Whether an error says that a topic or partition is not there any more."""
-  return error.code() in (
-    KafkaError.UNKNOWN_TOPIC_OR_PART,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError._UNKNOWN_PARTITION,
-  )
-
-
-def _partitions_of(topic: TopicMetadata) -> Iterable[int]:
-  """Raises KafkaException where the brokers cannot say."""
-  if topic.error is not None and not _is_gone(topic.error):
-    raise KafkaException(topic.error)
-  return topic.partitions
 
 
 def _checked(partitions: list[TopicPartition]) -> list[TopicPartition]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from absl import logging
@@ -22,7 +22,6 @@ from monolith.native_training.data.kafka.stream_offsets import Offsets, Partitio
 
 _CONSUME = 10000  # Messages a call: each call has its price.
 _CONSUME_SECS = 0.1  # Longest wait for so many.
-_ASK_SECS = 5.0  # For an answer of a broker.
 _SAY_AGAIN_SECS = 60.0
 _OTHER_LOG = (
   "the topic was made anew, or brokers have lost messages. Use another group_id to "
@@ -107,6 +106,7 @@ class GroupConsumer:
         self._last_ends = self._ends(consumer)
     if consumer:
       consumer.close()
+    self._group.admin.close()
 
   def consume(self, piece: int = 1) -> list[Message]:
     """The next messages, after at most 0.1 s.
@@ -158,18 +158,21 @@ class GroupConsumer:
     if not self.has_joined:
       return False
     self._note_ends()
-    try:
-      own = self._consumer.assignment()
-      for p in own:
-        _, end = self._consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
-        if self._read_to.get((p.topic, p.partition), -1) < end:
-          return False
-      if not own:
-        self._consumer.list_topics(timeout=_ASK_SECS)
-    except KafkaException as error:
-      self._group.errors.note(error.args[0])
+    own = self._consumer.assignment()
+    read_to = [self._read_to.get((p.topic, p.partition)) for p in own]
+    if None in read_to:
       return False
-    return True
+    admin = self._group.admin
+    try:
+      bounds = admin.bounds(own)
+      if not own:
+        admin.partitions()
+    except KafkaException as error:
+      admin.note(error)
+      return False
+    return all(
+      at >= bounds[p.topic, p.partition].end for p, at in zip(own, read_to, strict=True)
+    )
 
   def unread_of_others(self, offsets: Offsets) -> Offsets | None:
     """How many messages there are of the partitions of its topics that are not this
@@ -182,19 +185,19 @@ class GroupConsumer:
       For each partition that has any, offsets without message among them; None if the
       brokers do not answer.
     """
-    unread = {}
+    own = {(p.topic, p.partition) for p in self._consumer.assignment()}
+    admin = self._group.admin
     try:
-      own = {(p.topic, p.partition) for p in self._consumer.assignment()}
-      for p in self._group.partitions(self._consumer):
-        if (p.topic, p.partition) in own:
-          continue
-        begin, end = self._consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
-        key = Partition(self._group.name, p.topic, p.partition)
-        if end > (at := max(offsets.get(key, 0), begin)):
-          unread[key] = end - at
+      all_ = admin.partitions()
+      bounds = admin.bounds(p for p in all_ if (p.topic, p.partition) not in own)
     except KafkaException as error:
-      self._group.errors.note(error.args[0])
+      admin.note(error)
       return None
+    unread = {}
+    for key, (begin, end) in bounds.items():
+      partition = Partition(self._group.name, *key)
+      if end > (at := max(offsets.get(partition, 0), begin)):
+        unread[partition] = end - at
     return unread
 
   def read_ends(self) -> Offsets:
@@ -258,15 +261,12 @@ class GroupConsumer:
 
   def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     self.has_joined = True
-    answers = True
     for p in partitions:
       self._forget_end(p.topic, p.partition)
       offset = self._begins_at(Partition(self._group.name, p.topic, p.partition))
       if offset is not None:
         p.offset = offset
-      # Brokers that do not answer are not asked for every partition.
-      if p.offset >= 0 and answers:
-        answers = self._pass_deleted(consumer, p)
+    self._pass_deleted([p for p in partitions if p.offset >= 0])
     if self._group.is_cooperative:
       consumer.incremental_assign(partitions)
     else:
@@ -282,7 +282,7 @@ class GroupConsumer:
     if message.offset() is None:
       raise StreamFailed(f"{place(p)}: {message.error().str()}: {_OTHER_LOG}")
     p.offset = message.offset()
-    self._pass_deleted(consumer, p)
+    self._pass_deleted([p])
     if self._group.is_cooperative:
       consumer.incremental_unassign([p])
       consumer.incremental_assign([p])
@@ -293,23 +293,27 @@ class GroupConsumer:
         q.offset = self._begins_at(Partition(self._group.name, q.topic, q.partition))
     consumer.assign([*rest, p])
 
-  def _pass_deleted(self, consumer: Consumer, p: TopicPartition) -> bool:
-    """Moves the offset of a partition behind messages that brokers have deleted; False
-    if they do not answer."""
+  def _pass_deleted(self, partitions: Sequence[TopicPartition]) -> None:
+    """Moves the offsets of partitions behind messages that brokers have deleted, unless
+    they do not answer: whatever keeps them from that will be told."""
     try:
-      first, end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
+      bounds = self._group.admin.bounds(partitions)
     except KafkaException:
-      return False  # Whatever keeps them from answering will be told.
+      return
+    for p in partitions:
+      self._pass_deleted_of(p, *bounds[p.topic, p.partition])
+
+  def _pass_deleted_of(self, p: TopicPartition, first: int, end: int) -> None:
     if p.offset > end:
       raise StreamFailed(
         f"{place(p)} ends at offset {end}, but training was at {p.offset}: {_OTHER_LOG}"
       )
     if p.offset >= first:
-      return True
+      return
     begin, p.offset = p.offset, first
     begin = max(begin, self._deleted_to.get((p.topic, p.partition), 0))
     if begin >= first:
-      return True  # They are counted.
+      return  # They are counted.
     self._deleted_to[p.topic, p.partition] = first
     self.deleted_messages += first - begin
     logging.error(
@@ -321,7 +325,6 @@ class GroupConsumer:
       begin,
       first - 1,
     )
-    return True
 
   def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
     del consumer, partitions

@@ -241,6 +241,33 @@ class GroupConsumerTest(parameterized.TestCase):
     # 19 pieces: 10,000 are taken at once at most.
     self.assertLessEqual(max(counts), 9728)
 
+  def test_partitions_do_not_wait_for_each_other_to_tell_their_ends(self):
+    self._make_topic(partitions=40)
+    consumer = self._consumer()
+    consumer.open(is_of_job=True)
+    self._read(consumer, 0)
+    begin = time.monotonic()
+    self.assertTrue(consumer.is_at_end())
+    self.assertEqual(consumer.unread_of_others({}), {})
+    consumer._consumer = mock.Mock(wraps=consumer._consumer)
+    consumer._consumer.assignment = lambda: []
+    self.assertEqual(consumer.unread_of_others({}), {})
+    # A fetch that finds nothing takes half a second.
+    self.assertLess(time.monotonic() - begin, 5)
+
+  def test_topics_that_are_gone_are_not_at_their_end(self):
+    self._make_topic()
+    consumer = self._consumer()
+    consumer.open(is_of_job=True)
+    self._read(consumer, 0)
+    self._admin.delete_topics([self._topic])[self._topic].result(30)
+    with self.assertLogs(level="WARNING") as logged:
+      while consumer.is_at_end():
+        time.sleep(0.1)
+      consumer._group.admin.close()  # What is gone is told otherwise where it is new.
+      self.assertFalse(consumer.is_at_end())
+    self.assertIn("waiting for it", logged.output[0])
+
   def test_lag_is_none_behind_transactions(self):
     self._make_topic()
     producer = confluent_kafka.Producer({**self._client, "transactional.id": "t"})
