@@ -56,8 +56,8 @@ def create_plain_kafka_dataset(
 
   A broker that is away, or a topic that does not exist yet or no more, is waited for,
   with a warning once a minute. One that was deleted and made anew is another: a job
-  that has trained on the old one ends when it is started again, or gets partitions of
-  the new one.
+  that has trained on the old one ends with an error within seconds, or when it is
+  started again.
   Certificates that are not valid, a wrong password or a missing right are errors.
 
   Args:

@@ -176,9 +176,11 @@ class ConsumerGroup:
   def topics_made(self) -> Offsets | None:
     """See `TopicAdmin.topics_made`: of each topic a mark `MADE`."""
     made = self.admin.topics_made()
-    if made is None:
-      return None
-    return {Partition(self.name, name, MADE): number for name, number in made.items()}
+    return None if made is None else self.marks(made)
+
+  def marks(self, made: Mapping[str, int]) -> Offsets:
+    """The mark `MADE` of each topic, with half of its id."""
+    return {Partition(self.name, name, MADE): half for name, half in made.items()}
 
   def _offset_of_reset(self, consumer: Consumer, p: TopicPartition) -> int:
     if self._reset == "error":

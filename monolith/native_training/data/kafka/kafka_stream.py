@@ -23,6 +23,7 @@ from monolith.native_training.data.kafka.group_consumer import GroupConsumer
 from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 from monolith.native_training.data.kafka.stream_ledger import StreamLedger
 from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
+from monolith.native_training.data.kafka.topic_watch import TopicWatch
 
 _NOTICE_SECS = 60.0
 _ASK_AGAIN_SECS = 10.0  # Brokers that did not say which topics there are.
@@ -108,6 +109,7 @@ class KafkaStream:
     # Partitions of theirs have come to a job that has not asked yet which they are.
     self._new_topics: set[str] = set()
     self._ask_at = 0.0
+    self._watch = TopicWatch(self._group, self._marks_known)
     self._consumer = GroupConsumer(self._group, self._begins_at)
     # Of the consumer, and of who reads with it. A thread that has it may find that an
     # iteration is garbage, which ends that.
@@ -228,8 +230,7 @@ class KafkaStream:
         self._round is None
         # It is for those to read who stay. What it lacks for that others may have, who
         # wait for this worker in their turn.
-        or self.holds_rest()
-        or self._are_others_at_end()
+        or ((self.holds_rest() or self._are_others_at_end()) and self._watch.are_same())
       )
     if not self.is_over:
       self._heard = time.monotonic()
@@ -270,6 +271,8 @@ class KafkaStream:
     messages = self._consumer.consume(self._poll_batch_size)
     if self._new_topics and time.monotonic() >= self._ask_at:
       self._mark_new_topics()
+    if self._round:
+      self._watch.look()
     if not messages:
       return None
     return message_arrays.of(messages, self._only_topic, self._ledger.emit)
@@ -282,9 +285,12 @@ class KafkaStream:
       self._ask_at = time.monotonic() + _ASK_AGAIN_SECS
       return
     made = {mark: n for mark, n in made.items() if mark.topic in self._new_topics}
-    stream_start.check_same(made, {**self._known, **self._ledger.offsets()})
+    stream_start.check_same(made, self._marks_known())
     self._ledger.mark(made)
     self._new_topics = set()
+
+  def _marks_known(self) -> Offsets:
+    return {**self._known, **self._ledger.offsets()}
 
   # For the job that trains on it.
 

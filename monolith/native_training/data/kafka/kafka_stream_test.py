@@ -8,14 +8,16 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
-from confluent_kafka import Message
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from monolith.native_training.data.datasets import create_plain_kafka_dataset
-from monolith.native_training.data.kafka import kafka_stream, stream_ledger
+from monolith.native_training.data.kafka import kafka_stream, stream_ledger, topic_watch
 from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.data.kafka.group_consumer import PartitionEnds
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
 from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets, Partition
+
+_AWAY = KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
 
 def _message(offset: int) -> Message:
@@ -267,6 +269,41 @@ class KafkaStreamTest(absltest.TestCase):
       self.stream._begins_at(Partition("g", "t", 0))
       with self.assertRaisesRegex(StreamFailed, "t was deleted and made anew"):
         next(batches)
+
+  def test_a_topic_that_is_made_anew_while_it_is_read_ends_the_job(self):
+    self.stream.begin({**_at(100), Partition("g", "t", MADE): 7})
+    ids = mock.Mock()
+    self.stream._group.admin = mock.Mock(ask_ids=lambda topics: ids)
+    batches = self.stream.batches()
+    with mock.patch.object(topic_watch, "_ASK_AGAIN_SECS", 0.0):
+      # Reading does not wait for brokers that have not answered.
+      ids.are_there = lambda: False
+      ids.halves.side_effect = AssertionError
+      for _ in range(3):
+        next(batches)
+      ids.are_there = lambda: True
+      ids.halves.side_effect = [{"t": 7}, _AWAY, {}, {"t": 8}]
+      for _ in range(3):
+        next(batches)
+      with self.assertRaisesRegex(StreamFailed, "t was deleted and made anew"):
+        next(batches)
+
+  def test_a_job_is_over_only_where_its_topics_are_those_it_has_read(self):
+    stream = KafkaStream("t", "g", "127.0.0.1:1", stream_timeout=0)
+    consumer = stream._consumer = _Consumer()
+    consumer.consume = lambda piece: []
+    consumer.is_at_end = lambda: True
+    consumer.unread_of_others = lambda trained: {}
+    ids = mock.Mock(are_there=lambda: False)
+    stream._group.admin = mock.Mock(ask_ids=lambda topics: ids)
+    stream.begin({Partition("g", "t", MADE): 7})
+    stream.begin_round(threading.Event())
+    ids.halves.side_effect = [_AWAY, {"t": 7}]
+    self.assertEmpty(list(stream.batches()))
+    self.assertTrue(stream.is_over)
+    ids.halves.side_effect = [{"t": 8}]
+    with self.assertRaisesRegex(StreamFailed, "t was deleted and made anew"):
+      list(stream.batches())
 
   def test_lag_is_none_where_all_is_read_and_trained_on(self):
     batches = self.stream.batches()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from typing import NamedTuple
 
 from confluent_kafka import (
@@ -13,7 +14,12 @@ from confluent_kafka import (
   TopicCollection,
   TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec, TopicMetadata
+from confluent_kafka.admin import (
+  AdminClient,
+  OffsetSpec,
+  TopicDescription,
+  TopicMetadata,
+)
 
 from monolith.native_training.data.kafka import topic_patterns
 from monolith.native_training.data.kafka.broker_errors import BrokerErrors, passes
@@ -114,30 +120,51 @@ class TopicAdmin:
     self._errors.note(error.args[0])
 
   def topics_made(self) -> dict[str, int] | None:
-    """Which topics its names mean now: of each half of its id, where its brokers give
-    it one. None, and a warning in the log, if they do not answer."""
-    client = self._connected()
+    """Which topics its names mean now, see `TopicIds.halves`. None, and a warning in
+    the log, if the brokers do not answer."""
     try:
       names = {p.topic for p in self.partitions()}
-      if not names:
-        return {}
-      described = client.describe_topics(
-        TopicCollection(sorted(names)), request_timeout=_ASK_SECS
-      )
-      made = {}
-      for name, answer in described.items():
-        error = answer.exception()
-        if error is None:
-          bits = answer.result().topic_id.get_least_significant_bits()
-          if bits:
-            made[name] = bits & ((1 << 63) - 1)
-        elif not isinstance(error, KafkaException) or passes(error.args[0]):
-          raise error
-        # Else it is not there any more, or may not be described.
-      return made
+      return self.ask_ids(names).halves() if names else {}
     except KafkaException as error:
       self.note(error)
       return None
+
+  def ask_ids(self, names: Iterable[str]) -> TopicIds:
+    """Asks for the ids of topics, at least one, and does not wait for them."""
+    return TopicIds(
+      self._connected().describe_topics(
+        TopicCollection(sorted(names)), request_timeout=_ASK_SECS
+      )
+    )
+
+
+class TopicIds:
+  """The ids of topics, which brokers may not have told yet."""
+
+  def __init__(self, answers: Mapping[str, Future[TopicDescription]]):
+    self._answers = answers
+
+  def are_there(self) -> bool:
+    """Whether they are told, or never will be."""
+    return all(answer.done() for answer in self._answers.values())
+
+  def halves(self) -> dict[str, int]:
+    """Half the id of each topic that is there, where its brokers give it one; waits.
+
+    Raises:
+      KafkaException: the brokers do not answer.
+    """
+    halves = {}
+    for name, answer in self._answers.items():
+      error = answer.exception()
+      if error is None:
+        bits = answer.result().topic_id.get_least_significant_bits()
+        if bits:
+          halves[name] = bits & ((1 << 63) - 1)
+      elif not isinstance(error, KafkaException) or passes(error.args[0]):
+        raise error
+      # Else it is not there any more, or may not be described.
+    return halves
 
 
 def is_gone(error: KafkaError) -> bool:
