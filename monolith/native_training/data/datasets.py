@@ -64,7 +64,9 @@ def create_plain_kafka_dataset(
     topics: names of topics, or patterns that begin with "^": regular expressions of the
       topics whose names begin so; one that ends with "$" is of whole names. They have
       what all who match names understand alike: ".", "*", "+", "?", "{n,m}", "|",
-      "(...)", "[a-z]", "[^a-z]", and "\\" before ".", "_" and "-" only.
+      "(...)", "[a-z]", "[^a-z]", and "\\" before ".", "_" and "-" only. Topics whose
+      names begin with "__", as those that Kafka has for itself, are left out unless one
+      of `topics` begins with "__" or "^__".
     group_id: of the consumer group.
     servers: brokers, "host:port", several with commas between.
     stream_timeout: the dataset ends when no message has come for so many milliseconds;

@@ -220,6 +220,8 @@ class KafkaDatasetTest(absltest.TestCase):
         ("^jb-", [b"jb-1", b"jb-2"]),
         ("^jb-[2-9]$", [b"jb-2"]),
         ("^odd|b-1", [b"odd"]),
+        # Kafka's own topics are not meant.
+        ("^[_j]", [b"jb-1", b"jb-2"]),
       ):
         with self.subTest(f"{pattern} {protocol}"):
           dataset = datasets.create_plain_kafka_dataset(

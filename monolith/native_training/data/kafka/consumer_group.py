@@ -8,7 +8,11 @@ from typing import Any
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
-from monolith.native_training.data.kafka import kafka_settings, topic_admin
+from monolith.native_training.data.kafka import (
+  kafka_settings,
+  topic_admin,
+  topic_patterns,
+)
 from monolith.native_training.data.kafka.broker_errors import BrokerErrors, StreamFailed
 from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets, Partition
 from monolith.native_training.data.kafka.topic_admin import TopicAdmin
@@ -93,6 +97,8 @@ class ConsumerGroup:
       "enable.partition.eof": "true",
       "group.id": group_id,
     }
+    if not topic_patterns.are_internal_meant(self.topics):
+      self._settings["topic.blacklist"] = "^__"
     strategy = self._settings.get("partition.assignment.strategy", "")
     self.is_cooperative = not is_classic or "cooperative" in strategy
     self.errors = BrokerErrors(

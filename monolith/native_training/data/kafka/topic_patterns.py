@@ -74,8 +74,17 @@ def is_meant(name: str, topic: str) -> bool:
 
 
 def is_meant_by_any(name: str, topics: Iterable[str]) -> bool:
-  """`is_meant` of one topic or another."""
+  """`is_meant` of one topic or another. Names that begin with "__" are left out where
+  none of the topics does: Kafka has such topics for itself."""
+  topics = list(topics)
+  if name.startswith("__") and not are_internal_meant(topics):
+    return False
   return any(is_meant(name, topic) for topic in topics)
+
+
+def are_internal_meant(topics: Iterable[str]) -> bool:
+  """Whether a name or pattern asks for topics whose names begin with "__"."""
+  return any(topic.removeprefix("^").startswith("__") for topic in topics)
 
 
 def subscription(topic: str) -> str:

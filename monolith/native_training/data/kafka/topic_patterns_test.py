@@ -29,6 +29,20 @@ class TopicPatternsTest(parameterized.TestCase):
       self.assertEqual([n for n in _NAMES if re.fullmatch(subscription, n)], names)
 
   @parameterized.parameters(
+    (["^.*"], False),
+    (["^_", "a"], False),
+    (["^__"], True),
+    (["^__consumer_"], True),
+    (["^__other", "^.*"], True),
+    (["__consumer_offsets", "a"], True),
+    (["__other", "a"], False),
+  )
+  def test_topics_of_kafka_itself_are_meant_where_asked_for(self, topics, is_meant):
+    self.assertEqual(
+      topic_patterns.is_meant_by_any("__consumer_offsets", topics), is_meant
+    )
+
+  @parameterized.parameters(
     (r"^jb-\d", r"'\^jb-\\\\d' has a backslash that .* at 4"),
     (r"^(jb)\1", "a backslash that"),
     (r"^\<jb", "a backslash that"),
