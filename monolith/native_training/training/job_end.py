@@ -227,7 +227,7 @@ class JobEnd:
 
   def _commit_last(self) -> None:
     if self._graph.streams:
-      self._graph.streams.commit_last()
+      self._graph.streams.commit_last(self._stop.is_made())
 
   def _end_job(self, session: tf.compat.v1.Session, progress: ProgressReporter) -> None:
     """The chief lets everybody leave; others wait for its last checkpoint."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -197,13 +198,16 @@ class ConsumerGroup:
     begin, end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
     return end if self._reset in _AT_END else begin
 
-  def commit_last(self, offsets: Offsets, deadline: float) -> None:
+  def commit_last(
+    self, offsets: Offsets, deadline: float, answer_by: float = math.inf
+  ) -> None:
     """Makes sure that offsets are committed. Where a member has not done so that can be
     done when all have left the group; one that was killed does so after its session
     timeout. Topics that are gone need no offsets.
 
     Args:
       deadline: until when to try, by `time.monotonic`.
+      answer_by: until when to wait for a first answer of the brokers.
 
     Raises:
       StreamFailed: it could not be done.
@@ -220,14 +224,16 @@ class ConsumerGroup:
 
     last = "no answer of the brokers"
     without_topic = 0
+    give_up = min(answer_by, deadline)
     consumer = self.client({"on_commit": on_commit})
     try:
-      while (left := deadline - time.monotonic()) > 0:
+      while (left := give_up - time.monotonic()) > 0:
         try:
           # A commit that finds no coordinator of the group holds up `close` for long.
           found = consumer.committed(own, timeout=left)
           if all(wanted[p.topic, p.partition] == p.offset for p in found):
             return
+          give_up = deadline
           answers.clear()
           consumer.commit(offsets=own, asynchronous=True)
           while not answers and time.monotonic() < deadline:
@@ -242,7 +248,7 @@ class ConsumerGroup:
             return
         except KafkaException as error:
           last = error.args[0].str()
-        time.sleep(max(min(_TRY_AGAIN_SECS, deadline - time.monotonic()), 0))
+        time.sleep(max(min(_TRY_AGAIN_SECS, give_up - time.monotonic()), 0))
       raise StreamFailed(last)
     finally:
       consumer.close()

@@ -524,9 +524,26 @@ class GroupConsumerTest(parameterized.TestCase):
     with self.assertRaises(StreamFailed):
       group.commit_last(self._at(7), begin + 2)
     self.assertBetween(time.monotonic() - begin, 2, 4)
+    begin = time.monotonic()
+    with self.assertRaises(StreamFailed):
+      group.commit_last(self._at(7), begin + 30, answer_by=begin + 2)
+    self.assertBetween(time.monotonic() - begin, 2, 4)
     self._broker.restart()
     group.commit_last(self._at(8), time.monotonic() + 30)
     self.assertEqual(self._committed(), 8)
+
+  def test_brokers_that_answer_are_not_given_up_for_members_that_are_to_leave(self):
+    self._make_topic()
+    member, group = self._consumer(), self._consumer_group()
+    member.open()
+    while not member.has_joined:
+      member.consume()
+    leaving = threading.Timer(8, member.close)
+    leaving.start()
+    begin = time.monotonic()
+    group.commit_last(self._at(7), begin + 60, answer_by=begin + 5)
+    leaving.join()
+    self.assertEqual(self._committed(), 7)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -409,6 +410,8 @@ class KafkaStream:
       self._iteration += 1
       self._consumer.close()
 
-  def commit_last(self, offsets: Offsets, deadline: float) -> None:
+  def commit_last(
+    self, offsets: Offsets, deadline: float, answer_by: float = math.inf
+  ) -> None:
     """See `ConsumerGroup.commit_last`."""
-    self._group.commit_last(offsets, deadline)
+    self._group.commit_last(offsets, deadline, answer_by)

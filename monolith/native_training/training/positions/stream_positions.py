@@ -30,6 +30,8 @@ from monolith.native_training.training.processes.cluster import Cluster
 
 # A member of the group that was killed is one for 10 s by default.
 _LAST_COMMIT_SECS = 15.0
+# Who asks a process to leave may kill it after 30 s, in which it saves before this.
+_ANSWER_SECS = 5.0
 _WRITE_SECS = 0.25
 _NOTICE_SECS = 60.0
 
@@ -244,14 +246,20 @@ class StreamPositions:
     """Whether the last checkpoint covers all that is trained. Chief only."""
     return self._covered == self.read(session)
 
-  def commit_last(self) -> None:
+  def commit_last(self, is_asked_to_leave: bool = False) -> None:
     """Makes sure that the brokers know what the last checkpoint covers, or gives up
-    after 15 s, however many streams there are. For a chief that leaves."""
-    deadline = time.monotonic() + _LAST_COMMIT_SECS
+    after 15 s, however many streams there are. For a chief that leaves.
+
+    Args:
+      is_asked_to_leave: brokers that do not answer at all are given up after 5 s.
+    """
+    begin = time.monotonic()
+    deadline = begin + _LAST_COMMIT_SECS
+    answer_by = begin + _ANSWER_SECS if is_asked_to_leave else deadline
 
     def commit(stream: KafkaStream) -> None:
       try:
-        stream.commit_last(self._covered, deadline)
+        stream.commit_last(self._covered, deadline, answer_by)
       except StreamFailed as error:
         logging.warning(
           "the offsets of the last checkpoint could not be committed to the brokers "

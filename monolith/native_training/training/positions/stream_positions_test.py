@@ -118,8 +118,8 @@ class StreamPositionsTest(absltest.TestCase):
   def test_the_last_offsets_of_all_streams_are_committed_in_one_time(self):
     told = []
 
-    def slow(offsets: Offsets, deadline: float) -> None:
-      told.append((offsets, deadline))
+    def slow(offsets: Offsets, deadline: float, answer_by: float) -> None:
+      told.append((offsets, deadline, answer_by))
       both.wait(30)
       raise StreamFailed("the brokers are away")
 
@@ -136,7 +136,15 @@ class StreamPositionsTest(absltest.TestCase):
       "could not be committed to the brokers (the brokers are away)", logged.output[0]
     )
     self.assertEqual(told[0], told[1])
-    self.assertEqual(told[0][0], _at(5))
+    offsets, deadline, answer_by = told[0]
+    self.assertEqual(offsets, _at(5))
+    self.assertEqual(answer_by, deadline)
+
+  def test_who_is_asked_to_leave_does_not_wait_long_for_brokers_that_are_away(self):
+    self.stream.commit_last = mock.Mock()
+    self.positions.commit_last(is_asked_to_leave=True)
+    _, deadline, answer_by = self.stream.commit_last.call_args.args
+    self.assertLess(answer_by, deadline - 5)
 
   def test_where_streams_go_on_is_told_where_they_do(self):
     with mock.patch.object(progress_log, "info") as info:
