@@ -59,7 +59,7 @@ RESTART_FAILED = flags.DEFINE_bool(
   False,
   "Start a server or worker again that fails or is killed, after 1, 2, 4, ... up to 30 "
   "seconds, at most 10 times without running for a minute in between; and save every "
-  "10 seconds, so that little is trained again.",
+  "10 seconds, as a stream always does, so that little is trained again.",
 )
 KAFKA_SERVERS = flags.DEFINE_string(
   "kafka_servers",
