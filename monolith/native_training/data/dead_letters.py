@@ -16,8 +16,7 @@ _LOG_EVERY_SECS = 60
 _DEFAULTS = {"linger.ms": "100", "compression.type": "lz4"}
 _FIXED = {
   "bootstrap.servers": "it is the argument `servers`",
-  "delivery.report.only.error": "what is delivered is counted",
-  "transactional.id": "messages are sent one by one",
+  **kafka_settings.FIXED_BY_SENDING,
 }
 
 

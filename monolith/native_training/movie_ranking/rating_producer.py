@@ -19,6 +19,10 @@ _DEFAULTS = {
   "enable.idempotence": "true",
   "linger.ms": "20",
 }
+_FIXED = {
+  "bootstrap.servers": "it is --servers",
+  **kafka_settings.FIXED_BY_SENDING,
+}
 _ALL_ACKS = ("all", "-1")  # Which idempotence asks for.
 _POLL_SECS = 0.1
 _LAST_SECS = 30.0
@@ -43,7 +47,7 @@ class RatingProducer:
     delivered: how many a broker has acknowledged.
 
   Raises:
-    ValueError: a setting that librdkafka does not know.
+    ValueError: a setting that librdkafka does not know, or that is not to choose.
   """
 
   def __init__(
@@ -54,12 +58,11 @@ class RatingProducer:
     errors: DeliveryErrors,
     check: Callable[[], object] = lambda: None,
   ):
-    fixed = {"bootstrap.servers": "it is --servers"}
-    settings = kafka_settings.parse(configuration, fixed, _DEFAULTS)
+    settings = kafka_settings.parse(configuration, _FIXED, _DEFAULTS)
     acks = settings.get("acks", settings.get("request.required.acks"))
     if acks.strip().lower() not in _ALL_ACKS:
       # Where the user sets idempotence too, librdkafka says that this cannot be.
-      own = kafka_settings.parse(configuration, fixed)
+      own = kafka_settings.parse(configuration, _FIXED)
       settings["enable.idempotence"] = own.get("enable.idempotence", "false")
     try:
       self._producer = confluent_kafka.Producer(

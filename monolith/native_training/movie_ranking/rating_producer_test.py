@@ -75,6 +75,15 @@ class RatingProducerTest(absltest.TestCase):
         settings = producer._producer.settings
         self.assertEqual(settings["enable.idempotence"], idempotence)
 
+  def test_settings_that_sending_needs_are_refused(self):
+    for setting, why in (
+      ("bootstrap.servers=h:2", "it is --servers"),
+      ("delivery.report.only.error=true", "what is delivered is counted"),
+      ("transactional.id=x", "messages are sent one by one"),
+    ):
+      with self.subTest(setting), self.assertRaisesRegex(ValueError, f"set: {why}"):
+        rating_producer.RatingProducer("h:1", "t", [setting], self.errors)
+
   def test_a_fatal_error_ends_it_and_what_is_under_way_is_delivered(self):
     self._send()
     self.client.fatal = KafkaError(KafkaError.INVALID_PRODUCER_EPOCH, "fenced", True)

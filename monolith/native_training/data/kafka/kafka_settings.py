@@ -20,6 +20,11 @@ _OTHER_NAMES = {
     "sasl.oauthbearer.client.secret"
   ),
 }
+# Not to choose where messages are sent one by one and their deliveries counted.
+FIXED_BY_SENDING = {
+  "delivery.report.only.error": "what is delivered is counted",
+  "transactional.id": "messages are sent one by one",
+}
 # What the Python client takes beside librdkafka's settings, none of it text.
 _NO_TEXT = (
   "default.topic.config",
