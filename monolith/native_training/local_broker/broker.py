@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 
 from absl import app, flags
 
@@ -22,7 +23,9 @@ _DATA_DIR = flags.DEFINE_string(
 )
 
 
-def main(_):
+def main(argv: Sequence[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
   data_dir = user_path(_DATA_DIR.value)
   with StopSignals() as signals:
     try:

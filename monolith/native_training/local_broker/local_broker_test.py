@@ -9,8 +9,10 @@ import time
 from unittest import mock
 
 import confluent_kafka
+from absl import app
 from absl.testing import absltest, parameterized
 
+from monolith.native_training.local_broker import broker as broker_program
 from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import (
   BrokerFailed,
@@ -157,6 +159,10 @@ class LocalBrokerTest(parameterized.TestCase):
     output, _ = program.communicate(timeout=30)
     self.assertEqual((program.returncode, output), (0, "Kafka has stopped\n"))
     self.assertEqual(processes_naming(str(folder)), [])
+
+  def test_words_that_are_no_flags_are_refused(self):
+    with self.assertRaisesRegex(app.UsageError, "are no flags: 9093"):
+      broker_program.main(["broker", "9093"])
 
   def test_without_java_or_maven_it_says_what_to_install(self):
     with mock.patch.dict(os.environ, {"PATH": ""}):

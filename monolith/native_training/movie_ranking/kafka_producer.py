@@ -12,7 +12,7 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import tqdm
@@ -126,7 +126,9 @@ def _check_flags() -> None:
   result_file.prepare(user_path(_PROGRESS_FILE.value), "--progress_file")
 
 
-def main(_):
+def main(argv: Sequence[str]) -> None:
+  if len(argv) > 1:
+    raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
   # Until ratings are sent there is nothing to bring to an end.
   signal.signal(signal.SIGINT, signal.SIG_DFL)
   try:

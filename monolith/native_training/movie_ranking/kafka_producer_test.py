@@ -214,6 +214,11 @@ class KafkaProducerTest(absltest.TestCase):
       self.assertLen(done.stderr.splitlines(), 1)
       self.assertEqual(done.stdout, "")
 
+  def test_words_that_are_no_flags_are_refused(self):
+    done = self._run("--servers=127.0.0.1:1", "--loop", "false")
+    self.assertEqual(done.returncode, 1)
+    self.assertIn("arguments that are no flags: false", done.stderr)
+
   def test_brokers_that_are_not_there_are_named(self):
     done = self._run("--servers=127.0.0.1:1")
     self.assertEqual(done.returncode, 1)
