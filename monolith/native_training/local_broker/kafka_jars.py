@@ -46,13 +46,19 @@ def ensure(check: Callable[[], object] = lambda: None) -> pathlib.Path:
     check: called again and again while they are fetched; ends that by what it raises.
 
   Raises:
-    JarsMissing: Maven is missing or fails, or a jar is not the one that is wanted.
+    JarsMissing: the folder has a name that Java cannot take, Maven is missing or fails,
+      or a jar is not the one that is wanted.
   """
   pom, sums = _THIRD_PARTY / "pom.xml", _THIRD_PARTY / "jars.sha256"
   base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
   root = pathlib.Path(base) / "monolith"
   key = hashlib.sha256(sums.read_bytes()).hexdigest()[:16]
   folder = root / f"kafka-{key}"
+  if os.pathsep in str(folder):
+    raise JarsMissing(
+      f"Apache Kafka cannot run from {folder}: Java takes a colon for the end of a "
+      "folder's name; set XDG_CACHE_HOME to a folder without one"
+    )
   if folder.is_dir():
     return folder
   root.mkdir(parents=True, exist_ok=True)

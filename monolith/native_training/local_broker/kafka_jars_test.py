@@ -54,6 +54,12 @@ class KafkaJarsTest(absltest.TestCase):
   def _maven(self, folder: pathlib.Path) -> list[str]:
     return processes_naming(str(folder))
 
+  def test_a_folder_with_a_colon_is_refused(self):
+    with mock.patch.dict(os.environ, {"XDG_CACHE_HOME": f"{self._cache}/a:b"}):
+      with self.assertRaisesRegex(kafka_jars.JarsMissing, "a:b/.*takes a colon for"):
+        kafka_jars.ensure()
+    self.assertEmpty(os.listdir(self._cache))
+
   def test_a_download_that_is_stuck_can_be_ended(self):
     self._maven_is(_STUCK)
     begun = []
