@@ -30,6 +30,8 @@ _PROPERTIES = "server.properties"
 # settings have server.properties, too.
 _MARK = "monolith-local-broker"
 _LAST_LINES = 15
+# Of a stack trace. The last one tells the cause of those before.
+_REASON = re.compile(r"(?:Caused by: )?(?:[\w$]+\.)+[\w$]*(?:Exception|Error): (.+)")
 # A random one of Kafka's making would do as well; a node has to keep its own.
 _CLUSTER_ID = "bW9ub2xpdGgtYnJva2VyMQ"
 
@@ -52,6 +54,7 @@ class LocalBroker:
     check: called again and again while it starts; ends that by what it raises.
     properties: what its `server.properties` have beside or instead of ours; clients
       come to the listener CLIENTS.
+    log_dir: folder of `kafka.log`, all that it says; `''` is `data_dir`.
 
   Attributes:
     port: where clients connect.
@@ -63,13 +66,16 @@ class LocalBroker:
     data_dir: str = "",
     check: Callable[[], object] = lambda: None,
     properties: Mapping[str, str] = {},
+    log_dir: str = "",
   ):
     self._is_temporary = not data_dir
+    self._log_dir = log_dir or data_dir
     self.port = port or local_cluster.free_ports(1)[0]
     self._data_dir = data_dir
     self._check = check
     self._properties = dict(properties)
     self._lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
+    self._reason = ""
     self._is_ready = False
     self._processes = LocalProcesses(self._on_line)
     self._lock: contextlib.ExitStack | None = None
@@ -121,8 +127,8 @@ class LocalBroker:
     if code:
       said = "\n".join(lines[-_LAST_LINES:])
       raise BrokerFailed(f"Kafka could not prepare its folder:\n{said}")
-    self._processes = LocalProcesses(self._on_line, str(folder))
-    self._is_ready = False
+    self._processes = LocalProcesses(self._on_line, self._log_dir)
+    self._is_ready, self._reason = False, ""
     command = [*base, "kafka.Kafka", str(properties)]
     self._processes.start(_NAME, command, _environment())
     self._wait_until_ready()
@@ -217,6 +223,8 @@ class LocalBroker:
   def _on_line(self, name: str, line: str) -> None:
     del name
     self._lines.append(line)
+    if reason := _REASON.match(line):
+      self._reason = reason[1]
     if _READY in line:
       self._is_ready = True
 
@@ -231,9 +239,18 @@ class LocalBroker:
       time.sleep(_POLL_SECONDS)
 
   def _why(self, what: str) -> str:
-    lines = "\n".join(self._lines)
-    log = "" if self._is_temporary else f" (all of it: {self._data_dir}/{_NAME}.log)"
-    return f"{what}. What it said last{log}:\n{lines}"
+    """A message: how it ended, the reason, and where to read on."""
+    failure = next(iter(self._processes.failures()), None)  # It has said all by now.
+    is_killed = failure is not None and failure.exit_code < 0
+    how = f" ({failure.how})" if failure else ""
+    reason = f": {self._reason}" if self._reason and not is_killed else ""
+    log = (
+      f" All that it said is in {self._log_dir}/{_NAME}.log." if self._log_dir else ""
+    )
+    text = f"{what}{how}{reason}.{log}"
+    if is_killed or (reason and log):
+      return text
+    return "\n".join([f"{text} What it said last:", *self._lines])
 
 
 def _environment() -> dict[str, str]:

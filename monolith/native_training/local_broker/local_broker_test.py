@@ -31,6 +31,18 @@ fi
 echo 'openjdk version "21.0.1"'
 """
 
+# Ends with all that a broker says where it fails, and more of it.
+_FAILING_JAVA = """#!/bin/bash
+echo 'openjdk version "21.0.1"'
+if [[ "$*" == *kafka.Kafka* ]]; then
+  echo 'org.apache.kafka.common.errors.KafkaStorageException: Error while writing'
+  echo $'\tat kafka.log.LogManager.checkpoint(LogManager.scala:618)'
+  echo 'Caused by: java.io.IOException: No space left on device'
+  for i in {{1..30}}; do echo "[main] INFO kafka - chatter $i"; done
+  {end}
+fi
+"""
+
 
 def _consume(broker: LocalBroker, count: int) -> list[bytes]:
   consumer = confluent_kafka.Consumer(
@@ -163,6 +175,35 @@ class LocalBrokerTest(parameterized.TestCase):
   def test_words_that_are_no_flags_are_refused(self):
     with self.assertRaisesRegex(app.UsageError, "are no flags: 9093"):
       broker_program.main(["broker", "9093"])
+
+  def _failing_java(self, end: str) -> mock._patch_dict:
+    folder = self.create_tempdir()
+    folder.create_file("java", _FAILING_JAVA.format(end=end))
+    os.chmod(os.path.join(folder.full_path, "java"), 0o755)
+    return mock.patch.dict(
+      os.environ, {"PATH": f"{folder.full_path}:{os.environ['PATH']}"}
+    )
+
+  def test_a_reason_is_told_and_where_the_log_is(self):
+    folder = self.create_tempdir()
+    data_dir, log_dir = folder.mkdir("data").full_path, folder.mkdir("logs").full_path
+    said = r"Kafka did not start \(exit code 1\): No space left on device\."
+    with self._failing_java("exit 1"):
+      for logs in ("", log_dir):
+        log = f"{logs or data_dir}/kafka.log"
+        with self.assertRaisesRegex(BrokerFailed, f"^{said} All .* is in {log}.$"):
+          LocalBroker(data_dir=data_dir, log_dir=logs).__enter__()
+        self.assertIn("chatter 30", pathlib.Path(log).read_text())
+      # The log of a temporary folder is gone.
+      with self.assertRaisesRegex(
+        BrokerFailed, rf"(?s)^{said} What it said last:\n\[main\].*chatter 30$"
+      ):
+        LocalBroker().__enter__()
+
+  def test_a_signal_is_named(self):
+    with self._failing_java("kill -9 $$"):
+      with self.assertRaisesRegex(BrokerFailed, r"^Kafka did not start \(SIGKILL\).$"):
+        LocalBroker().__enter__()
 
   def test_without_java_or_maven_it_says_what_to_install(self):
     with mock.patch.dict(os.environ, {"PATH": ""}):

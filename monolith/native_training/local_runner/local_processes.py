@@ -38,6 +38,7 @@ class ProcessFailed(Exception):
   Attributes:
     name: which one.
     exit_code: negative for a signal, as in `subprocess`.
+    how: the exit code or signal, for people.
     last_lines: the end of what it printed.
     ran_seconds: from its start to its end.
   """
@@ -50,11 +51,11 @@ class ProcessFailed(Exception):
     ran_seconds: float = 0.0,
     remark: str = "",
   ):
-    how = f"exit code {exit_code}"
+    self.how = f"exit code {exit_code}"
     if exit_code < 0:
       with contextlib.suppress(ValueError):
-        how = signal.Signals(-exit_code).name
-    super().__init__(f"{name} failed ({how}){remark}")
+        self.how = signal.Signals(-exit_code).name
+    super().__init__(f"{name} failed ({self.how}){remark}")
     self.name = name
     self.exit_code = exit_code
     self.last_lines = list(last_lines)

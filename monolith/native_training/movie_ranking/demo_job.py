@@ -65,6 +65,7 @@ class DemoJob:
     self._signals = signals
     self._tasks = tasks
     self._model_dir = model_dir
+    self._log_dir = os.path.join(model_dir, "logs")
     self._run_dir = run_dir
     self._ratings_dir = user_path(demo_flags.RATINGS_DIR.value) or os.path.join(
       run_dir, "ratings"
@@ -79,7 +80,7 @@ class DemoJob:
     self._stream = None
     self._group = ""
     if demo_flags.is_stream():
-      self._stream = RatingStream(run_dir, signals.check)
+      self._stream = RatingStream(run_dir, self._log_dir, signals.check)
       if self._stream.is_own:  # All that its broker has is new to the model.
         self._group = demo_model_dir.new_group(model_dir)
       else:
@@ -104,11 +105,13 @@ class DemoJob:
       f"{demo_flags.NUM_WORKERS.value} workers, "
       f"{trained_on}; model in {self._model_dir}"
     )
-    logs = os.path.join(self._model_dir, "logs")
     with (
       self._stream or contextlib.nullcontext(),
       RestartingProcesses(
-        self._show_line, logs, self._console.line, stop_seconds=_STOP_SECONDS
+        self._show_line,
+        self._log_dir,
+        self._console.line,
+        stop_seconds=_STOP_SECONDS,
       ) as processes,
     ):
       if self._stream:

@@ -120,6 +120,7 @@ class RatingStream(contextlib.AbstractContextManager):
   Args:
     run_dir: folder for what there is as long as the run lasts: the broker's data, how
       far the producer is, and settings.
+    log_dir: folder of the broker's log, which the user keeps.
     check: called again and again while the broker starts; ends that by what it raises.
 
   Attributes:
@@ -130,12 +131,14 @@ class RatingStream(contextlib.AbstractContextManager):
     BrokerFailed: on entering, the broker cannot run.
   """
 
-  def __init__(self, run_dir: str, check: Callable[[], object]):
+  def __init__(self, run_dir: str, log_dir: str, check: Callable[[], object]):
     self.servers = demo_flags.KAFKA_SERVERS.value
     self.is_own = not self.servers
     self._run_dir = run_dir
-    data_dir = os.path.join(run_dir, "kafka")
-    self._broker = LocalBroker(data_dir=data_dir, check=check) if self.is_own else None
+    self._broker = None
+    if self.is_own:
+      data_dir = os.path.join(run_dir, "kafka")
+      self._broker = LocalBroker(data_dir=data_dir, check=check, log_dir=log_dir)
     self._producer_file = os.path.join(run_dir, "producer.json")
     self._settings_file = os.path.join(run_dir, "kafka.flags")
 

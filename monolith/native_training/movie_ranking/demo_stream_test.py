@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 
@@ -19,7 +20,13 @@ _RUN = (
   "from monolith.native_training.movie_ranking import demo_local_runner as d; d.run()"
 )
 
-
+_FAILING_JAVA = """#!/bin/bash
+echo 'openjdk version "21.0.1"'
+if [[ "$*" == *kafka.Kafka* ]]; then
+  echo 'java.io.IOException: no disk'
+  exit 1
+fi
+"""
 _PRODUCER = "monolith.native_training.movie_ranking.kafka_producer"
 
 
@@ -107,6 +114,23 @@ class DemoStreamTest(parameterized.TestCase):
     self.assertRegex(text, r"event to trained \d+ m?s ")
     self.assertRegex(metrics, r'monolith_stream_lag_messages{.*topic="movie-ratings"} ')
     self.assertEqual(processes_naming(folder), [])
+    self.assertTrue(pathlib.Path(folder, "model", "logs", "kafka.log").exists())
+    self._assert_nothing_is_left()
+
+  def test_what_a_broker_that_fails_has_said_is_kept(self):
+    folder = self.create_tempdir()
+    java = folder.create_file("java", _FAILING_JAVA).full_path
+    os.chmod(java, 0o755)
+    path = os.pathsep.join([folder.full_path, os.environ["PATH"]])
+    with mock.patch.dict(os.environ, {"PATH": path}):
+      run = self._run(f"--model_dir={folder.full_path}/model")
+      output, _ = run.communicate(timeout=60)
+    self.assertEqual(run.returncode, 1, output)
+    log = pathlib.Path(folder.full_path, "model", "logs", "kafka.log")
+    self.assertEndsWith(
+      output, f"(exit code 1): no disk. All that it said is in {log}.\n"
+    )
+    self.assertIn("no disk", log.read_text())
     self._assert_nothing_is_left()
 
   @parameterized.parameters(signal.SIGINT, signal.SIGTERM)
