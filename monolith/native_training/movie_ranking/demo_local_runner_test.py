@@ -1,5 +1,3 @@
-import contextlib
-import io
 import json
 import os
 import pathlib
@@ -12,104 +10,19 @@ from absl import flags
 from absl.testing import absltest, flagsaver
 
 from monolith.native_training import demo
-from monolith.native_training.local_runner import console
 from monolith.native_training.movie_ranking import (
   demo_flags,
   demo_job,
   demo_local_runner,
-  demo_stream,
 )
-
-# Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
-_CHILD = """
-import json, os, sys, time
-arguments = dict(a[2:].split("=", 1) for a in sys.argv[2:])
-role = "evaluation"
-if sys.argv[1] == "train":
-  task = json.loads(os.environ["TF_CONFIG"])["task"]
-  role = f"{task['type']} {task['index']}"
-behaviour = json.loads(os.environ["BEHAVIOUR"]).get(role, "")
-
-def report(**content):
-  with open(arguments["progress_file"] + ".tmp", "w") as file:
-    json.dump(content, file)
-  os.rename(arguments["progress_file"] + ".tmp", arguments["progress_file"])
-
-if role == "worker 0":
-  print("W1123 17:20:42.145242 139706958789504 ratings.py:119] no MovieLens today")
-  print("I0000 00:00:1795455091.414989    2883 cudart_stub.cc:31] no GPU")
-if behaviour == "fail_once":
-  marker = os.path.join(arguments["model_dir"], role + " has failed")
-  if not os.path.exists(marker):
-    open(marker, "w").close()
-    if role.startswith("worker"):
-      report(state="training", batches=30, position=30, examples=300)
-      time.sleep(0.5)
-    os.kill(os.getpid(), 9)
-if behaviour == "tell_flags":
-  path = arguments["flagfile"]
-  print(f"the command line is {' '.join(sys.argv)}")
-  print(f"the file is {os.stat(path).st_mode & 0o777:o} and has {open(path).read()}")
-if behaviour == "fail":
-  print("a line")
-  sys.exit("something is wrong")
-if role == "evaluation":
-  while not os.path.exists(arguments["wait_for"]):
-    time.sleep(0.01)
-  with open(arguments["output"], "w") as file:
-    json.dump({"rank/rmse": 0.875, "examples": 10}, file)
-elif role.startswith("worker"):
-  report(state="training", examples=1, loss=1.5)
-  time.sleep(0.5)
-  if behaviour == "slow":
-    time.sleep(4)
-  if behaviour == "hang":
-    time.sleep(600)
-  examples = 0 if behaviour == "nothing" else 500
-  counts = {"batches": examples // 10, "position": examples // 10}
-  if behaviour == "fail_once":
-    examples = 300
-    counts = {"batches": 30, "position": 50}
-  report(
-    state="done", examples=examples, tables={"mov": 3}, table_bytes={"mov": 4000},
-    **counts,
-  )
-elif behaviour == "stay":
-  time.sleep(600)
-else:
-  time.sleep(0.2)
-"""
-
-
-class DemoTestCase(absltest.TestCase):
-  def setUp(self):
-    super().setUp()
-    self.folder = self.create_tempdir().full_path
-    self.enter_context(
-      flagsaver.flagsaver(model_dir=self.folder, num_ps=2, num_workers=2)
-    )
-    self.enter_context(
-      absltest.mock.patch.object(
-        demo_job, "_python", lambda *a: [sys.executable, "-c", _CHILD, *a]
-      )
-    )
-
-  def _run(self, **behaviour: str) -> tuple[int, str]:
-    named = {name.replace("_", " "): what for name, what in behaviour.items()}
-    output = io.StringIO()
-    with (
-      absltest.mock.patch.dict(os.environ, {"BEHAVIOUR": json.dumps(named)}),
-      contextlib.redirect_stdout(output),
-      contextlib.redirect_stderr(output),
-    ):
-      return demo_local_runner.main(["demo"]), output.getvalue()
+from monolith.native_training.movie_ranking.demo_test_case import DemoTestCase
 
 
 class DemoLocalRunnerTest(DemoTestCase):
   def test_result(self):
     path = os.path.join(self.folder, "result.json")
     with flagsaver.flagsaver(result_json=path):
-      code, output = self._run()
+      code, output = self.run_demo()
     self.assertEqual(code, 0, output)
     result = json.loads(pathlib.Path(path).read_text())
     self.assertEqual(result["training_type"], "batch")
@@ -124,7 +37,7 @@ class DemoLocalRunnerTest(DemoTestCase):
     self.assertIn(f"tensorboard --logdir={self.folder}", output)
 
   def test_log_lines_are_short_and_kept_in_full(self):
-    _, output = self._run()
+    _, output = self.run_demo()
     self.assertIn("[worker 0] warning: no MovieLens today\n", output)
     self.assertNotIn("no GPU", output)
     log = pathlib.Path(self.folder, "logs", "worker-0.log").read_text()
@@ -133,14 +46,14 @@ class DemoLocalRunnerTest(DemoTestCase):
 
   def test_synthetic_ratings_are_called_synthetic(self):
     with flagsaver.flagsaver(dataset="synthetic"):
-      code, output = self._run()
+      code, output = self.run_demo()
     self.assertEqual(code, 0, output)
     self.assertRegex(output, r"2 workers, SYNTHETIC ratings")
     self.assertRegex(output, r"ratings +SYNTHETIC ratings")
 
   def test_one_process(self):
     with flagsaver.flagsaver(num_ps=0, num_workers=1):
-      code, output = self._run()
+      code, output = self.run_demo()
     self.assertEqual(code, 0, output)
     self.assertRegex(output, r"examples trained +500")
 
@@ -148,7 +61,7 @@ class DemoLocalRunnerTest(DemoTestCase):
     for name in ("worker_1", "ps_0", "evaluation"):
       with self.subTest(name):
         others = {"worker_0": "hang"} if name != "worker_0" else {}
-        code, output = self._run(**{name: "fail"}, **others)
+        code, output = self.run_demo(**{name: "fail"}, **others)
         self.assertEqual(code, 1)
         told = name.replace("_", " ")
         self.assertIn(f"[{told}] something is wrong", output)
@@ -157,7 +70,9 @@ class DemoLocalRunnerTest(DemoTestCase):
   def test_failed_processes_are_started_again_if_asked(self):
     path = os.path.join(self.folder, "result.json")
     with flagsaver.flagsaver(result_json=path, restart_failed=True):
-      code, output = self._run(worker_0="slow", worker_1="fail_once", ps_0="fail_once")
+      code, output = self.run_demo(
+        worker_0="slow", worker_1="fail_once", ps_0="fail_once"
+      )
     self.assertEqual(code, 0, output)
     for name in ("worker 1", "ps 0"):
       self.assertRegex(output, rf"{name} failed \(SIGKILL\) .* restart 1 in 1 s")
@@ -171,13 +86,13 @@ class DemoLocalRunnerTest(DemoTestCase):
     self.assertRegex(output, r"trained again +100\n +restarts +ps 0: 1, worker 1: 1\n")
 
   def test_without_being_asked_nothing_is_started_again(self):
-    code, output = self._run(worker_1="fail_once")
+    code, output = self.run_demo(worker_1="fail_once")
     self.assertEqual(code, 1)
     self.assertIn("worker 1 failed (SIGKILL)", output)
 
   def test_an_evaluation_that_fails_is_not_started_again(self):
     with flagsaver.flagsaver(restart_failed=True):
-      code, output = self._run(evaluation="fail")
+      code, output = self.run_demo(evaluation="fail")
     self.assertEqual(code, 1)
     self.assertIn("evaluation failed (exit code 1)", output)
 
@@ -186,26 +101,26 @@ class DemoLocalRunnerTest(DemoTestCase):
       absltest.mock.patch.object(demo_job, "_EXIT_SECONDS", 0.5),
       flagsaver.flagsaver(restart_failed=True),
     ):
-      code, output = self._run(worker_1="hang")
+      code, output = self.run_demo(worker_1="hang")
     self.assertEqual(code, 0, output)
     self.assertIn("worker 1 did not end", output)
 
   def test_a_server_that_stays_is_ended(self):
     with absltest.mock.patch.object(demo_job, "_EXIT_SECONDS", 0.5):
-      code, output = self._run(ps_1="stay")
+      code, output = self.run_demo(ps_1="stay")
     self.assertEqual(code, 0, output)
     self.assertIn("ps 1 did not end", output)
 
   def test_nothing_trained_is_a_failure(self):
     path = os.path.join(self.folder, "result.json")
     with flagsaver.flagsaver(result_json=path):
-      code, output = self._run(worker_0="nothing", worker_1="nothing")
+      code, output = self.run_demo(worker_0="nothing", worker_1="nothing")
     self.assertEqual(code, 1, output)
     self.assertIn("0 examples were trained: no worker got a batch of 512", output)
     self.assertFalse(os.path.exists(path))
 
   def test_one_worker_without_data_is_none(self):
-    code, output = self._run(worker_1="nothing")
+    code, output = self.run_demo(worker_1="nothing")
     self.assertEqual(code, 0, output)
     self.assertRegex(output, r"examples trained +500")
 
@@ -213,7 +128,7 @@ class DemoLocalRunnerTest(DemoTestCase):
     path = pathlib.Path(self.folder, "result.json")
     path.write_text('{"of": "an earlier run"}')
     with flagsaver.flagsaver(result_json=str(path)):
-      code, _ = self._run(worker_1="fail")
+      code, _ = self.run_demo(worker_1="fail")
     self.assertEqual(code, 1)
     self.assertEmpty([n for n in os.listdir(self.folder) if n.startswith("result")])
 
@@ -225,15 +140,15 @@ class DemoLocalRunnerTest(DemoTestCase):
         model_dir="", result_json=os.path.join(temporary, "missing", "r.json")
       ),
     ):
-      code, _ = self._run()
+      code, _ = self.run_demo()
     self.assertEqual(code, 2)
     self.assertEmpty(os.listdir(temporary))
 
   def test_a_model_of_other_ratings_is_refused(self):
-    self._run()
+    self.run_demo()
     pathlib.Path(self.folder, "model.ckpt-1.index").touch()
     with flagsaver.flagsaver(dataset="synthetic"):
-      code, output = self._run()
+      code, output = self.run_demo()
     self.assertEqual(code, 2)
     self.assertIn("holds a model trained on --dataset=100k", output)
 
@@ -281,50 +196,10 @@ class DemoLocalRunnerTest(DemoTestCase):
       ({"model_dir": "/proc/x"}, "/proc/x"),
     ):
       with self.subTest(message), flagsaver.flagsaver(**settings):
-        code, output = self._run()
+        code, output = self.run_demo()
         self.assertEqual(code, 2)
         self.assertIn(message, output)
         self.assertLen(output.splitlines(), 1)
-
-
-class ClusterTest(DemoTestCase):
-  """On a stream of somebody else's."""
-
-  def setUp(self):
-    super().setUp()
-    self.enter_context(absltest.mock.patch.object(demo_stream, "check_cluster"))
-    self.enter_context(
-      flagsaver.flagsaver(training_type="stream", kafka_servers="there:9092")
-    )
-
-  def test_settings_are_in_no_command_line(self):
-    settings = ["sasl.username=me", 'sasl.password= #1 = it\'s "mine"']
-    with flagsaver.flagsaver(kafka_configuration=settings):
-      code, output = self._run(worker_1="tell_flags")
-    self.assertEqual(code, 0, output)
-    self.assertRegex(output, "the command line is .*--kafka_servers=there:9092")
-    self.assertNotRegex(output, "the command line is .*sasl")
-    self.assertIn(
-      "the file is 600 and has --kafka_configuration=sasl.username=me\n", output
-    )
-    self.assertIn(f"--kafka_configuration={settings[1]}\n", output)
-
-  def test_how_many_ratings_there_will_be_is_not_known(self):
-    prepared = json.dumps({"size": "100k", "train": 89_809})
-    pathlib.Path(self.folder, "ratings.json").write_text(prepared)
-    with (
-      flagsaver.flagsaver(ratings_dir=self.folder),
-      absltest.mock.patch.object(console, "_SECONDS_BETWEEN_PLAIN_STATUSES", 0),
-    ):
-      code, output = self._run(worker_0="slow")
-      self.assertEqual(code, 0, output)
-      self.assertIn("2 workers, topic movie-ratings; model in", output)
-      self.assertRegex(output, r"training, \d+ s, [\d,]+ examples, ")
-      self.assertNotIn("examples of", output)
-      self.assertRegex(output, "ratings +topic movie-ratings; evaluated on MovieLens")
-      with flagsaver.flagsaver(training_type="batch", kafka_servers="", epochs=2):
-        _, output = self._run(worker_0="slow")
-      self.assertRegex(output, r"training, \d+ s, [\d,]+ examples of 179,618 ")
 
 
 class ProgramTest(absltest.TestCase):

@@ -1,0 +1,54 @@
+"""What a run of the demo on a stream shows, with programs that only seem to train."""
+
+import json
+import pathlib
+
+from absl.testing import absltest, flagsaver
+
+from monolith.native_training.local_runner import console
+from monolith.native_training.movie_ranking import demo_stream
+from monolith.native_training.movie_ranking.demo_test_case import DemoTestCase
+
+
+class ClusterTest(DemoTestCase):
+  """On a stream of somebody else's."""
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(absltest.mock.patch.object(demo_stream, "check_cluster"))
+    self.enter_context(
+      flagsaver.flagsaver(training_type="stream", kafka_servers="there:9092")
+    )
+
+  def test_settings_are_in_no_command_line(self):
+    settings = ["sasl.username=me", 'sasl.password= #1 = it\'s "mine"']
+    with flagsaver.flagsaver(kafka_configuration=settings):
+      code, output = self.run_demo(worker_1="tell_flags")
+    self.assertEqual(code, 0, output)
+    self.assertRegex(output, "the command line is .*--kafka_servers=there:9092")
+    self.assertNotRegex(output, "the command line is .*sasl")
+    self.assertIn(
+      "the file is 600 and has --kafka_configuration=sasl.username=me\n", output
+    )
+    self.assertIn(f"--kafka_configuration={settings[1]}\n", output)
+
+  def test_how_many_ratings_there_will_be_is_not_known(self):
+    prepared = json.dumps({"size": "100k", "train": 89_809})
+    pathlib.Path(self.folder, "ratings.json").write_text(prepared)
+    with (
+      flagsaver.flagsaver(ratings_dir=self.folder),
+      absltest.mock.patch.object(console, "_SECONDS_BETWEEN_PLAIN_STATUSES", 0),
+    ):
+      code, output = self.run_demo(worker_0="slow")
+      self.assertEqual(code, 0, output)
+      self.assertIn("2 workers, topic movie-ratings; model in", output)
+      self.assertRegex(output, r"training, \d+ s, [\d,]+ examples, ")
+      self.assertNotIn("examples of", output)
+      self.assertRegex(output, "ratings +topic movie-ratings; evaluated on MovieLens")
+      with flagsaver.flagsaver(training_type="batch", kafka_servers="", epochs=2):
+        _, output = self.run_demo(worker_0="slow")
+      self.assertRegex(output, r"training, \d+ s, [\d,]+ examples of 179,618 ")
+
+
+if __name__ == "__main__":
+  absltest.main()

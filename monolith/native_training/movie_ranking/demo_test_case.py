@@ -1,0 +1,95 @@
+"""Runs of the demo with programs that only seem to train."""
+
+import contextlib
+import io
+import json
+import os
+import sys
+
+from absl.testing import absltest, flagsaver
+
+from monolith.native_training.movie_ranking import demo_job, demo_local_runner
+
+# Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
+_CHILD = """
+import json, os, sys, time
+arguments = dict(a[2:].split("=", 1) for a in sys.argv[2:])
+role = "evaluation"
+if sys.argv[1] == "train":
+  task = json.loads(os.environ["TF_CONFIG"])["task"]
+  role = f"{task['type']} {task['index']}"
+behaviour = json.loads(os.environ["BEHAVIOUR"]).get(role, "")
+
+def report(**content):
+  with open(arguments["progress_file"] + ".tmp", "w") as file:
+    json.dump(content, file)
+  os.rename(arguments["progress_file"] + ".tmp", arguments["progress_file"])
+
+if role == "worker 0":
+  print("W1123 17:20:42.145242 139706958789504 ratings.py:119] no MovieLens today")
+  print("I0000 00:00:1795455091.414989    2883 cudart_stub.cc:31] no GPU")
+if behaviour == "fail_once":
+  marker = os.path.join(arguments["model_dir"], role + " has failed")
+  if not os.path.exists(marker):
+    open(marker, "w").close()
+    if role.startswith("worker"):
+      report(state="training", batches=30, position=30, examples=300)
+      time.sleep(0.5)
+    os.kill(os.getpid(), 9)
+if behaviour == "tell_flags":
+  path = arguments["flagfile"]
+  print(f"the command line is {' '.join(sys.argv)}")
+  print(f"the file is {os.stat(path).st_mode & 0o777:o} and has {open(path).read()}")
+if behaviour == "fail":
+  print("a line")
+  sys.exit("something is wrong")
+if role == "evaluation":
+  while not os.path.exists(arguments["wait_for"]):
+    time.sleep(0.01)
+  with open(arguments["output"], "w") as file:
+    json.dump({"rank/rmse": 0.875, "examples": 10}, file)
+elif role.startswith("worker"):
+  report(state="training", examples=1, loss=1.5)
+  time.sleep(0.5)
+  if behaviour == "slow":
+    time.sleep(4)
+  if behaviour == "hang":
+    time.sleep(600)
+  examples = 0 if behaviour == "nothing" else 500
+  counts = {"batches": examples // 10, "position": examples // 10}
+  if behaviour == "fail_once":
+    examples = 300
+    counts = {"batches": 30, "position": 50}
+  report(
+    state="done", examples=examples, tables={"mov": 3}, table_bytes={"mov": 4000},
+    **counts,
+  )
+elif behaviour == "stay":
+  time.sleep(600)
+else:
+  time.sleep(0.2)
+"""
+
+
+class DemoTestCase(absltest.TestCase):
+  def setUp(self):
+    super().setUp()
+    self.folder = self.create_tempdir().full_path
+    self.enter_context(
+      flagsaver.flagsaver(model_dir=self.folder, num_ps=2, num_workers=2)
+    )
+    self.enter_context(
+      absltest.mock.patch.object(
+        demo_job, "_python", lambda *a: [sys.executable, "-c", _CHILD, *a]
+      )
+    )
+
+  def run_demo(self, **behaviour: str) -> tuple[int, str]:
+    named = {name.replace("_", " "): what for name, what in behaviour.items()}
+    output = io.StringIO()
+    with (
+      absltest.mock.patch.dict(os.environ, {"BEHAVIOUR": json.dumps(named)}),
+      contextlib.redirect_stdout(output),
+      contextlib.redirect_stderr(output),
+    ):
+      return demo_local_runner.main(["demo"]), output.getvalue()
