@@ -122,6 +122,7 @@ class BadMessages:
     self._reasons = collections.Counter()
     self._window = _Window()
     self._latest: BadMessage | None = None
+    self._excess_text = ""
     self._logged_at: float | None = None
     self._bad_at_log = 0
     self._seen_at_log = 0
@@ -146,6 +147,13 @@ class BadMessages:
     with self._lock:
       return dict(self._reasons)
 
+  @property
+  def excess(self) -> str:
+    """What the latest `TooManyBadMessages` says; empty if there was none. In a graph it
+    comes inside of errors of others, which ran the graph."""
+    with self._lock:
+      return self._excess_text
+
   def report(self, seen: int, bad: Sequence[BadMessage] = ()) -> None:
     """Adds messages.
 
@@ -166,9 +174,9 @@ class BadMessages:
       if bad:
         self._latest = bad[-1]
       self._log()
-      error = self._excess()
+      error = self._find_excess()
       if error:
-        self._window = _Window()
+        self._window, self._excess_text = _Window(), error
     if error:
       raise TooManyBadMessages(error)
 
@@ -190,7 +198,7 @@ class BadMessages:
     )
     self._logged_at, self._bad_at_log, self._seen_at_log = now, bad, self._seen
 
-  def _excess(self) -> str:
+  def _find_excess(self) -> str:
     """What there is too much of; empty if there is not."""
     seen, bad = self._window.seen, self._window.bad
     if bad <= most_by_chance(self._limit, seen):
@@ -199,8 +207,9 @@ class BadMessages:
       f"{bad / seen:.2%} of the last {seen:,} messages are bad ({bad:,}), more than "
       f"max_bad_message_ratio, {self._limit:.2%}, and chance explain. The latest: "
       f"{self._latest.place}: {self._latest.reason}. Compare what is sent with the "
-      "features that are wanted; to go on all the same, pass "
-      "bad_messages=BadMessages(max_bad_message_ratio=...) to decode_example"
+      "features that are wanted; to go on all the same, allow more by "
+      "--max_bad_message_ratio, or by "
+      "bad_messages=BadMessages(max_bad_message_ratio=...) of decode_example"
     )
 
 

@@ -92,6 +92,14 @@ STREAM_TIMEOUT = flags.DEFINE_integer(
   "Waiting for brokers, or for a topic that does not exist, does not count.",
   lower_bound=-1,
 )
+MAX_BAD_MESSAGE_RATIO = flags.DEFINE_float(
+  "max_bad_message_ratio",
+  0.01,
+  "Stream: share of messages that may be no ratings; training stops where there are "
+  "more, and chance does not explain it.",
+  lower_bound=0,
+  upper_bound=1,
+)
 RATE = flags.DEFINE_float(
   "rate",
   0.0,
@@ -136,6 +144,7 @@ _OF_STREAMS = (
   GROUP,
   KAFKA_CONFIGURATION,
   STREAM_TIMEOUT,
+  MAX_BAD_MESSAGE_RATIO,
   RATE,
   PARTITIONS,
 )
@@ -218,6 +227,10 @@ def _check_stream() -> None:
     )
   if not is_finite(RATE.value):
     raise ValueError(f"--rate={RATE.value} is no number of ratings a second")
+  if not is_finite(MAX_BAD_MESSAGE_RATIO.value):
+    raise ValueError(
+      f"--max_bad_message_ratio={MAX_BAD_MESSAGE_RATIO.value} is no share"
+    )
   if KAFKA_SERVERS.value:
     _refuse(
       (EPOCHS, RATE, PARTITIONS, SEED, NUM_RATINGS),

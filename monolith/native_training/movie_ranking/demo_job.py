@@ -20,7 +20,11 @@ from monolith.native_training.local_runner.training_progress import (
   JobProgress,
   ProgressFiles,
 )
-from monolith.native_training.movie_ranking import demo_flags, demo_model_dir
+from monolith.native_training.movie_ranking import (
+  demo_flags,
+  demo_model_dir,
+  last_words,
+)
 from monolith.native_training.movie_ranking.demo_report import (
   DemoResult,
   StreamResult,
@@ -162,6 +166,8 @@ class DemoJob:
     return os.path.join(self._run_dir, name)
 
   def _show_line(self, name: str, line: str) -> None:
+    if last_words.are_in(line) and not self._restarts:
+      return  # The demo ends with the reason.
     if text := log_lines.shown(line):
       self._console.line(text, name)
 

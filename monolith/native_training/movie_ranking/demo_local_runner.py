@@ -25,6 +25,7 @@ from monolith.native_training.movie_ranking import (
   demo_model_dir,
   demo_serving,
   demo_stream,
+  last_words,
   result_file,
 )
 from monolith.native_training.movie_ranking.demo_job import DemoJob, NothingTrained
@@ -68,9 +69,7 @@ def main(argv: Sequence[str]) -> int:
         demo_serving.serve(console, signals, job.model_flags(), model_dir, run_dir)
   except ProcessFailed as failure:
     console.end_status()
-    for line in failure.last_lines:
-      console.line(line, failure.name)
-    console.line(f"{failure}; its last lines are above, all logs in {model_dir}/logs")
+    _tell_failure(console, failure, f"{model_dir}/logs")
     return 1
   except BrokerFailed as failure:
     console.end_status()
@@ -87,6 +86,15 @@ def main(argv: Sequence[str]) -> int:
   finally:
     shutil.rmtree(run_dir, ignore_errors=True)
   return 0
+
+
+def _tell_failure(console: Console, failure: ProcessFailed, logs: str) -> None:
+  if reason := last_words.reason_in(failure.last_lines):
+    console.line(f"{failure}: {reason}. All logs are in {logs}")
+    return
+  for line in failure.last_lines:
+    console.line(line, failure.name)
+  console.line(f"{failure}; its last lines are above, all logs in {logs}")
 
 
 def run() -> None:

@@ -178,6 +178,10 @@ class DemoLocalRunnerTest(DemoTestCase):
         {"training_type": "stream", "rate": float("inf")},
         "--rate=inf is no number of ratings a second",
       ),
+      (
+        {"training_type": "stream", "max_bad_message_ratio": float("nan")},
+        "--max_bad_message_ratio=nan is no share",
+      ),
       ({"kafka_servers": "a:1"}, "--kafka_servers=a:1 is for --training_type=stream"),
       (
         {"training_type": "stream", "kafka_configuration": ["ssl.ca.pem=a\nb"]},
@@ -238,6 +242,7 @@ class ProgramTest(absltest.TestCase):
     for flags_, message in (
       (["--topic=t"], "--topic is for --training_type=stream"),
       (["--group=g"], "--group is for --training_type=stream"),
+      (["--max_bad_message_ratio=1"], "--max_bad_message_ratio is for --training_typ"),
       (["--rate=5"], "--rate is for --training_type=stream"),
       (["--partitions=5"], "--partitions is for --training_type=stream"),
       (["--stream_timeout=5"], "--stream_timeout is for --training_type=stream"),

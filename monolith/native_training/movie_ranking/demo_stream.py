@@ -211,6 +211,7 @@ class RatingStream(contextlib.AbstractContextManager):
       f"--topic={demo_flags.TOPIC.value}",
       f"--group={group}",
       f"--stream_timeout={demo_flags.STREAM_TIMEOUT.value}",
+      f"--max_bad_message_ratio={demo_flags.MAX_BAD_MESSAGE_RATIO.value}",
       f"--flagfile={self._settings_file}",
     ]
 

@@ -49,6 +49,19 @@ class ClusterTest(DemoTestCase):
         _, output = self.run_demo(worker_0="slow")
       self.assertRegex(output, r"training, \d+ s, [\d,]+ examples of 179,618 ")
 
+  def test_a_reason_in_a_line_is_told_once_and_last(self):
+    code, output = self.run_demo(worker_0="hang", worker_1="tell_why")
+    self.assertEqual(code, 1)
+    self.assertEndsWith(
+      output,
+      "worker 1 failed (exit code 1): 9 of 10 are bad. All logs are in "
+      f"{self.folder}/logs\n",
+    )
+    self.assertEqual(output.count("9 of 10"), 1)
+    with flagsaver.flagsaver(restart_failed=True):
+      _, output = self.run_demo(worker_0="slow", worker_1="tell_why")
+    self.assertIn("[worker 1] train: 9 of 10 are bad\n", output)
+
 
 if __name__ == "__main__":
   absltest.main()

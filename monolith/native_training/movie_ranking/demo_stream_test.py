@@ -12,6 +12,8 @@ from unittest import mock
 
 from absl.testing import absltest, parameterized
 
+from monolith.native_training.data.example_values import serialize_one
+from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
 from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.local_runner.processes_naming import processes_naming
@@ -161,6 +163,30 @@ class DemoStreamTest(parameterized.TestCase):
       self.assertEqual(self._train(servers, other), 2000)
       self._send(servers, 700)
       self.assertEqual(self._train(servers, first), 700)
+
+  def test_too_much_garbage_is_told_in_a_line(self):
+    with LocalBroker() as broker:
+      topics = BrokerTopics(broker.bootstrap_servers)
+      topics.make("garbage")
+      rating = serialize_one({"mov": [1], "uid": [2], "label": [3.0]})
+      topics.send("garbage", [b"garbage", rating] * 500)
+      run = self._run(f"--kafka_servers={broker.bootstrap_servers}", "--topic=garbage")
+      output, _ = run.communicate(timeout=120)
+      self.assertEqual(run.returncode, 1, output)
+      self.assertRegex(
+        output.splitlines()[-1],
+        r"^worker \d failed \(exit code 1\): [\d.]+% of the last .* messages are bad ",
+      )
+      self.assertEqual(output.count("messages are bad "), 1, output)
+      self.assertNotIn("Traceback", output)
+      model_dir = self.create_tempdir().full_path
+      trained = self._train(
+        broker.bootstrap_servers,
+        model_dir,
+        "--topic=garbage",
+        "--max_bad_message_ratio=0.6",
+      )
+      self.assertEqual(trained, 500)
 
   def test_settings_come_to_the_workers(self):
     with LocalBroker() as broker:

@@ -40,6 +40,8 @@ if behaviour == "tell_flags":
   path = arguments["flagfile"]
   print(f"the command line is {' '.join(sys.argv)}")
   print(f"the file is {os.stat(path).st_mode & 0o777:o} and has {open(path).read()}")
+if behaviour == "tell_why":
+  sys.exit("train: 9 of 10 are bad")
 if behaviour == "fail":
   print("a line")
   sys.exit("something is wrong")

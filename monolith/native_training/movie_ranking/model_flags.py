@@ -22,8 +22,10 @@ _OWN = (
   "group",
   "stream_timeout",
   "kafka_configuration",
+  "max_bad_message_ratio",
 )
 _DEFINE = {
+  float: flags.DEFINE_float,
   int: flags.DEFINE_integer,
   list: flags.DEFINE_multi_string,
   str: flags.DEFINE_string,

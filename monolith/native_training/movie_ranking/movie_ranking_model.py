@@ -8,6 +8,7 @@ import os
 import tensorflow as tf
 
 from monolith.core.hyperparams import InstantiableParams
+from monolith.native_training.data.bad_messages import BadMessages
 from monolith.native_training.data.datasets import create_plain_kafka_dataset
 from monolith.native_training.data.example_parsing import decode_example
 from monolith.native_training.estimator import EstimatorSpec
@@ -33,7 +34,12 @@ class MovieRankingModel(MonolithModel):
 
   Head `rank` predicts float32 `[batch, 1]`. The batch sizes are the parameters
   `train.per_replica_batch_size` and `eval.per_replica_batch_size`.
+
+  Attributes:
+    bad_messages: of the stream, once it is made.
   """
+
+  bad_messages: BadMessages | None = None
 
   @classmethod
   def params(cls) -> InstantiableParams:
@@ -57,6 +63,11 @@ class MovieRankingModel(MonolithModel):
     p.define("group", "movie-ranking", "Consumer group of the workers.")
     p.define("stream_timeout", -1, "Milliseconds without a rating that end training.")
     p.define("kafka_configuration", [], 'Settings of librdkafka, "key=value".')
+    p.define(
+      "max_bad_message_ratio",
+      0.01,
+      "Share of a stream's messages that may be no ratings, 0 to 1; more end training.",
+    )
     return p
 
   def input_fn(self, mode: str) -> tf.data.Dataset:
@@ -130,6 +141,7 @@ class MovieRankingModel(MonolithModel):
 
   def _stream(self) -> tf.data.Dataset:
     """Ratings as they come: a batch is what there is, so that none waits for others."""
+    bad_messages = self.bad_messages = BadMessages(self.p.max_bad_message_ratio)
     return create_plain_kafka_dataset(
       [self.p.topic],
       self.p.group,
@@ -137,7 +149,7 @@ class MovieRankingModel(MonolithModel):
       stream_timeout=self.p.stream_timeout,
       poll_batch_size=self.p.train.per_replica_batch_size,
       configuration=self.p.kafka_configuration,
-    ).map(lambda messages: decode_example(messages, MESSAGE))
+    ).map(lambda messages: decode_example(messages, MESSAGE, bad_messages))
 
   def _held_out_batches(self) -> tf.data.Dataset:
     batch_size = self.p.eval.per_replica_batch_size
