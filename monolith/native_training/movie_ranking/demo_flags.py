@@ -103,8 +103,8 @@ MAX_BAD_MESSAGE_RATIO = flags.DEFINE_float(
 RATE = flags.DEFINE_float(
   "rate",
   0.0,
-  "Stream, of the demo's own broker: ratings sent a second, as live traffic has; 0: as "
-  "fast as can be.",
+  "Stream, of the demo's own broker: ratings sent a second, as live traffic has, at "
+  "least two in --stream_timeout; 0: as fast as can be.",
   lower_bound=0,
 )
 PARTITIONS = flags.DEFINE_integer(
@@ -139,6 +139,7 @@ RESULT_JSON = flags.DEFINE_string(
 # How many ratings MovieLens data sets have; what replaces one has no more.
 _RATINGS = {"100k": 100_000, "1m": 1_000_209, "25m": 25_000_095}
 _TRAINING_SHARE = 0.9
+_LEAST_IN_TIMEOUT = 2  # Ratings; with one, training would end between any two.
 _OF_STREAMS = (
   TOPIC,
   GROUP,
@@ -238,6 +239,7 @@ def _check_stream() -> None:
       "(kafka_producer has --passes, --rate and --partitions)",
     )
     return
+  _check_rate()
   _refuse(
     [GROUP],
     "has no effect without --kafka_servers: the demo's own broker is new in each run, "
@@ -247,6 +249,18 @@ def _check_stream() -> None:
     (SEED, NUM_RATINGS),
     "has no effect on a stream: all ratings come in the order of their times",
   )
+
+
+def _check_rate() -> None:
+  if not RATE.value or STREAM_TIMEOUT.value < 0:
+    return
+  gap = 1000 / RATE.value
+  if _LEAST_IN_TIMEOUT * gap > STREAM_TIMEOUT.value:
+    raise ValueError(
+      f"--rate={RATE.value:g} leaves {gap:,.0f} ms between two ratings, and training "
+      f"ends after {STREAM_TIMEOUT.value:,} ms without one (--stream_timeout): send "
+      f"faster, or wait for at least {_LEAST_IN_TIMEOUT * gap:,.0f} ms"
+    )
 
 
 def _refuse(given: Sequence[flags.FlagHolder], why: str) -> None:

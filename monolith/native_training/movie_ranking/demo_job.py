@@ -30,7 +30,7 @@ from monolith.native_training.movie_ranking.demo_report import (
   StreamResult,
   ratings_name,
 )
-from monolith.native_training.movie_ranking.demo_stream import RatingStream
+from monolith.native_training.movie_ranking.demo_stream import PRODUCER, RatingStream
 from monolith.native_training.movie_ranking.run_environment import run_environment
 
 _PACKAGE = "monolith.native_training.movie_ranking"
@@ -89,6 +89,7 @@ class DemoJob:
         self._group = demo_model_dir.new_group(model_dir)
       else:
         self._group = demo_model_dir.consumer_group(model_dir, demo_flags.GROUP.value)
+    self._sent: int | None = None  # Where training ended before all ratings were sent.
     self._begin = time.monotonic()
     self._next_memory_look = 0.0
 
@@ -125,6 +126,7 @@ class DemoJob:
       training = self._progress.read()
       if not training.examples:
         raise NothingTrained(self._why_nothing())
+      self._note_what_is_sent(processes)
       self._begin_evaluation()
       self._let_leave(processes, "ps")
       self._wait_for(processes, [_EVALUATION])
@@ -161,6 +163,18 @@ class DemoJob:
       self._console.status(f"preparing the ratings, {elapsed:.0f} s")
 
     self._stream.start_producer(processes, poll)
+
+  def _note_what_is_sent(self, processes: RestartingProcesses) -> None:
+    """Warns where training has ended before the demo's own producer."""
+    if PRODUCER not in processes.running():
+      return
+    self._sent = self._stream.sent()
+    self._console.line(
+      f"warning: training ended when {self._sent:,} of {self._expected_examples():,} "
+      "ratings were sent, because none came to a worker within "
+      f"{demo_flags.STREAM_TIMEOUT.value / 1000:g} s (--stream_timeout); make that "
+      "longer, or --rate higher"
+    )
 
   def _path(self, name: str) -> str:
     return os.path.join(self._run_dir, name)
@@ -330,6 +344,8 @@ class DemoJob:
       progressive_rmse=math.sqrt(training.mean_loss),
       lag=training.lag,
       bad_messages=training.bad_messages,
+      sent=self._sent,
+      to_send=None if self._sent is None else self._expected_examples(),
     )
 
 

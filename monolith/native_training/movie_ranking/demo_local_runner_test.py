@@ -179,6 +179,10 @@ class DemoLocalRunnerTest(DemoTestCase):
         "--rate=inf is no number of ratings a second",
       ),
       (
+        {"training_type": "stream", "rate": 0.6, "stream_timeout": 3000},
+        "--rate=0.6 leaves 1,667 ms between two ratings, and training ends after 3,000",
+      ),
+      (
         {"training_type": "stream", "max_bad_message_ratio": float("nan")},
         "--max_bad_message_ratio=nan is no share",
       ),

@@ -21,12 +21,17 @@ class StreamResult:
     lag: messages that were not trained on in the end.
     bad_messages: messages that could not be parsed, each counted once by each worker
       that has read it.
+    sent: ratings that the demo's own producer had sent where training ended before it;
+      None where all were sent, or others sent them.
+    to_send: how many it would have sent; None where `sent` is.
   """
 
   topic: str
   progressive_rmse: float
   lag: int
   bad_messages: int
+  sent: int | None
+  to_send: int | None
 
 
 @dataclasses.dataclass
@@ -109,10 +114,13 @@ class DemoResult:
     if not self.stream:
       return []
     rmse = f"{self.stream.progressive_rmse:.4f} stars, each rating before its training"
-    return [
+    rows = [
       ("progressive RMSE", rmse),
       ("messages", f"{self.stream.bad_messages:,} bad, {self.stream.lag:,} left"),
     ]
+    if self.stream.sent is not None:
+      rows.append(("sent", f"only {self.stream.sent:,} of {self.stream.to_send:,}"))
+    return rows
 
   def _ratings(self) -> str:
     text = ratings_name(self.dataset)

@@ -18,6 +18,7 @@ from monolith.native_training.movie_ranking import demo_flags
 from monolith.native_training.movie_ranking.run_environment import run_environment
 
 PRODUCER = "producer"
+_PROGRAM = ("-m", "monolith.native_training.movie_ranking.kafka_producer")
 _POLL_SECONDS = 0.1
 # For checking settings: nobody joins it, nor asks there.
 _ANY_GROUP = "movie-ranking"
@@ -166,8 +167,7 @@ class RatingStream(contextlib.AbstractContextManager):
       return
     command = [
       sys.executable,
-      "-m",
-      "monolith.native_training.movie_ranking.kafka_producer",
+      *_PROGRAM,
       f"--servers={self.servers}",
       f"--topic={demo_flags.TOPIC.value}",
       f"--partitions={demo_flags.PARTITIONS.value}",

@@ -1,6 +1,8 @@
 """What a run of the demo on a stream shows, with programs that only seem to train."""
 
+import contextlib
 import json
+import os
 import pathlib
 
 from absl.testing import absltest, flagsaver
@@ -61,6 +63,59 @@ class ClusterTest(DemoTestCase):
     with flagsaver.flagsaver(restart_failed=True):
       _, output = self.run_demo(worker_0="slow", worker_1="tell_why")
     self.assertIn("[worker 1] train: 9 of 10 are bad\n", output)
+
+
+# Has sent a few ratings, and the others when it has ended.
+_PRODUCER = """
+import json, sys, time
+path = next(a for a in sys.argv if a.startswith("--progress_file=")).partition("=")[2]
+with open(path, "w") as file:
+  json.dump({"sent": 7}, file)
+time.sleep(%s)
+"""
+
+
+class _Broker(contextlib.nullcontext):
+  bootstrap_servers = "here:9092"
+
+  def __init__(self, **unused_settings):
+    super().__init__()
+
+  def check(self) -> None:
+    pass
+
+
+class OwnBrokerTest(DemoTestCase):
+  """On a stream of the demo's own."""
+
+  def setUp(self):
+    super().setUp()
+    self.enter_context(absltest.mock.patch.object(demo_stream, "LocalBroker", _Broker))
+    self.result_json = os.path.join(self.folder, "result.json")
+    self.enter_context(
+      flagsaver.flagsaver(
+        training_type="stream", ratings_dir=self.folder, result_json=self.result_json
+      )
+    )
+    pathlib.Path(self.folder, "ratings.json").write_text('{"train": 90, "size": "1m"}')
+
+  def _train(self, producer_seconds: float) -> tuple[str, dict]:
+    program = ("-c", _PRODUCER % producer_seconds)
+    with absltest.mock.patch.object(demo_stream, "_PROGRAM", program):
+      code, output = self.run_demo()
+    self.assertEqual(code, 0, output)
+    return output, json.loads(pathlib.Path(self.result_json).read_text())["stream"]
+
+  def test_training_that_ends_before_its_producer_is_told(self):
+    output, result = self._train(600)
+    self.assertIn("warning: training ended when 7 of 90 ratings were sent", output)
+    self.assertRegex(output, r"\n +sent +only 7 of 90\n")
+    self.assertEqual((result["sent"], result["to_send"]), (7, 90))
+
+  def test_a_producer_that_has_ended_is_not_told_of(self):
+    output, result = self._train(0.1)
+    self.assertNotIn("sent ", output)
+    self.assertEqual((result["sent"], result["to_send"]), (None, None))
 
 
 if __name__ == "__main__":
