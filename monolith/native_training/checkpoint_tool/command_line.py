@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import json
-import os
 import re
 import signal
 import sys
@@ -23,6 +22,7 @@ from monolith.native_training.checkpoint_tool.saved_checkpoint import (
   candidates,
   files_of,
 )
+from monolith.native_training.local_files import closed_pipe
 from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.training.checkpoints import (
   checkpoint,
@@ -38,6 +38,7 @@ _DIR_HELP = (
 )
 
 
+@closed_pipe.ends_quietly
 def run(arguments: Sequence[str] | None = None) -> int:
   """Runs a command.
 
@@ -52,13 +53,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
   # What is written in part goes, as it does with Ctrl-C.
   before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
   try:
-    code = options.command(options)
-    sys.stdout.flush()
-    return code
+    return options.command(options)
   except BrokenPipeError:
-    # Whoever reads has enough; what is still buffered must not fail at exit either.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
+    raise
   except KeyboardInterrupt:
     return 130
   except tf.errors.OpError as error:

@@ -10,6 +10,7 @@ from monolith.native_training.local_broker.local_broker import (
   BrokerFailed,
   LocalBroker,
 )
+from monolith.native_training.local_files import closed_pipe
 from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 
@@ -23,6 +24,7 @@ _DATA_DIR = flags.DEFINE_string(
 )
 
 
+@closed_pipe.ends_quietly
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")

@@ -263,7 +263,9 @@ class DemoJob:
     try:
       self._signals.check()
     except Stopped:
-      self._console.line("stopping when all is saved; to stop at once, do so again")
+      # Ctrl-C comes to whoever reads, too; saving does not depend on that.
+      with contextlib.suppress(BrokenPipeError):
+        self._console.line("stopping when all is saved; to stop at once, do so again")
       raise
 
   def _let_leave(self, processes: RestartingProcesses, role: str) -> None:

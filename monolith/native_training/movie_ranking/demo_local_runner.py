@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from absl import app, flags
 
 from monolith.native_training.local_broker.local_broker import BrokerFailed
+from monolith.native_training.local_files import closed_pipe
 from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.console import Console
 from monolith.native_training.local_runner.local_cluster import local_cluster
@@ -33,12 +34,14 @@ from monolith.native_training.movie_ranking.demo_job import DemoJob, NothingTrai
 flags.adopt_module_key_flags(demo_flags)
 
 
+@closed_pipe.ends_quietly
 def main(argv: Sequence[str]) -> int:
   """Runs the demo.
 
   Returns:
-    The exit code: 0, 1 where a process failed or nothing was trained, 2 for flags that
-    make no sense, and 128 + the signal's number where it was stopped.
+    The exit code: 0, 1 where a process failed, nothing was trained or nobody reads what
+    it prints, 2 for flags that make no sense, and 128 + the signal's number where it
+    was stopped.
   """
   del argv
   result_json = user_path(demo_flags.RESULT_JSON.value)

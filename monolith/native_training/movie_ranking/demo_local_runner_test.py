@@ -1,3 +1,5 @@
+import contextlib
+import io
 import json
 import os
 import pathlib
@@ -5,11 +7,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
 
 from absl import flags
 from absl.testing import absltest, flagsaver
 
 from monolith.native_training import demo
+from monolith.native_training.local_runner import console
+from monolith.native_training.local_runner.processes_naming import processes_naming
 from monolith.native_training.movie_ranking import (
   demo_flags,
   demo_job,
@@ -110,6 +115,26 @@ class DemoLocalRunnerTest(DemoTestCase):
       code, output = self.run_demo(ps_1="stay")
     self.assertEqual(code, 0, output)
     self.assertIn("ps 1 did not end", output)
+
+  def test_it_ends_quietly_where_nobody_reads_on(self):
+    reader, writer = os.pipe()
+
+    def read() -> None:
+      with open(reader) as lines:
+        any("[worker 0] " in line for line in lines)
+
+    reading = threading.Thread(target=read)
+    reading.start()
+    errors = io.StringIO()
+    with (
+      open(writer, "w") as output,
+      absltest.mock.patch.object(console, "_SECONDS_BETWEEN_PLAIN_STATUSES", 0),
+      contextlib.redirect_stderr(errors),
+    ):
+      code = self.start_demo(output, worker_0="hang")
+    reading.join()
+    self.assertEqual((code, errors.getvalue()), (1, ""))
+    self.assertEqual(processes_naming(self.folder), [])
 
   def test_nothing_trained_is_a_failure(self):
     path = os.path.join(self.folder, "result.json")

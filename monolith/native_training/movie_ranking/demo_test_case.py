@@ -5,6 +5,7 @@ import io
 import json
 import os
 import sys
+from typing import TextIO
 
 from absl.testing import absltest, flagsaver
 
@@ -87,11 +88,16 @@ class DemoTestCase(absltest.TestCase):
     )
 
   def run_demo(self, **behaviour: str) -> tuple[int, str]:
-    named = {name.replace("_", " "): what for name, what in behaviour.items()}
+    """The exit code, and all that is printed."""
     output = io.StringIO()
+    with contextlib.redirect_stderr(output):
+      return self.start_demo(output, **behaviour), output.getvalue()
+
+  def start_demo(self, output: TextIO, **behaviour: str) -> int:
+    """The exit code; what is printed goes to `output`."""
+    named = {name.replace("_", " "): what for name, what in behaviour.items()}
     with (
       absltest.mock.patch.dict(os.environ, {"BEHAVIOUR": json.dumps(named)}),
       contextlib.redirect_stdout(output),
-      contextlib.redirect_stderr(output),
     ):
-      return demo_local_runner.main(["demo"]), output.getvalue()
+      return demo_local_runner.main(["demo"])

@@ -1,8 +1,8 @@
 """Sends MovieLens ratings to a Kafka topic, in the order in which they were given.
 
-The exit code is 0 where all are delivered, 1 where some are not, and 128 + the signal's
-number where a signal ended it: Ctrl-C, for example, ends --loop. What is under way then
-is still delivered; a second one ends that, too.
+The exit code is 0 where all are delivered, 1 where some are not, or nobody reads what
+it prints, and 128 + the signal's number where a signal ended it: Ctrl-C, for example,
+ends --loop. What is under way then is still delivered; a second one ends that, too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from absl import app, flags
 
 from monolith.native_training.data import kafka_topics
 from monolith.native_training.data.kafka import kafka_settings, topic_patterns
-from monolith.native_training.local_files import whole_file
+from monolith.native_training.local_files import closed_pipe, whole_file
 from monolith.native_training.local_files.user_path import user_path
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
 from monolith.native_training.movie_ranking import result_file
@@ -126,6 +126,7 @@ def _check_flags() -> None:
   result_file.prepare(user_path(_PROGRESS_FILE.value), "--progress_file")
 
 
+@closed_pipe.ends_quietly
 def main(argv: Sequence[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"arguments that are no flags: {' '.join(argv[1:])}")
@@ -162,9 +163,9 @@ def main(argv: Sequence[str]) -> None:
       code = 128 + stop.signum
       producer.finish(is_urgent=stop.is_urgent)
   _write_progress(producer.delivered)
-  print(f"{producer.delivered:,} ratings are in {_TOPIC.value}", flush=True)
   for reason, number in errors.counts.most_common():
     print(f"{number:,} were not delivered: {reason}", file=sys.stderr)
+  print(f"{producer.delivered:,} ratings are in {_TOPIC.value}", flush=True)
   sys.exit(1 if errors.counts else code)
 
 

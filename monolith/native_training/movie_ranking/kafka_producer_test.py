@@ -37,11 +37,14 @@ class KafkaProducerTest(absltest.TestCase):
     cls._broker = cls.enterClassContext(LocalBroker(data_dir=cls._data_dir))
     cls._topics = BrokerTopics(cls._broker.bootstrap_servers)
 
-  def _run(self, *flags: str) -> subprocess.CompletedProcess:
+  def _run(
+    self, *flags: str, stdout: int = subprocess.PIPE
+  ) -> subprocess.CompletedProcess:
     return subprocess.run(
       [sys.executable, "-m", _MODULE, *flags],
       env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-      capture_output=True,
+      stdout=stdout,
+      stderr=subprocess.PIPE,
       text=True,
       timeout=240,
       check=False,
@@ -213,6 +216,18 @@ class KafkaProducerTest(absltest.TestCase):
       self.assertIn(f"kafka_producer: {message}", done.stderr)
       self.assertLen(done.stderr.splitlines(), 1)
       self.assertEqual(done.stdout, "")
+
+  def test_it_ends_quietly_where_nobody_reads(self):
+    reader, writer = os.pipe()
+    os.close(reader)
+    servers = f"--servers={self._broker.bootstrap_servers}"
+    done = self._run(
+      servers, "--topic=unread", "--partitions=1", "--max_messages=9", stdout=writer
+    )
+    os.close(writer)
+    self.assertEqual(done.returncode, 1)
+    self.assertNotIn("Traceback", done.stderr)
+    self.assertLen(self._read("unread", 9), 9)
 
   def test_words_that_are_no_flags_are_refused(self):
     done = self._run("--servers=127.0.0.1:1", "--loop", "false")
