@@ -6,8 +6,6 @@ export into a folder.
 """
 
 import contextlib
-import functools
-import hashlib
 import itertools
 import os
 import re
@@ -18,6 +16,7 @@ from collections.abc import Callable
 import tensorflow as tf
 from absl import logging
 
+from monolith.native_training.local_files import process_names
 from monolith.native_training.model_export import numbered_exports
 
 _TEMPORARY = re.compile(
@@ -71,20 +70,9 @@ def keep_newest(base: str, count: int) -> None:
 
 
 def _temporary(base: str) -> str:
-  name = f".tmp-{int(time.time())}-{_machine()}-{os.getpid()}-{uuid.uuid4().hex}"
+  process = f"{process_names.machine()}-{os.getpid()}"
+  name = f".tmp-{int(time.time())}-{process}-{uuid.uuid4().hex}"
   return os.path.join(base, name)
-
-
-@functools.cache
-def _machine() -> str:
-  """Names all whose process ids mean the same, as those of two containers do not."""
-  try:
-    with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-      boot = file.read()
-    processes = os.readlink("/proc/self/ns/pid")
-  except OSError:
-    return uuid.uuid4().hex  # Who can say.
-  return hashlib.sha256((boot + processes).encode()).hexdigest()[:16]
 
 
 def _publish(temporary: str, base: str) -> str:
@@ -116,18 +104,8 @@ def _was_abandoned(name: str) -> bool:
     return False
   if int(parts["began"]) < time.time() - _ABANDONED_SECS:
     return True
-  return parts["machine"] == _machine() and _is_gone(int(parts["process"]))
-
-
-def _is_gone(process: int) -> bool:
-  """Whether there is no such process on this machine."""
-  try:
-    os.kill(process, 0)
-  except ProcessLookupError:
-    return True
-  except OSError:
-    pass  # Another user's.
-  return False
+  machine, process = parts["machine"], parts["process"]
+  return machine is not None and process_names.is_gone(machine, int(process))
 
 
 def _is_local(path: str) -> bool:
