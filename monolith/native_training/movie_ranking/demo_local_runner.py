@@ -7,9 +7,7 @@ itself, so that the processes start at once.
 
 from __future__ import annotations
 
-import shutil
 import sys
-import tempfile
 from collections.abc import Sequence
 
 from absl import app, flags
@@ -24,6 +22,7 @@ from monolith.native_training.local_runner.stop_signals import Stopped, StopSign
 from monolith.native_training.movie_ranking import (
   demo_flags,
   demo_model_dir,
+  demo_run_dir,
   demo_serving,
   demo_stream,
   last_words,
@@ -60,9 +59,8 @@ def main(argv: Sequence[str]) -> int:
   except (ValueError, OSError) as error:
     return demo_flags.refusal(str(error))
   console = Console(sys.stdout)
-  run_dir = tempfile.mkdtemp(prefix="monolith-demo-")
   try:
-    with StopSignals() as signals:
+    with StopSignals() as signals, demo_run_dir.made() as run_dir:
       job = DemoJob(console, signals, tasks, model_dir, run_dir)
       result = job.run()
       console.line(result.as_text())
@@ -86,8 +84,6 @@ def main(argv: Sequence[str]) -> int:
     console.end_status()
     console.line(f"{stop}; {demo_model_dir.what_is_saved(model_dir)}")
     return 128 + stop.signum
-  finally:
-    shutil.rmtree(run_dir, ignore_errors=True)
   return 0
 
 
