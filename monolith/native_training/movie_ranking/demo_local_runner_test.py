@@ -3,11 +3,13 @@ import io
 import json
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
 import threading
+from collections.abc import Callable
 
 from absl import flags
 from absl.testing import absltest, flagsaver
@@ -116,25 +118,36 @@ class DemoLocalRunnerTest(DemoTestCase):
     self.assertEqual(code, 0, output)
     self.assertIn("ps 1 did not end", output)
 
-  def test_it_ends_quietly_where_nobody_reads_on(self):
+  def _run_unread(self, words: str, then: Callable[[], object], **behaviour) -> None:
+    """Runs the demo, whose output is read until it has the words."""
     reader, writer = os.pipe()
 
     def read() -> None:
       with open(reader) as lines:
-        any("[worker 0] " in line for line in lines)
+        any(words in line for line in lines)
+      then()
 
     reading = threading.Thread(target=read)
     reading.start()
     errors = io.StringIO()
-    with (
-      open(writer, "w") as output,
-      absltest.mock.patch.object(console, "_SECONDS_BETWEEN_PLAIN_STATUSES", 0),
-      contextlib.redirect_stderr(errors),
-    ):
-      code = self.start_demo(output, worker_0="hang")
+    with open(writer, "w") as output, contextlib.redirect_stderr(errors):
+      code = self.start_demo(output, **behaviour)
     reading.join()
     self.assertEqual((code, errors.getvalue()), (1, ""))
     self.assertEqual(processes_naming(self.folder), [])
+
+  def test_it_ends_quietly_where_nobody_reads_on(self):
+    with absltest.mock.patch.object(console, "_SECONDS_BETWEEN_PLAIN_STATUSES", 0):
+      self._run_unread("[worker 0] ", lambda: None, worker_0="hang")
+
+  def test_it_saves_where_ctrl_c_has_ended_whoever_read(self):
+    self._run_unread(
+      "ready to save",
+      lambda: os.kill(os.getpid(), signal.SIGINT),
+      worker_0="save_slowly",
+      worker_1="hang",
+    )
+    self.assertTrue(os.path.exists(os.path.join(self.folder, "saved")))
 
   def test_nothing_trained_is_a_failure(self):
     path = os.path.join(self.folder, "result.json")

@@ -13,7 +13,7 @@ from monolith.native_training.movie_ranking import demo_job, demo_local_runner
 
 # Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
 _CHILD = """
-import json, os, sys, time
+import json, os, signal, sys, time
 arguments = dict(a[2:].split("=", 1) for a in sys.argv[2:])
 role = "evaluation"
 if sys.argv[1] == "train":
@@ -41,6 +41,14 @@ if behaviour == "tell_flags":
   path = arguments["flagfile"]
   print(f"the command line is {' '.join(sys.argv)}")
   print(f"the file is {os.stat(path).st_mode & 0o777:o} and has {open(path).read()}")
+if behaviour == "save_slowly":
+  def save(signum, frame):
+    time.sleep(5)  # More than processes have that end for another reason.
+    open(os.path.join(arguments["model_dir"], "saved"), "w").close()
+    sys.exit(143)
+  signal.signal(signal.SIGTERM, save)
+  print("ready to save", flush=True)
+  time.sleep(600)
 if behaviour == "tell_why":
   sys.exit("train: 9 of 10 are bad")
 if behaviour == "fail":
