@@ -193,7 +193,7 @@ class Estimator:
     if cluster.task_type == "ps":
       timeout_secs = self._config.worker_timeout_secs
       grace_secs = self._config.stop_grace_secs
-      is_over = functools.partial(evaluator.is_over, self.model_dir)
+      is_over = functools.partial(evaluator.is_over_or_ending, self.model_dir)
       serving.serve_until_released(
         cluster, target, timeout_secs, stop, grace_secs, is_over
       )

@@ -16,7 +16,8 @@ def ends_quietly(main: Callable[..., int | None]) -> Callable[..., int | None]:
   def quiet(*arguments) -> int | None:
     try:
       code = main(*arguments)
-      sys.stdout.flush()
+      if sys.stdout:  # None where it was closed from the beginning.
+        sys.stdout.flush()
       return code
     except BrokenPipeError:
       _drop_output()
@@ -27,7 +28,7 @@ def ends_quietly(main: Callable[..., int | None]) -> Callable[..., int | None]:
 
 def _drop_output() -> None:
   """What is still buffered must not fail at exit either."""
-  for stream in (sys.stdout, sys.stderr):
+  for stream in filter(None, (sys.stdout, sys.stderr)):
     try:
       stream.flush()
     except BrokenPipeError:

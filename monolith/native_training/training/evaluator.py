@@ -10,6 +10,7 @@ from monolith.native_training.training.checkpoints.checkpoint_errors import (
   DamagedCheckpointError,
   StorageError,
 )
+from monolith.native_training.training.processes import heartbeat
 from monolith.native_training.training.processes.heartbeat import HeartbeatWatch
 
 _POLL_SECS = 1.0
@@ -55,6 +56,11 @@ def new_checkpoints(model_dir: str, timeout_secs: float) -> Iterator[str]:
         "evaluator leaves"
       )
     time.sleep(_POLL_SECS)
+
+
+def is_over_or_ending(model_dir: str) -> bool:
+  """Whether the chief of a job has ended it, but for its last export."""
+  return heartbeat.is_ending(model_dir) or is_over(model_dir)
 
 
 def is_over(model_dir: str) -> bool:

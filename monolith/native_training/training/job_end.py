@@ -87,9 +87,9 @@ class JobEnd:
       RuntimeError: it had ended without a worker that has failed.
       Exception: why the last checkpoint is not exported.
     """
-    self._raise_failures(self._heartbeat.failures)
+    self._watch.stop()  # They have left for good, and an export may take long.
     self._exports.offer(checkpoint.latest_checkpoint(self._model_dir))
-    self._finish_exports()
+    self._finish_exports(self._heartbeat.failures)
     return self._mark()
 
   def _raise_failures(self, failures: Sequence[str]) -> None:
@@ -185,10 +185,12 @@ class JobEnd:
     progress.finished(step)
     if self._reports:
       self._end_job(session, progress)
+    # When all have been let go. Where it fails, this chief that is started again tries
+    # it again.
+    self._finish_exports(
+      self._reports.failures() if self._reports and self._is_chief else ()
+    )
     if self._is_saver:
-      # When all have been let go. Where it fails, this chief that is started again
-      # tries it again.
-      self._finish_exports()
       # The last that the chief does: who begins with what is marked so begins the data
       # anew, and before this somebody who is killed would do so.
       self._mark()
@@ -205,11 +207,15 @@ class JobEnd:
       return True
     return self._saves.save_last(session, step, progress, self._stop.is_made)
 
-  def _finish_exports(self) -> None:
-    """Waits for the exports of what is saved. Raises why the last is not exported."""
-    self._exports.finish(self._is_to_leave)
-    if self._exports.is_on:
-      self._saves.remove_older()
+  def _finish_exports(self, failures: Sequence[str]) -> None:
+    """Waits for the exports of what is saved. Raises why the last is not exported, or
+    that the job has ended without a worker."""
+    try:
+      if self._is_saver and self._exports.is_on:
+        self._exports.finish(self._is_to_leave)
+        self._saves.remove_older()
+    finally:
+      self._raise_failures(failures)
 
   def _is_to_leave(self) -> bool:
     """Whether this chief was asked to leave. Raises where another has begun."""
@@ -241,7 +247,6 @@ class JobEnd:
       self._watch.stop()
       self._reports.release_servers(session)
       session.abandon()
-      self._raise_failures(self._reports.failures())
     elif self._reports.wait_for_chief(
       session,
       progress.examples,
@@ -254,7 +259,8 @@ class JobEnd:
       self.how_it_leaves = "this worker has trained its part and leaves"
     # Servers leave when the chief has ended the job. Those that come back have not.
     elif self._watch.servers_come(
-      lambda: evaluator.is_over(self._model_dir), self._stop.leave_if_made
+      lambda: evaluator.is_over_or_ending(self._model_dir),
+      self._stop.leave_if_made,
     ):
       raise tf.errors.AbortedError(None, None, "before the end of the job was saved")
 

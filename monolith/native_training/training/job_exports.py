@@ -1,6 +1,7 @@
 """Exports of checkpoints that the chief has saved, beside training and saving."""
 
 import collections
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -157,6 +158,8 @@ class JobExports:
     if self._last_failure:
       path, error = self._last_failure
       _tell(path, error, _LATER)
+      with contextlib.suppress(ValueError):
+        self._failures.remove(self._last_failure)
       raise error
     self.report()
 

@@ -350,9 +350,8 @@ class JobSaves:
 
   def remove_older(self) -> None:
     """Removes checkpoints that are kept no more since none of them is exported."""
-    self._checkpointer.remove_older(
-      checkpoint.latest_checkpoint(self._model_dir), self._check_alone
-    )
+    path = self._last_path or checkpoint.latest_checkpoint(self._model_dir)
+    self._checkpointer.remove_older(path, self._check_alone)
 
   def wait_for_end(self, is_to_leave: Callable[[], bool]) -> None:
     """Waits until no save is running, which hurries now.

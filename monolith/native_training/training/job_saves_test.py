@@ -251,8 +251,8 @@ class JobSavesTest(absltest.TestCase):
   def test_what_an_export_raises_is_reported_with_the_saves(self):
     saves = self._saves(mock.Mock(side_effect=TypeError("of the model")))
     self._step_done(saves, 10)
-    with self.assertRaisesRegex(TypeError, "of the model"):
-      self._exports.finish()
+    while self._exports.in_use():
+      time.sleep(0.01)
     with self.assertRaisesRegex(TypeError, "of the model"):
       self._step_done(saves, 11)
 

@@ -9,6 +9,7 @@ from monolith.native_training.progress_log import progress_log
 from monolith.native_training.training.checkpoints import checkpoint, sound_checkpoint
 from monolith.native_training.training.checkpoints.checkpoint_errors import (
   DamagedCheckpointError,
+  OtherSaverError,
   StorageError,
 )
 from monolith.native_training.training.checkpoints.checkpointer import Checkpointer
@@ -162,12 +163,19 @@ class JobStart:
 
     Args:
       step: of the live model.
+
+    Raises:
+      OtherSaverError: there is one that is none of that chief's.
     """
     paths = self.checkpoints()
-    # That chief could not set them aside, or training would not be behind them.
-    refused = [path for path in paths if checkpoint.step_of(path) > step]
-    self._checkpointer.refused(refused)
-    self._policy.take_over(*_last_save(paths[len(refused) :]))
+    if paths and checkpoint.step_of(paths[0]) > step:
+      raise OtherSaverError(
+        f"{paths[0]} is newer than step {step}, at which the servers are: another "
+        "process has trained in the same model_dir, or it is damaged and could not be "
+        "set aside. Start all processes of this job again: they go on from the newest "
+        "that is sound"
+      )
+    self._policy.take_over(*_last_save(paths))
 
   def _mark(self, path: str, data_from_start: bool) -> None:
     """Notes that training goes on from a checkpoint."""

@@ -7,6 +7,9 @@ from absl.testing import absltest
 
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.checkpoints.checkpoint_errors import (
+  OtherSaverError,
+)
 from monolith.native_training.training.checkpoints.manifest import Manifest
 from monolith.native_training.training.checkpoints.save_policy import SavePolicy
 from monolith.native_training.training.job_start import JobStart
@@ -74,13 +77,12 @@ class JobStartTest(absltest.TestCase):
     self._begin(280, save_checkpoints_secs=1000)
     self.assertTrue(self._policy.is_due(281))
 
-  def test_what_is_newer_than_the_model_was_refused(self):
+  def test_what_is_newer_than_the_model_is_left_alone(self):
     self._save(200, 0)
-    refused = self._save(300, 5000)
-    self._begin(280, save_checkpoints_steps=100, save_checkpoints_secs=1000)
-    self._checkpointer.refused.assert_called_once_with([refused])
-    self.assertFalse(self._policy.is_due(299))
-    self.assertTrue(self._policy.is_due(300))
+    other = self._save(300, 5000)
+    with self.assertRaisesRegex(OtherSaverError, f"{other} is newer than step 280"):
+      self._begin(280, save_checkpoints_steps=100)
+    self._checkpointer.refused.assert_not_called()
 
 
 if __name__ == "__main__":

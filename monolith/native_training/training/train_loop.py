@@ -137,7 +137,8 @@ class TrainLoop:
         if beats.was_ending:
           self._start.resume_end()
           if self._end.was_reached():
-            return self._end.take_up()
+            with self._saves.beside_training():
+              return self._end.take_up()
       session = tf.compat.v1.train.MonitoredSession(self._creator, hooks=list(hooks))
       stack.enter_context(session)
       return self._train(session)
@@ -199,7 +200,7 @@ class TrainLoop:
     is_first = not self._start.has_begun
     self._start.begin(session, beginning, steps, max_steps)
     # Whoever has saved it may have been killed before it was exported.
-    if is_first and self._is_saver:
+    if is_first and self._is_saver and self._exports.is_on:
       path = beginning.checkpoint or next(iter(self._start.checkpoints()), None)
       if path:
         self._exports.offer(path)

@@ -18,6 +18,7 @@ from monolith.native_training.data.kafka.kafka_stream import KafkaStream
 from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets, Partition
 
 _AWAY = KafkaException(KafkaError(KafkaError._TIMED_OUT))
+_GONE = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
 
 
 def _message(offset: int) -> Message:
@@ -278,12 +279,13 @@ class KafkaStreamTest(absltest.TestCase):
     with mock.patch.object(topic_watch, "_ASK_AGAIN_SECS", 0.0):
       # Reading does not wait for brokers that have not answered.
       ids.are_there = lambda: False
-      ids.halves.side_effect = AssertionError
+      ids.answers.side_effect = AssertionError
       for _ in range(3):
         next(batches)
       ids.are_there = lambda: True
-      ids.halves.side_effect = [{"t": 7}, _AWAY, {}, {"t": 8}]
-      for _ in range(3):
+      answers = [({"t": 7}, []), ({}, [_AWAY]), ({}, []), ({}, [_GONE]), ({"t": 8}, [])]
+      ids.answers.side_effect = answers
+      for _ in answers[:-1]:
         next(batches)
       with self.assertRaisesRegex(StreamFailed, "t was deleted and made anew"):
         next(batches)
@@ -297,11 +299,12 @@ class KafkaStreamTest(absltest.TestCase):
     ids = mock.Mock(are_there=lambda: False)
     stream._group.admin = mock.Mock(ask_ids=lambda topics: ids)
     stream.begin({Partition("g", "t", MADE): 7})
-    stream.begin_round(threading.Event())
-    ids.halves.side_effect = [_AWAY, {"t": 7}]
-    self.assertEmpty(list(stream.batches()))
-    self.assertTrue(stream.is_over)
-    ids.halves.side_effect = [{"t": 8}]
+    for answer in (({"t": 7}, []), ({}, [_GONE])):
+      stream.begin_round(threading.Event())
+      ids.answers.side_effect = [({}, [_AWAY]), answer]
+      self.assertEmpty(list(stream.batches()))
+      self.assertTrue(stream.is_over)
+    ids.answers.side_effect = [({"t": 8}, [_GONE])]
     with self.assertRaisesRegex(StreamFailed, "t was deleted and made anew"):
       list(stream.batches())
 

@@ -38,7 +38,7 @@ def first_offsets(
   found = {
     p: offset
     for p, offset in _answer(group.first_offsets, check).items()
-    if topic_patterns.is_meant_by_any(p.topic, topics)
+    if any(topic_patterns.is_meant(p.topic, topic) for topic in topics)
   }
   return {**dict.fromkeys(begun, 0), **made, **found}
 

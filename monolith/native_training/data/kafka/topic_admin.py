@@ -154,17 +154,27 @@ class TopicIds:
     Raises:
       KafkaException: the brokers do not answer.
     """
-    halves = {}
+    halves, errors = self.answers()
+    if errors:
+      raise errors[0]
+    return halves
+
+  def answers(self) -> tuple[dict[str, int], list[KafkaException]]:
+    """The halves that brokers tell, and errors of topics that may be there later or on
+    another broker; waits."""
+    halves, errors = {}, []
     for name, answer in self._answers.items():
       error = answer.exception()
       if error is None:
         bits = answer.result().topic_id.get_least_significant_bits()
         if bits:
           halves[name] = bits & ((1 << 63) - 1)
-      elif not isinstance(error, KafkaException) or passes(error.args[0]):
+      elif not isinstance(error, KafkaException):
         raise error
-      # Else it is not there any more, or may not be described.
-    return halves
+      elif passes(error.args[0]):
+        errors.append(error)
+      # Else it may not be described.
+    return halves, errors
 
 
 def is_gone(error: KafkaError) -> bool:

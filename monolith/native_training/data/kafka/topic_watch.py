@@ -5,12 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from confluent_kafka import KafkaException
-
-from monolith.native_training.data.kafka import stream_start
+from monolith.native_training.data.kafka import stream_start, topic_patterns
 from monolith.native_training.data.kafka.consumer_group import ConsumerGroup
 from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets
-from monolith.native_training.data.kafka.topic_admin import TopicIds
+from monolith.native_training.data.kafka.topic_admin import TopicIds, is_gone
 
 _ASK_AGAIN_SECS = 5.0
 
@@ -57,14 +55,20 @@ class TopicWatch:
 
   def _ask(self) -> TopicIds | None:
     name = self._group.name
-    topics = [p.topic for p in self._known() if p.partition == MADE and p.group == name]
+    topics = [
+      p.topic
+      for p in self._known()
+      if p.partition == MADE and p.group == name
+      # A job may have read others before.
+      if topic_patterns.is_meant_by_any(p.topic, self._group.topics)
+    ]
     return self._group.admin.ask_ids(topics) if topics else None
 
   def _check(self, asked: TopicIds) -> bool:
-    try:
-      made = self._group.marks(asked.halves())
-    except KafkaException as error:
+    made, errors = asked.answers()
+    stream_start.check_same(self._group.marks(made), self._known())
+    # What is gone has nothing to read.
+    errors = [error for error in errors if not is_gone(error.args[0])]
+    for error in errors:
       self._group.admin.note(error)
-      return False
-    stream_start.check_same(made, self._known())
-    return True
+    return not errors

@@ -61,7 +61,8 @@ class KeptCheckpoints:
         raise OtherSaverError(
           f"another process trains, or has trained, in the same model_dir: {path} is "
           "newer than what this one saves, which has neither saved nor refused it. It "
-          "saves nothing any more and leaves. Started again it goes on from there"
+          "saves nothing any more and leaves. Start all processes of the job again: "
+          "they go on from there"
         )
 
   def saved(self, path: str, check: Callable[[], None] = lambda: None) -> None:

@@ -202,6 +202,12 @@ def beating(model_dir: str, job: str | None) -> Iterator[Heartbeat]:
   heartbeat.stop()
 
 
+def is_ending(model_dir: str) -> bool:
+  """Whether a chief says that nothing is left of its job but to let all leave, and to
+  export what it has saved. One that was killed then has left that behind."""
+  return Sign.of(_read(os.path.join(model_dir, _FILE))).ends
+
+
 def _check_alone(path: str, job: str) -> Sign:
   """Waits until it is certain that no other job's chief lives: one that was killed has
   left a file behind that changes no more. Returns what the file says."""

@@ -39,8 +39,8 @@ def serve_until_released(
       done or the chief leaves.
     grace_secs: after that, if the chief does neither; a save that is running is waited
       for as long as the chief lives.
-    is_over: whether the job's last checkpoint ends it. A server that was started again
-      while the chief ended the job hears nothing of it any more.
+    is_over: whether the job has ended, as `model_dir` tells. A server that was started
+      again while the chief ended the job hears nothing of it any more.
 
   Raises:
     SystemExit: it was asked to leave, and the job goes on.
@@ -96,10 +96,13 @@ def _serve(
         stop.leave(
           f"{name} leaves; the chief has neither saved nor left within {grace_secs:g} s"
         )
-    if not chief.has_spoken and end.has_come():
+    if now - chief.heard >= _NEXT_CHIEF_SECS and end.has_come():
       logging.warning("%s leaves: the job has ended without it", name)
       return
     if now - chief.heard > timeout_secs:
+      if end.is_over():
+        logging.warning("%s leaves: the job has ended before it began", name)
+        return
       raise TimeoutError(
         f"the chief has not been heard of for {timeout_secs:.0f} s; {name} leaves"
       )
@@ -108,14 +111,14 @@ def _serve(
 
 
 class _UnheardEnd:
-  """The end of a job whose chief this server has not heard.
+  """The end of a job of which this server was not told.
 
   Args:
     is_over: see `serve_until_released`.
   """
 
   def __init__(self, is_over: Callable[[], bool]):
-    self._is_over = is_over
+    self.is_over = is_over
     # Of an earlier job, which this one goes on with.
     self._was_over = is_over()
     self._since: float | None = None
@@ -127,7 +130,7 @@ class _UnheardEnd:
     now = time.monotonic()
     if now >= self._look_at:
       self._look_at = now + _LOOK_SECS
-      is_over = self._is_over()
+      is_over = self.is_over()
       self._was_over = self._was_over and is_over
       if not is_over or self._was_over:
         self._since = None
@@ -143,7 +146,6 @@ class _Chief(threading.Thread):
     has_left: whether it left before the job is over.
     is_saving: whether it writes a checkpoint.
     lets_leave: whether it has saved for this server.
-    has_spoken: whether it has said anything.
     heard: when it last did, by `time.monotonic`; before, when this began.
     failure: why it is listened to no more, though the job is not over.
   """
@@ -154,7 +156,7 @@ class _Chief(threading.Thread):
     self._config = sees_only(cluster.worker_device)
     with tf.Graph().as_default() as self._graph:
       self._word = chief_words.queue(cluster.ps_devices[cluster.task_index]).dequeue()
-    self.has_left = self.is_saving = self.lets_leave = self.has_spoken = False
+    self.has_left = self.is_saving = self.lets_leave = False
     self.heard = time.monotonic()
     self.failure: tf.errors.OpError | None = None
     self._session: tf.compat.v1.Session | None = None
@@ -180,7 +182,6 @@ class _Chief(threading.Thread):
 
   def _hear(self, word: Word) -> None:
     self.heard = time.monotonic()
-    self.has_spoken = True
     self.has_left = word == Word.CHIEF_LEAVES
     if word != Word.GOES_ON:
       self.is_saving = word == Word.SAVES
