@@ -1,7 +1,6 @@
 """A job's streams against a real broker that deletes, goes away or has transactions."""
 
 import os
-import re
 import select
 import subprocess
 import sys
@@ -12,24 +11,19 @@ from unittest import mock
 import confluent_kafka
 import numpy as np
 from absl.testing import absltest, parameterized
-from confluent_kafka import KafkaError, TopicPartition, admin
+from confluent_kafka import KafkaError, TopicPartition
 
 from monolith.native_training.data.kafka import stream_ledger, stream_offsets
 from monolith.native_training.data.kafka.broker_errors import StreamFailed
-from monolith.native_training.data.kafka.consumer_group import ConsumerGroup
 from monolith.native_training.data.kafka.group_consumer import (
-  GroupConsumer,
   PartitionEnds,
 )
+from monolith.native_training.data.kafka.group_test_case import GroupTestCase
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
 from monolith.native_training.data.kafka.stream_offsets import (
-  BEGUN,
-  MADE,
   Offsets,
   Partition,
 )
-from monolith.native_training.local_broker.broker_topics import BrokerTopics
-from monolith.native_training.local_broker.local_broker import LocalBroker
 
 # Reads a few messages ahead only, so that it can be told when to read which.
 _FEW_AHEAD = [
@@ -82,93 +76,42 @@ class _Job:
       self.round()
 
 
-class GroupConsumerTest(parameterized.TestCase):
-  @classmethod
-  def setUpClass(cls):
-    super().setUpClass()
-    cls._broker = cls.enterClassContext(LocalBroker())
-    cls._servers = cls._broker.bootstrap_servers
-    cls._client = {"bootstrap.servers": cls._servers}
-    cls._admin = admin.AdminClient(cls._client)
-    cls._topics = BrokerTopics(cls._servers)
-
-  def setUp(self):
-    super().setUp()
-    name = self.id().rpartition(".")[2]
-    self._topic = self._group = re.sub(r"\W+", "_", name)
-
-  def _make_topic(self, partitions: int = 1) -> None:
-    self._topics.make(self._topic, partitions)
-
-  def _send(self, count: int, partition: int = 0) -> None:
-    message = {"value": b"x" * 100, "partition": partition}
-    self._topics.send(self._topic, [message] * count)
-
-  def _delete(self, before: int) -> None:
-    records = [TopicPartition(self._topic, 0, before)]
-    for future in self._admin.delete_records(records).values():
-      future.result(30)
-
-  def _at(self, offset: int, partition: int = 0) -> Offsets:
-    return {Partition(self._group, self._topic, partition): offset}
-
-  def _consumer(self, begins_at=lambda partition: 0, configuration=()):
-    consumer = GroupConsumer(self._consumer_group(configuration), begins_at)
-    self.addCleanup(consumer.close)
-    return consumer
-
-  def _consumer_group(self, configuration=(), group="") -> ConsumerGroup:
-    name = group or self._group
-    return ConsumerGroup([self._topic], name, self._servers, configuration)
-
-  def _read(self, consumer: GroupConsumer, count: int) -> list[tuple[int, int]]:
-    """Partition and offset of so many messages; none may follow."""
-    got = []
-    while len(got) < count or not consumer.is_at_end():
-      got += [(m.partition(), m.offset()) for m in consumer.consume()]
-    return got
-
-  def _committed(self) -> int:
-    consumer = confluent_kafka.Consumer({**self._client, "group.id": self._group})
-    (p,) = consumer.committed([TopicPartition(self._topic, 0)], timeout=10)
-    consumer.close()
-    return p.offset
-
+class GroupConsumerTest(GroupTestCase):
   def test_messages_that_were_deleted_before_it_began_are_counted(self):
-    self._make_topic()
-    self._send(30)
-    self._delete(12)
-    consumer = self._consumer(lambda partition: 5)
+    self.make_topic()
+    self.send(30)
+    self.delete(12)
+    consumer = self.consumer(lambda partition: 5)
     consumer.open(is_of_job=True)
     with self.assertLogs(level="ERROR") as logged:
-      got = self._read(consumer, 18)
+      got = self.read(consumer, 18)
     self.assertEqual(got, [(0, offset) for offset in range(12, 30)])
     self.assertEqual(consumer.deleted_messages, 7)
     self.assertIn("7 messages, offsets 5 to 11, were DELETED", logged.output[0])
     # They are not counted again when it gets the partition again.
     consumer.close()
     consumer.open(is_of_job=True)
-    self._read(consumer, 18)
+    self.read(consumer, 18)
     self.assertEqual(consumer.deleted_messages, 7)
 
   @parameterized.parameters("cooperative-sticky", "range")
   def test_messages_that_are_deleted_while_it_reads_are_counted(self, strategy):
-    self._make_topic(partitions=3)
-    self._send(10)
-    self._send(10, partition=1)
-    consumer = self._consumer(
+    self.make_topic(partitions=3)
+    self.send(10)
+    self.send(10, partition=1)
+    consumer = self.consumer(
       configuration=[*_FEW_AHEAD, f"partition.assignment.strategy={strategy}"]
     )
     consumer.open(is_of_job=True)
-    got = self._read(consumer, 20)
+    got = self.read(consumer, 20)
     client = consumer._consumer
-    client.pause([TopicPartition(self._topic, 0)])
-    self._send(40)
-    self._delete(35)
-    client.resume([TopicPartition(self._topic, 0)])
-    self._send(10, partition=1)
-    self._send(10, partition=2)
-    got += self._read(consumer, 35)
+    client.pause([TopicPartition(self.topic, 0)])
+    self.send(40)
+    self.delete(35)
+    client.resume([TopicPartition(self.topic, 0)])
+    self.send(10, partition=1)
+    self.send(10, partition=2)
+    got += self.read(consumer, 35)
     offsets = {i: [offset for p, offset in got if p == i] for i in range(3)}
     self.assertEqual(offsets[0], [*range(10), *range(35, 50)])
     self.assertEqual(offsets[1], list(range(20)))
@@ -176,9 +119,9 @@ class GroupConsumerTest(parameterized.TestCase):
     self.assertEqual(consumer.deleted_messages, 25)
 
   def test_a_topic_that_was_made_anew_ends_it(self):
-    self._make_topic()
-    self._send(10)
-    consumer = self._consumer(lambda partition: 11)
+    self.make_topic()
+    self.send(10)
+    consumer = self.consumer(lambda partition: 11)
     consumer.open(is_of_job=True)
     with self.assertRaisesRegex(
       StreamFailed, "ends at offset 10, but training was at 11"
@@ -187,13 +130,13 @@ class GroupConsumerTest(parameterized.TestCase):
         consumer.consume()
 
   def test_brokers_that_have_lost_the_end_of_a_log_end_it(self):
-    self._make_topic()
-    consumer = self._consumer()
+    self.make_topic()
+    consumer = self.consumer()
     consumer.open(is_of_job=True)
-    self._read(consumer, 0)
+    self.read(consumer, 0)
     cut_off = "Partition log truncation detected at offset 200. Reset to INVALID"
     message = confluent_kafka.Message(
-      topic=self._topic,
+      topic=self.topic,
       partition=0,
       error=KafkaError(KafkaError._AUTO_OFFSET_RESET, cut_off),
     )
@@ -205,16 +148,16 @@ class GroupConsumerTest(parameterized.TestCase):
       consumer.consume()
 
   def test_the_brokers_may_share_out_the_partitions(self):
-    self._make_topic(partitions=2)
+    self.make_topic(partitions=2)
     first, second = (
-      self._consumer(configuration=["group.protocol=consumer"]) for _ in range(2)
+      self.consumer(configuration=["group.protocol=consumer"]) for _ in range(2)
     )
     with self.assertRaisesRegex(ValueError, "session.timeout.ms.* not supported"):
-      self._consumer(configuration=["group.protocol=consumer", "session.timeout.ms=9"])
+      self.consumer(configuration=["group.protocol=consumer", "session.timeout.ms=9"])
     first.open(is_of_job=True)
-    self._send(10)
-    self.assertEqual(self._read(first, 10), [(0, offset) for offset in range(10)])
-    partitions = {Partition(self._group, self._topic, i): i for i in range(2)}
+    self.send(10)
+    self.assertEqual(self.read(first, 10), [(0, offset) for offset in range(10)])
+    partitions = {Partition(self.group, self.topic, i): i for i in range(2)}
     first.commit(dict.fromkeys(partitions, 0))
     # Another member gets one of them.
     second.open(is_of_job=True)
@@ -227,13 +170,13 @@ class GroupConsumerTest(parameterized.TestCase):
       second.consume()
     second.close()
     offsets = {partition: 10 for partition, i in partitions.items() if i == 0}
-    self._consumer_group().commit_last(offsets, time.monotonic() + 20)
-    self.assertEqual(self._committed(), 10)
+    self.consumer_group().commit_last(offsets, time.monotonic() + 20)
+    self.assertEqual(self.committed(), 10)
 
   def test_of_as_many_as_there_are_only_whole_pieces_come_at_once(self):
-    self._make_topic()
-    self._send(25_000)
-    consumer = self._consumer()
+    self.make_topic()
+    self.send(25_000)
+    consumer = self.consumer()
     consumer.open()
     counts = []
     while sum(counts) < 25_000:
@@ -242,10 +185,10 @@ class GroupConsumerTest(parameterized.TestCase):
     self.assertLessEqual(max(counts), 9728)
 
   def test_partitions_do_not_wait_for_each_other_to_tell_their_ends(self):
-    self._make_topic(partitions=40)
-    consumer = self._consumer()
+    self.make_topic(partitions=40)
+    consumer = self.consumer()
     consumer.open(is_of_job=True)
-    self._read(consumer, 0)
+    self.read(consumer, 0)
     begin = time.monotonic()
     self.assertTrue(consumer.is_at_end())
     self.assertEqual(consumer.unread_of_others({}), {})
@@ -256,11 +199,11 @@ class GroupConsumerTest(parameterized.TestCase):
     self.assertLess(time.monotonic() - begin, 5)
 
   def test_topics_that_are_gone_are_not_at_their_end(self):
-    self._make_topic()
-    consumer = self._consumer()
+    self.make_topic()
+    consumer = self.consumer()
     consumer.open(is_of_job=True)
-    self._read(consumer, 0)
-    self._admin.delete_topics([self._topic])[self._topic].result(30)
+    self.read(consumer, 0)
+    self.admin.delete_topics([self.topic])[self.topic].result(30)
     with self.assertLogs(level="WARNING") as logged:
       while consumer.is_at_end():
         time.sleep(0.1)
@@ -269,19 +212,19 @@ class GroupConsumerTest(parameterized.TestCase):
     self.assertIn("waiting for it", logged.output[0])
 
   def test_lag_is_none_behind_transactions(self):
-    self._make_topic()
-    producer = confluent_kafka.Producer({**self._client, "transactional.id": "t"})
+    self.make_topic()
+    producer = confluent_kafka.Producer({**self.client, "transactional.id": "t"})
     producer.init_transactions(30)
     for is_kept in (True, True, False):
       producer.begin_transaction()
       for _ in range(10):
-        producer.produce(self._topic, b"x")
+        producer.produce(self.topic, b"x")
       producer.flush()
       (producer.commit_transaction if is_kept else producer.abort_transaction)()
-    stream = KafkaStream(self._topic, self._group, self._servers)
+    stream = KafkaStream(self.topic, self.group, self.servers)
     self.addCleanup(stream.close)
-    stream.begin(self._at(0))
-    partition = Partition(self._group, self._topic, 0)
+    stream.begin(self.at(0))
+    partition = Partition(self.group, self.topic, 0)
     positions = []
     # A round ends when nothing has come for a second, and the next one reads again what
     # is not trained on.
@@ -296,13 +239,13 @@ class GroupConsumerTest(parameterized.TestCase):
       self.assertEqual(list(stream.batches()), [])
 
   def test_what_a_killed_member_had_is_trained_on_before_the_stream_is_over(self):
-    self._make_topic(partitions=2)
+    self.make_topic(partitions=2)
     job = self._job(workers=1, configuration=[f"session.timeout.ms={_MISSED_MS}"])
     other = self._member_in_another_process()
     while not select.select([other.stdout], [], [], 0)[0]:
       job.round()
-    self._send(5)
-    self._send(5, partition=1)
+    self.send(5)
+    self.send(5, partition=1)
     other.kill()
     job.run()
     self.assertCountEqual(
@@ -312,9 +255,9 @@ class GroupConsumerTest(parameterized.TestCase):
   def _job(self, workers: int, configuration=()) -> _Job:
     streams = [
       KafkaStream(
-        self._topic,
-        self._group,
-        self._servers,
+        self.topic,
+        self.group,
+        self.servers,
         stream_timeout=1000,
         configuration=configuration,
       )
@@ -327,8 +270,8 @@ class GroupConsumerTest(parameterized.TestCase):
   def _member_in_another_process(self) -> subprocess.Popen:
     """A member that says so when it has got one of two partitions."""
     settings = {
-      **self._client,
-      "group.id": self._group,
+      **self.client,
+      "group.id": self.group,
       "heartbeat.interval.ms": 500,
       "partition.assignment.strategy": "cooperative-sticky",
       "session.timeout.ms": _MISSED_MS,
@@ -336,7 +279,7 @@ class GroupConsumerTest(parameterized.TestCase):
     program = (
       "import confluent_kafka\n"
       f"consumer = confluent_kafka.Consumer({settings})\n"
-      f"consumer.subscribe([{self._topic!r}])\n"
+      f"consumer.subscribe([{self.topic!r}])\n"
       "while len(consumer.assignment()) != 1:\n"
       "  consumer.poll(0.1)\n"
       "print('has joined', flush=True)\n"
@@ -354,14 +297,14 @@ class GroupConsumerTest(parameterized.TestCase):
     return member
 
   def test_workers_do_not_wait_for_offsets_without_message(self):
-    self._make_topic(partitions=2)
-    producer = confluent_kafka.Producer({**self._client, "transactional.id": "job"})
+    self.make_topic(partitions=2)
+    producer = confluent_kafka.Producer({**self.client, "transactional.id": "job"})
     producer.init_transactions(30)
     for is_kept in (True, False):
       producer.begin_transaction()
       for partition in range(2):
         for _ in range(5):
-          producer.produce(self._topic, b"x", partition=partition)
+          producer.produce(self.topic, b"x", partition=partition)
       producer.flush()
       (producer.commit_transaction if is_kept else producer.abort_transaction)()
     job = self._job(workers=2)
@@ -372,134 +315,38 @@ class GroupConsumerTest(parameterized.TestCase):
     )
     # Of each: 5 messages, their transaction's end, 5 that do not count, and an end.
     offsets = {p: o for p, o in job.offsets().items() if p.is_real}
-    self.assertEqual(offsets, {**self._at(12), **self._at(12, partition=1)})
-
-  def test_where_to_begin_waits_for_a_broker_that_is_away(self):
-    self._make_topic()
-    self._send(10)
-    stream = KafkaStream(self._topic, self._group, self._servers)
-    asked = []
-
-    def restart() -> None:
-      asked.append(time.monotonic())
-      if len(asked) == 2:
-        self._broker.restart()
-
-    self._broker.kill()
-    with self.assertLogs(level="WARNING") as logged:
-      found = stream.first_offsets({}, restart)
-    self.assertIn(f"reading {self._topic} from {self._servers}: ", logged.output[0])
-    self.assertIn("Connection refused", logged.output[0])
-    marks = {p.partition for p in found if not p.is_real}
-    self.assertEqual(marks, {BEGUN, MADE})
-    self.assertEqual({p: o for p, o in found.items() if p.is_real}, self._at(0))
-    # Whoever is asked to leave need not wait.
-    with self.assertRaises(InterruptedError):
-      stream.first_offsets({}, self._interrupt)
-
-  def _interrupt(self) -> None:
-    raise InterruptedError
-
-  def test_where_to_begin_is_where_the_group_was_or_as_is_asked_for(self):
-    self._make_topic()
-    self._send(10)
-    for reset, offset in (("smallest", 0), ("latest", 10)):
-      group = self._consumer_group([f"auto.offset.reset={reset}"])
-      self.assertEqual(group.first_offsets(), self._at(offset))
-    # Whoever asks next gets the same, though the topic has grown.
-    self._send(5)
-    self.assertEqual(self._consumer_group().first_offsets(), self._at(10))
-    strict = self._consumer_group(["auto.offset.reset=error"], "other")
-    with self.assertRaisesRegex(
-      StreamFailed, "'other' has committed no offset of topic"
-    ):
-      strict.first_offsets()
-
-  def test_where_to_begin_at_the_end_waits_for_members_to_leave(self):
-    self._make_topic()
-    self._send(10)
-    member = self._consumer()
-    member.open()
-    while not member.has_joined:
-      member.consume()
-    group = self._consumer_group(["auto.offset.reset=latest"])
-    with self.assertLogs(level="WARNING"):
-      self.assertIsNone(group.first_offsets())
-    member.close()
-    self.assertEqual(group.first_offsets(), self._at(10))
-
-  def test_the_last_commit_waits_for_members_to_leave(self):
-    self._make_topic()
-    member, group = self._consumer(), self._consumer_group()
-    member.open()
-    while not member.has_joined:
-      member.consume()
-    begin = time.monotonic()
-    with self.assertRaises(StreamFailed):
-      group.commit_last(self._at(7), begin + 2)
-    self.assertBetween(time.monotonic() - begin, 2, 4)
-    leaving = threading.Timer(1, member.close)
-    leaving.start()
-    group.commit_last(self._at(7), time.monotonic() + 30)
-    leaving.join()
-    self.assertEqual(self._committed(), 7)
-
-  def test_the_last_commit_does_not_wait_for_members_that_have_done_it(self):
-    self._make_topic()
-    member, group = self._consumer(), self._consumer_group()
-    member.open()
-    while not member.has_joined:
-      member.consume()
-    member.commit(self._at(7))
-    begin = time.monotonic()
-    group.commit_last(self._at(7), begin + 10)
-    self.assertLess(time.monotonic() - begin, 5)
-    self.assertEqual(self._committed(), 7)
-
-  def test_offsets_of_topics_that_are_gone_hold_up_no_others(self):
-    self._make_topic()
-    gone = {Partition(self._group, "gone", 0): 3}
-    member, group = self._consumer(), self._consumer_group()
-    member.open()
-    while not member.has_joined:
-      member.consume()
-    member.commit({**self._at(7), **gone})
-    while self._committed() != 7:
-      member.consume()
-    member.close()
-    group.commit_last({**self._at(8), **gone}, time.monotonic() + 10)
-    self.assertEqual(self._committed(), 8)
+    self.assertEqual(offsets, {**self.at(12), **self.at(12, partition=1)})
 
   def test_it_joins_anew_after_it_stood_still_for_too_long(self):
-    self._make_topic()
-    self._send(10)
-    consumer = self._consumer(
+    self.make_topic()
+    self.send(10)
+    consumer = self.consumer(
       lambda partition: 4 if consumer.has_read else 0,
       [f"session.timeout.ms={_MISSED_MS}", f"max.poll.interval.ms={_MISSED_MS}"],
     )
     consumer.has_read = False
     consumer.open(is_of_job=True)
-    self._read(consumer, 10)
+    self.read(consumer, 10)
     consumer.has_read = True
     time.sleep(_MISSED_MS / 1000 + 2)
     with self.assertLogs(level="WARNING") as logged:
-      got = self._read(consumer, 6)
+      got = self.read(consumer, 6)
     self.assertEqual(got, [(0, offset) for offset in range(4, 10)])
     self.assertIn("maximum poll interval", logged.output[0])
 
   def test_what_was_there_is_known_when_it_has_left(self):
-    self._make_topic()
-    self._send(3)
-    consumer = self._consumer()
+    self.make_topic()
+    self.send(3)
+    consumer = self.consumer()
     consumer.open()
-    self._read(consumer, 3)
+    self.read(consumer, 3)
     consumer.close()
-    partition = Partition(self._group, self._topic, 0)
+    partition = Partition(self.group, self.topic, 0)
     self.assertEqual(consumer.ends(), {partition: PartitionEnds(0, 3, True)})
 
   def test_it_does_not_leave_while_its_ends_are_looked_at(self):
-    self._make_topic()
-    consumer = self._consumer()
+    self.make_topic()
+    consumer = self.consumer()
     consumer.open()
     client = consumer._consumer = mock.Mock()
     leaving = threading.Thread(target=consumer.close)
@@ -515,35 +362,6 @@ class GroupConsumerTest(parameterized.TestCase):
     self.assertEqual(consumer.ends(), {})
     leaving.join()
     client.close.assert_called_once()
-
-  def test_the_last_commit_does_not_wait_for_ever_for_a_broker_that_is_away(self):
-    self._make_topic()
-    group = self._consumer_group()
-    self._broker.kill()
-    begin = time.monotonic()
-    with self.assertRaises(StreamFailed):
-      group.commit_last(self._at(7), begin + 2)
-    self.assertBetween(time.monotonic() - begin, 2, 4)
-    begin = time.monotonic()
-    with self.assertRaises(StreamFailed):
-      group.commit_last(self._at(7), begin + 30, answer_by=begin + 2)
-    self.assertBetween(time.monotonic() - begin, 2, 4)
-    self._broker.restart()
-    group.commit_last(self._at(8), time.monotonic() + 30)
-    self.assertEqual(self._committed(), 8)
-
-  def test_brokers_that_answer_are_not_given_up_for_members_that_are_to_leave(self):
-    self._make_topic()
-    member, group = self._consumer(), self._consumer_group()
-    member.open()
-    while not member.has_joined:
-      member.consume()
-    leaving = threading.Timer(8, member.close)
-    leaving.start()
-    begin = time.monotonic()
-    group.commit_last(self._at(7), begin + 60, answer_by=begin + 5)
-    leaving.join()
-    self.assertEqual(self._committed(), 7)
 
 
 if __name__ == "__main__":
