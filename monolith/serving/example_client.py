@@ -22,9 +22,9 @@ def main(arguments: list[str]) -> None:
     name, _, ids = argument.partition("=")
     try:
       column = [[int(id_)] for id_ in ids.split(",")]
-    except ValueError:
+      request.inputs[name].CopyFrom(tf.make_tensor_proto(column, tf.int64))
+    except (ValueError, OverflowError):
       sys.exit(f"example_client: got {argument}, wanted such as mov=1,2,3")
-    request.inputs[name].CopyFrom(tf.make_tensor_proto(column, tf.int64))
 
   with grpc.insecure_channel(_SERVER.value) as channel:
     stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

@@ -171,6 +171,7 @@ class ModelServerTest(absltest.TestCase):
     for arguments, message in (
       (("mov",), "got mov, wanted such as mov=1,2,3"),
       (("mov=",), "got mov=, wanted such as mov=1,2,3"),
+      (("mov=99999999999999999999",), "got mov=99999999999999999999, want"),
       (("--model=other", "mov=1"), "NOT_FOUND: Servable not found"),
     ):
       result = self._run_the_example_client(*arguments)

@@ -105,6 +105,7 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> Ending:
     is_answered = await _are_done(tasks, max(0.0, end - loop.time()))
     if not is_answered:
       logging.warning("%d requests are given up", admission.in_flight)
+      admission.release()  # While models can still tell them why.
       batcher.give_up(Code.UNAVAILABLE, "the server is shutting down")
       manager.interrupt()
     end = loop.time() + _END_SECONDS
@@ -128,7 +129,8 @@ async def _leave(manager: ModelManager, admission: Admission, grace: float) -> N
   gRPC cancels what it has received but not handed over when its server is stopped, and
   the system resets connections that are not accepted when their port is closed. Those
   whose requests are held send nothing meanwhile, and know that they are to go elsewhere
-  before they are answered.
+  before they are answered. Who has paused for longer than requests are held may still
+  send one in that moment.
   """
   manager.is_ending = True
   await admission.quiet(_LEAVING_SECONDS, min(_LEAVING_SECONDS, grace / 4))

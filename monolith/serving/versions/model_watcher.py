@@ -86,7 +86,7 @@ class ModelWatcher:
       if version is None or await self._may_load(version):
         await self._load_version(number)
     if not model.available() and version_folder.takes_older(config.policy):
-      await self._load_older(found)
+      await self._load_older([n for n in found if n not in wanted])
     if any(version.number in wanted for version in model.available()):
       for version in model.available():
         if version.number not in wanted:
@@ -135,7 +135,7 @@ class ModelWatcher:
     self._missing = missing
 
   async def _load_older(self, found: Sequence[int]) -> None:
-    """Loads the newest version that can be loaded: better than to serve none."""
+    """Loads the newest of those that nobody wants: better than to serve none."""
     for number in reversed(found):
       version = self._model.versions.get(number)
       if version is None or (

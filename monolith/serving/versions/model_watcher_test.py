@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from unittest import mock
 
 from absl.testing import absltest
 
 from monolith.serving.errors import Code, ServingError
-from monolith.serving.versions import status, version_folder
+from monolith.serving.versions import model_watcher, status, version_folder
 from monolith.serving.versions.model_watcher import LoadOptions, ModelWatcher
 from monolith.serving.versions.served_model import ModelConfig, ServedModel, State
 
@@ -111,6 +112,29 @@ class ModelWatcherTest(absltest.TestCase):
 
     self._run(scenario, load_retry_seconds=0.0, max_load_retries=2)
     self.assertEqual(self.loads, [1, 1, 1])
+
+  def test_tries_are_not_put_off_while_another_version_is_loaded(self):
+    now = 0.0
+
+    def load(name: str, version: int, path: str) -> _Servable:
+      nonlocal now
+      now += 0.6 if version == 2 else 0.0
+      return self._load(name, version, path)
+
+    async def scenario(watcher, model):
+      nonlocal now
+      watcher._load = load
+      self.broken.update((1, 2, 3))
+      self._export(1, 2, 3)
+      # 3 is due at 2.0, while 2 is loaded, from 1.7 to 2.3.
+      for now in (0.0, 1.0, 1.7, 2.4):  # noqa: B007 - Of the clock.
+        await watcher.update()
+
+    self.policy.latest.num_versions = 2
+    clock = mock.Mock(monotonic=lambda: now)
+    with mock.patch.object(model_watcher, "time", clock):
+      self._run(scenario, load_retry_seconds=1.0)
+    self.assertEqual(self.loads.count(3), 3)
 
   def _test_copied_anew(self, *versions: int, broken: int) -> None:
     """All are broken, and tried as often as may be; then one of them is mended."""
