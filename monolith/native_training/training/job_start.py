@@ -31,11 +31,12 @@ class JobStart:
     positions: of the workers in their data.
     policy: counts from where training begins.
     on_back: called when training has gone back to an earlier state of the model.
+    on_begin: called once, with the path of the checkpoint that this chief goes on from,
+      where there is one. Whoever saved it may have been killed before it was exported.
     streams: those of the job, if it reads any.
 
   Attributes:
     limit: int64 scalar, the global step at which all workers stop.
-    has_begun: whether training has, in this process.
   """
 
   def __init__(
@@ -47,6 +48,7 @@ class JobStart:
     positions: DataPositions,
     policy: SavePolicy,
     on_back: Callable[[], None],
+    on_begin: Callable[[str], object] = lambda path: None,
     streams: StreamPositions | None = None,
   ):
     self._model_dir = model_dir
@@ -56,8 +58,9 @@ class JobStart:
     self._positions = positions
     self._policy = policy
     self._on_back = on_back
+    self._on_begin = on_begin
     self._streams = streams
-    self.has_begun = False
+    self._has_begun = False
     self._is_same_run = False
     self._job_limit: int | None = None  # Once that is known.
     self._global_step = tf.compat.v1.train.get_global_step()
@@ -136,7 +139,7 @@ class JobStart:
       self._checkpointer.refused(
         sound_checkpoint.set_aside(beginning.refused, self._max_to_keep)
       )
-      in_same_run = self.has_begun or self._is_same_run
+      in_same_run = self._has_begun or self._is_same_run
       anew = checkpoint.begins_data_anew(path, in_same_run)
       if anew:
         self._positions.reset(session)
@@ -149,17 +152,19 @@ class JobStart:
     self._set_limit(session, step, steps, max_steps)
     if beginning.is_live:
       progress_log.info("the servers hold the model; going on at step %d", step)
-      if not self.has_begun:
-        self._take_over(step)
+      if not self._has_begun:
+        path = self._take_over(step)
     else:
-      if self.has_begun:
+      if self._has_begun:
         self._on_back()
       self._policy.begin(step)
       self._policy.last_step = step if path else None
-    self.has_begun = True
+    if path and not self._has_begun:
+      self._on_begin(path)
+    self._has_begun = True
 
-  def _take_over(self, step: int) -> None:
-    """Goes on with the checkpoints of an earlier chief.
+  def _take_over(self, step: int) -> str | None:
+    """Goes on with the checkpoints of an earlier chief; returns the newest, if any.
 
     Args:
       step: of the live model.
@@ -176,6 +181,7 @@ class JobStart:
         "that is sound"
       )
     self._policy.take_over(*_last_save(paths))
+    return paths[0] if paths else None
 
   def _mark(self, path: str, data_from_start: bool) -> None:
     """Notes that training goes on from a checkpoint."""

@@ -24,6 +24,7 @@ class JobStartTest(absltest.TestCase):
     super().setUp()
     self._dir = self.create_tempdir().full_path
     self._checkpointer = mock.Mock()
+    self._on_begin = mock.Mock()
     self._policy: SavePolicy
 
   def _save(self, step: int, secs_ago: int) -> str:
@@ -41,7 +42,14 @@ class JobStartTest(absltest.TestCase):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
       global_step = tf.compat.v1.train.get_or_create_global_step()
       start = JobStart(
-        self._dir, 3, None, self._checkpointer, mock.Mock(), self._policy, mock.Mock()
+        self._dir,
+        3,
+        None,
+        self._checkpointer,
+        mock.Mock(),
+        self._policy,
+        mock.Mock(),
+        self._on_begin,
       )
       session.run(global_step.initializer)
       session.run(global_step.assign(step))
@@ -55,6 +63,14 @@ class JobStartTest(absltest.TestCase):
     self._begin(280, save_checkpoints_steps=100)
     self.assertFalse(self._policy.is_due(299))
     self.assertTrue(self._policy.is_due(300))
+
+  def test_what_it_goes_on_from_is_told_once(self):
+    self._begin(280)
+    self._on_begin.assert_not_called()
+    self._save(100, 0)
+    path = self._save(200, 0)
+    self._begin(280)
+    self._on_begin.assert_called_once_with(path)
 
   def test_time_is_counted_from_the_last_checkpoint(self):
     self._save(200, 500)

@@ -28,7 +28,7 @@ from monolith.native_training.training.processes.server_watch import ServerWatch
 from monolith.native_training.training.processes.stop_request import StopRequest
 from monolith.native_training.training.progress.progress import ProgressReporter
 from monolith.native_training.training.runner_config import RunnerConfig
-from monolith.native_training.training.session import Beginning, ReadySessionCreator
+from monolith.native_training.training.session import ReadySessionCreator
 from monolith.native_training.training.training_graph import TrainingGraph
 
 # What a lost session's save may take to notice that.
@@ -120,7 +120,9 @@ class TrainLoop:
         self._checkpointer,
         self._checkpoints_to_resume,
         self._start.warm_start,
-        lambda session, beginning: self._begin(session, beginning, steps, max_steps),
+        lambda session, beginning: self._start.begin(
+          session, beginning, steps, max_steps
+        ),
         self._graph.begin_data,
         self._watch,
         self._stop.leave_if_made,
@@ -147,7 +149,7 @@ class TrainLoop:
     graph = self._graph = TrainingGraph(
       self._model, self._config, self._cluster, self._stop
     )
-    exports = self._exports = job_exports.JobExports(self._export)
+    exports = job_exports.JobExports(self._export)
     self._checkpointer = checkpointer.Checkpointer(
       graph.embedding,
       self._config.checkpoints_max_to_keep,
@@ -177,6 +179,7 @@ class TrainLoop:
       graph.positions,
       self._saves.policy,
       self._reports.training_went_back if self._reports else lambda: None,
+      exports.offer,
       graph.streams,
     )
     self._end = job_end.JobEnd(
@@ -189,21 +192,6 @@ class TrainLoop:
       self._watch,
       self._stop,
     )
-
-  def _begin(
-    self,
-    session: tf.compat.v1.Session,
-    beginning: Beginning,
-    steps: int | None,
-    max_steps: int | None,
-  ) -> None:
-    is_first = not self._start.has_begun
-    self._start.begin(session, beginning, steps, max_steps)
-    # Whoever has saved it may have been killed before it was exported.
-    if is_first and self._is_saver and self._exports.is_on:
-      path = beginning.checkpoint or next(iter(self._start.checkpoints()), None)
-      if path:
-        self._exports.offer(path)
 
   def _checkpoints_to_resume(self) -> list[str]:
     # In a session that was lost: it fails, or its checkpoint is the newest.
