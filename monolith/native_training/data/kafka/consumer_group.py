@@ -161,18 +161,12 @@ class ConsumerGroup:
       if not partitions:
         return {}
       committed = _checked(consumer.committed(partitions, timeout=_ASK_SECS))
-      offsets, ends = {}, []
-      for p in committed:
-        offset = p.offset
-        if offset < 0:
-          offset = self._offset_of_reset(consumer, p)
-          if self._reset in _AT_END:
-            ends.append(TopicPartition(p.topic, p.partition, offset))
-        offsets[Partition(self.name, p.topic, p.partition)] = offset
-      if ends:
+      new = [p for p in committed if p.offset < 0]
+      self._reset_offsets(new)
+      if new and self._reset in _AT_END:
         # Whoever begins anew before there is a checkpoint must not begin further on.
-        _checked(consumer.commit(offsets=ends, asynchronous=False))
-      return offsets
+        _checked(consumer.commit(offsets=new, asynchronous=False))
+      return {Partition(self.name, p.topic, p.partition): p.offset for p in committed}
     except KafkaException as error:
       consumer.poll(0)  # Errors that say more.
       self.admin.note(error)
@@ -189,14 +183,17 @@ class ConsumerGroup:
     """The mark `MADE` of each topic, with half of its id."""
     return {Partition(self.name, name, MADE): half for name, half in made.items()}
 
-  def _offset_of_reset(self, consumer: Consumer, p: TopicPartition) -> int:
-    if self._reset == "error":
+  def _reset_offsets(self, partitions: Sequence[TopicPartition]) -> None:
+    """Sets offsets to what `auto.offset.reset` says."""
+    if partitions and self._reset == "error":
       raise StreamFailed(
-        f"group {self.name!r} has committed no offset of {place(p)}, and "
+        f"group {self.name!r} has committed no offset of {place(partitions[0])}, and "
         "auto.offset.reset=error"
       )
-    begin, end = consumer.get_watermark_offsets(p, timeout=_ASK_SECS)
-    return end if self._reset in _AT_END else begin
+    bounds = self.admin.bounds(partitions)
+    for p in partitions:
+      begin, end = bounds[p.topic, p.partition]
+      p.offset = end if self._reset in _AT_END else begin
 
   def commit_last(
     self, offsets: Offsets, deadline: float, answer_by: float = math.inf
