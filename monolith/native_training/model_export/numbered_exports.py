@@ -13,7 +13,7 @@ _MARKERS = (
   tf.saved_model.SAVED_MODEL_FILENAME_PB,
   tf.saved_model.SAVED_MODEL_FILENAME_PBTXT,
 )
-_ENTRY = "entry"
+ENTRY = "entry"  # The folder of a distributed export that clients ask.
 
 
 def names(base: str) -> list[str]:
@@ -54,9 +54,9 @@ def marker(path: str) -> str | None:
 
 def is_distributed(path: str) -> bool:
   """Whether a folder holds a distributed export."""
-  return is_model(os.path.join(path, _ENTRY))
+  return is_model(os.path.join(path, ENTRY))
 
 
 def entry(path: str) -> str:
   """The folder of an export's SavedModel that clients ask."""
-  return os.path.join(path, _ENTRY) if is_distributed(path) else path
+  return os.path.join(path, ENTRY) if is_distributed(path) else path

@@ -13,6 +13,7 @@ import tensorflow as tf
 from monolith.native_training.model_export import (
   export_folder,
   exported_checkpoint,
+  numbered_exports,
   signatures,
 )
 from monolith.native_training.model_export.abandonment import Abandonment
@@ -104,7 +105,7 @@ def _write_distributed(
     raise ValueError(
       "p.serving.export_mode: got 'distributed', but the model has no embeddings"
     )
-  entry_folder = os.path.join(folder, "entry")
+  entry_folder = os.path.join(folder, numbered_exports.ENTRY)
   entry = tf.compat.v1.saved_model.Builder(entry_folder)
   folders = [os.path.join(folder, f"ps_{i}") for i in range(num_ps)]
   parts = [tf.compat.v1.saved_model.Builder(each) for each in folders]

@@ -146,7 +146,7 @@ class _Chief(threading.Thread):
     has_left: whether it left before the job is over.
     is_saving: whether it writes a checkpoint.
     lets_leave: whether it has saved for this server.
-    heard: when it last did, by `time.monotonic`; before, when this began.
+    heard: when it last said anything, by `time.monotonic`; before, when this began.
     failure: why it is listened to no more, though the job is not over.
   """
 
