@@ -136,9 +136,13 @@ class JobProcesses:
         pid, resource.RLIMIT_FSIZE, (most if limit is None else limit, most)
       )
 
-  def wait(self, task: Task) -> int:
-    """Waits for a process to end by itself; returns its exit code."""
-    return self._processes[task].wait(timeout=LIMIT_SECONDS)
+  def wait(self, task: Task, timeout_secs: float = LIMIT_SECONDS) -> int:
+    """Waits for a process to end by itself; returns its exit code.
+
+    Raises:
+      subprocess.TimeoutExpired: it does not.
+    """
+    return self._processes[task].wait(timeout=timeout_secs)
 
   def wait_until(self, what: str, is_so: Callable[[], bool]) -> None:
     """Waits for something.

@@ -194,6 +194,31 @@ class RecoveryJobTest(absltest.TestCase):
     self._assert_all_is_trained(job)
     self.assertEqual(job.progress(_WORKER)["batches"], _BATCHES // 2)
 
+  def test_a_chief_that_is_killed_in_its_last_export_makes_it_without_servers(self):
+    may_export = os.path.join(self.create_tempdir().full_path, "may_export")
+    job = self._job(
+      f"--export_when={may_export}",
+      "--worker_timeout_secs=8",
+      "--save_checkpoints_steps=1000",
+    )
+    for task in (*_SERVERS, _WORKER):
+      self.assertEqual(job.wait(task), 0, f"{task}: {job.log(task)[-3000:]}")
+    path = checkpoint.latest_checkpoint(job.model_dir)
+    self.assertFalse(checkpoint.is_final(path))
+    job.kill(_CHIEF)
+    job.start(_CHIEF)
+    ended = "did not get further than the end of the job"
+    job.wait_until("the end", lambda: ended in job.log(_CHIEF))
+    # For longer than who watches over servers stays when they are gone.
+    with self.assertRaises(subprocess.TimeoutExpired):
+      job.wait(_CHIEF, timeout_secs=30)
+    with open(may_export, "w"):
+      pass
+    self._assert_all_is_trained(job)
+    self.assertEqual(checkpoint.latest_checkpoint(job.model_dir), path)
+    exports = os.path.join(job.model_dir, "exported_models")
+    self.assertLen(os.listdir(exports), 1)
+
   def test_a_process_by_itself_saves_and_leaves(self):
     job = self._job("--save_checkpoints_steps=1000", worker=1)
     job.wait_for_position(_CHIEF, 10)

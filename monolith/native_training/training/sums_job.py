@@ -6,6 +6,7 @@ The role comes from `TF_CONFIG`, `--model_dir` and the like from `RunnerConfig`'
 
 import json
 import os
+import threading
 import time
 
 import numpy as np
@@ -20,6 +21,9 @@ BATCH_SIZE = 16
 EXAMPLES = 3200
 
 _ENDLESS = flags.DEFINE_bool("endless", False, "Read the data again and again.")
+_EXPORT_WHEN = flags.DEFINE_string(
+  "export_when", None, "Export what is saved, as soon as this file is there."
+)
 _FAIL_WORKER = flags.DEFINE_integer("fail_worker", None, "Worker whose data fail.")
 _LONG_SAVE_SECS = flags.DEFINE_float("long_save_secs", None, "Told of from then on.")
 _HUNG_SAVE_SECS = flags.DEFINE_float("hung_save_secs", None, "Given up from then on.")
@@ -50,6 +54,8 @@ class Sums(MonolithModel):
     left, right = self.lookup_embedding_slice(["left", "right"], "vec", 8)
     hidden = tf.keras.layers.Dense(16, activation="relu")(tf.concat((left, right), 1))
     pred = tf.keras.layers.Dense(1)(hidden)
+    if mode == tf.estimator.ModeKeys.PREDICT:
+      return EstimatorSpec(label=None, pred=pred, head_name="sum")
     label = features["label"]
     return EstimatorSpec(
       label=label,
@@ -58,6 +64,17 @@ class Sums(MonolithModel):
       loss=tf.reduce_mean(tf.square(pred - label)),
       classification=False,
     )
+
+  def serving_input_receiver_fn(self):
+    # Training itself calls this too, to see whether there is one.
+    if threading.current_thread() is not threading.main_thread():
+      while not os.path.exists(_EXPORT_WHEN.value):
+        time.sleep(0.1)
+    inputs = {
+      name: tf.compat.v1.placeholder(tf.int64, [None, 1], name=name)
+      for name in ("left", "right")
+    }
+    return tf.estimator.export.ServingInputReceiver(inputs, inputs)
 
 
 class Slowly(tf.compat.v1.train.SessionRunHook):
@@ -75,7 +92,9 @@ def main(_):
     job_saves._LONG_SECS = _LONG_SAVE_SECS.value
     job_saves._HANGS_SECS = _HUNG_SAVE_SECS.value
   config = RunnerConfig.from_flags()
-  job = Estimator(Sums.params().instantiate(), config)
+  params = Sums.params()
+  params.serving.export_when_saving = _EXPORT_WHEN.value is not None
+  job = Estimator(params.instantiate(), config)
   job.train(steps=_STEPS.value, max_steps=_MAX_STEPS.value, hooks=[Slowly()])
   if config.server_type in ("chief", "worker"):
     # What was trained is there for every worker that has returned from `train`.
