@@ -14,7 +14,7 @@ namespace monolith {
 namespace {
 
 // A save takes one of so many processors.
-constexpr double kProcessorsOfOne = 12;
+constexpr double kProcessorsOfOne = 16;
 
 // Workers that train ask at least so often.
 constexpr absl::Duration kStep = absl::Milliseconds(200);

@@ -9,11 +9,11 @@
 
 namespace monolith {
 
-// Lets a server's save beside training take a twelfth of the processors at most
-// that the server may use, whatever their number and whatever other servers of
-// the machine do: where there are few, its threads rest in between. Where no
-// worker asks for rows, and where the save is urgent, it goes as fast as it
-// can.
+// Lets a server's save beside training take a sixteenth of the processors at
+// most that the server may use, whatever their number and whatever other
+// servers of the machine do: where there are few, its threads rest in between.
+// Where no worker asks for rows, and where the save is urgent, it goes as fast
+// as it can.
 //
 // A low priority alone does not do that: it does not count between processes in
 // groups of their own, and who has it may lose the processor with rows locked.

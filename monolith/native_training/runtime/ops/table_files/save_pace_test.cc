@@ -12,7 +12,7 @@ namespace {
 // One second of work is followed by `kRest` where a thread has the one
 // processor there is.
 constexpr absl::Duration kWork = absl::Seconds(1);
-constexpr absl::Duration kRest = absl::Seconds(11);
+constexpr absl::Duration kRest = absl::Seconds(15);
 
 // Time passes when the test says so.
 class FakeClock : public SavePace::Clock {
@@ -57,12 +57,12 @@ class SavePaceTest : public testing::Test {
   SavePace pace_{1, 1, requests_, [this] { return is_urgent_; }, clock_};
 };
 
-TEST_F(SavePaceTest, ThreadsTakeATwelfthOfTheProcessorsTogether) {
-  EXPECT_EQ(RestAfterWork(2, 2), 11 * kWork);
-  EXPECT_EQ(RestAfterWork(1, 2), 5 * kWork);
-  EXPECT_EQ(RestAfterWork(1, 0.5), 23 * kWork);
-  EXPECT_EQ(RestAfterWork(2, 12), kWork);
-  EXPECT_EQ(RestAfterWork(2, 24), absl::ZeroDuration());
+TEST_F(SavePaceTest, ThreadsTakeASixteenthOfTheProcessorsTogether) {
+  EXPECT_EQ(RestAfterWork(2, 2), 15 * kWork);
+  EXPECT_EQ(RestAfterWork(1, 2), 7 * kWork);
+  EXPECT_EQ(RestAfterWork(1, 0.5), 31 * kWork);
+  EXPECT_EQ(RestAfterWork(2, 16), kWork);
+  EXPECT_EQ(RestAfterWork(2, 32), absl::ZeroDuration());
   EXPECT_EQ(RestAfterWork(2, 64), absl::ZeroDuration());
 }
 
