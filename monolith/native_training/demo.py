@@ -5,7 +5,7 @@ bazel run //monolith/native_training:demo -- --training_type=batch
 
 from absl import flags
 
-from monolith.native_training.movie_ranking import demo_local_runner
+from monolith.native_training.movie_ranking.demo import demo_local_runner
 
 flags.adopt_module_key_flags(demo_local_runner)
 

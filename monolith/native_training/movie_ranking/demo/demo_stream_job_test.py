@@ -8,8 +8,8 @@ import pathlib
 from absl.testing import absltest, flagsaver
 
 from monolith.native_training.local_runner import console
-from monolith.native_training.movie_ranking import demo_stream
-from monolith.native_training.movie_ranking.demo_test_case import DemoTestCase
+from monolith.native_training.movie_ranking.demo import demo_stream
+from monolith.native_training.movie_ranking.demo.demo_test_case import DemoTestCase
 
 
 class ClusterTest(DemoTestCase):

@@ -19,7 +19,7 @@ from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.local_runner.processes_naming import processes_naming
 
 _RUN = (
-  "from monolith.native_training.movie_ranking import demo_local_runner as d; d.run()"
+  "from monolith.native_training.movie_ranking.demo.demo_local_runner import run; run()"
 )
 
 _FAILING_JAVA = """#!/bin/bash

@@ -8,11 +8,11 @@ from unittest import mock
 from absl.testing import absltest
 
 from monolith.native_training.local_files import process_names
-from monolith.native_training.movie_ranking import demo_run_dir
+from monolith.native_training.movie_ranking.demo import demo_run_dir
 
 _PROGRAM = """
 import pathlib, tempfile
-from monolith.native_training.movie_ranking import demo_run_dir
+from monolith.native_training.movie_ranking.demo import demo_run_dir
 
 with demo_run_dir.made() as folder:
   pathlib.Path(folder, "ratings").touch()

@@ -11,7 +11,7 @@ from absl.testing import absltest
 from monolith.native_training.local_runner.processes_naming import processes_naming
 
 _RUN = (
-  "from monolith.native_training.movie_ranking import demo_local_runner as d; d.run()"
+  "from monolith.native_training.movie_ranking.demo.demo_local_runner import run; run()"
 )
 
 

@@ -3,7 +3,7 @@ import shutil
 
 from absl.testing import absltest
 
-from monolith.native_training.movie_ranking import demo_model_dir
+from monolith.native_training.movie_ranking.demo import demo_model_dir
 
 
 class DemoModelDirTest(absltest.TestCase):

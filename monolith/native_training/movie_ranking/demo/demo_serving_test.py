@@ -13,7 +13,7 @@ from absl.testing import absltest
 from monolith.native_training.local_runner import local_cluster
 
 _RUN = (
-  "from monolith.native_training.movie_ranking import demo_local_runner as d; d.run()"
+  "from monolith.native_training.movie_ranking.demo.demo_local_runner import run; run()"
 )
 _SMALL = ("--dataset=synthetic", "--num_ratings=20000", "--epochs=1", "--num_workers=1")
 

@@ -17,12 +17,12 @@ from absl.testing import absltest, flagsaver
 from monolith.native_training import demo
 from monolith.native_training.local_runner import console
 from monolith.native_training.local_runner.processes_naming import processes_naming
-from monolith.native_training.movie_ranking import (
+from monolith.native_training.movie_ranking.demo import (
   demo_flags,
   demo_job,
   demo_local_runner,
 )
-from monolith.native_training.movie_ranking.demo_test_case import DemoTestCase
+from monolith.native_training.movie_ranking.demo.demo_test_case import DemoTestCase
 
 
 class DemoLocalRunnerTest(DemoTestCase):

@@ -19,16 +19,15 @@ from monolith.native_training.local_runner.console import Console
 from monolith.native_training.local_runner.local_cluster import local_cluster
 from monolith.native_training.local_runner.local_processes import ProcessFailed
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
-from monolith.native_training.movie_ranking import (
+from monolith.native_training.movie_ranking import last_words, result_file
+from monolith.native_training.movie_ranking.demo import (
   demo_flags,
   demo_model_dir,
   demo_run_dir,
   demo_serving,
   demo_stream,
-  last_words,
-  result_file,
 )
-from monolith.native_training.movie_ranking.demo_job import DemoJob, NothingTrained
+from monolith.native_training.movie_ranking.demo.demo_job import DemoJob, NothingTrained
 
 flags.adopt_module_key_flags(demo_flags)
 

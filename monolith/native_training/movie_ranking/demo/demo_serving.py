@@ -12,8 +12,8 @@ from monolith.native_training.local_runner import http_probe, log_lines
 from monolith.native_training.local_runner.console import Console
 from monolith.native_training.local_runner.local_processes import LocalProcesses
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
-from monolith.native_training.movie_ranking import demo_flags
-from monolith.native_training.movie_ranking.run_environment import run_environment
+from monolith.native_training.movie_ranking.demo import demo_flags
+from monolith.native_training.movie_ranking.demo.run_environment import run_environment
 
 _HOST = "127.0.0.1"
 _MODEL = "movie_ranking"

@@ -20,18 +20,18 @@ from monolith.native_training.local_runner.training_progress import (
   JobProgress,
   ProgressFiles,
 )
-from monolith.native_training.movie_ranking import (
-  demo_flags,
-  demo_model_dir,
-  last_words,
-)
-from monolith.native_training.movie_ranking.demo_report import (
+from monolith.native_training.movie_ranking import last_words
+from monolith.native_training.movie_ranking.demo import demo_flags, demo_model_dir
+from monolith.native_training.movie_ranking.demo.demo_report import (
   DemoResult,
   StreamResult,
   ratings_name,
 )
-from monolith.native_training.movie_ranking.demo_stream import PRODUCER, RatingStream
-from monolith.native_training.movie_ranking.run_environment import run_environment
+from monolith.native_training.movie_ranking.demo.demo_stream import (
+  PRODUCER,
+  RatingStream,
+)
+from monolith.native_training.movie_ranking.demo.run_environment import run_environment
 
 _PACKAGE = "monolith.native_training.movie_ranking"
 _EVALUATION = "evaluation"

@@ -9,7 +9,7 @@ from typing import TextIO
 
 from absl.testing import absltest, flagsaver
 
-from monolith.native_training.movie_ranking import demo_job, demo_local_runner
+from monolith.native_training.movie_ranking.demo import demo_job, demo_local_runner
 
 # Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
 _CHILD = """

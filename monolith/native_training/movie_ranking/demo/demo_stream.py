@@ -14,8 +14,8 @@ from monolith.native_training.data.kafka import kafka_settings, topic_patterns
 from monolith.native_training.data.kafka.consumer_group import ConsumerGroup
 from monolith.native_training.local_broker.local_broker import LocalBroker
 from monolith.native_training.local_runner.restarts import RestartingProcesses
-from monolith.native_training.movie_ranking import demo_flags
-from monolith.native_training.movie_ranking.run_environment import run_environment
+from monolith.native_training.movie_ranking.demo import demo_flags
+from monolith.native_training.movie_ranking.demo.run_environment import run_environment
 
 PRODUCER = "producer"
 _PROGRAM = ("-m", "monolith.native_training.movie_ranking.kafka_producer")
