@@ -33,7 +33,7 @@ class ServingInputReceiver:
     if receiver_tensors is None:
       receiver_tensors = features
     if isinstance(receiver_tensors, tf.Tensor):
-      receiver_tensors = {"inputs": receiver_tensors}
+      receiver_tensors = {"input": receiver_tensors}
     if not isinstance(receiver_tensors, dict) or not receiver_tensors:
       raise ValueError(
         f"receiver_tensors: got {receiver_tensors!r}, wanted a dict of name to tensor"

@@ -117,7 +117,7 @@ class ServingInputReceiverTest(absltest.TestCase):
   def test_a_single_tensor_is_named_inputs(self):
     ids = tf.constant([[1]])
     receiver = tensorflow_compat.ServingInputReceiver({"f": ids}, ids)
-    self.assertEqual(list(receiver.receiver_tensors), ["inputs"])
+    self.assertEqual(list(receiver.receiver_tensors), ["input"])
 
   def test_no_receivers_is_an_error(self):
     for receivers in (None, {}, [tf.constant(1)]):

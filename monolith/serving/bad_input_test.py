@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import http.client
 import json
@@ -22,6 +23,7 @@ from tensorflow_serving.apis import (
   prediction_service_pb2_grpc,
 )
 
+from monolith.native_training.data.example_parsing import serialize_one
 from monolith.serving.testing.clients import curl, predict_request
 from monolith.serving.testing.exported_model import ITEMS, USERS, ExportedModel
 from monolith.serving.testing.server_process import ServerProcess
@@ -226,6 +228,24 @@ class BadInputTest(absltest.TestCase):
     self._refused(none, iter(()), _Code.INTERNAL, "no message")
     method = self.channel.unary_unary("/tensorflow.serving.PredictionService/Predicts")
     self._refused(method, good, _Code.UNIMPLEMENTED, "Method not found")
+
+  def test_truncated_examples(self):
+    # Of ids like these nearly all bytes are no text, and TensorFlow quotes them.
+    example = serialize_one({"user": [7205372362837258958], "item": [2**63 - 1]})
+    self.request.model_spec.signature_name = "examples"
+    self.request.ClearField("inputs")
+    log = self.server.log
+    for size in range(len(example) - 1, 0, -5):
+      text = example[:size]
+      self.request.inputs["examples"].CopyFrom(tf.make_tensor_proto([text]))
+      pattern = "Could not parse|is required but could not be found"
+      self._predict_refused(_Code.INVALID_ARGUMENT, pattern)
+      instance = {"b64": base64.b64encode(text).decode()}
+      document = {"signature_name": "examples", "instances": [instance]}
+      status, error = self._post(document)
+      self.assertEqual(status, 400)
+      self.assertRegex(error, pattern)
+    self.assertNotIn("Traceback", self.server.log[len(log) :])
 
   def test_malformed_http(self):
     rest = b" HTTP/1.1\r\nHost: localhost\r\n"

@@ -70,7 +70,7 @@ async def serve(options: ServerOptions, stop: asyncio.Event) -> Ending:
   Raises:
     OSError: a port cannot be had, or a file of certificates cannot be read.
   """
-  manager = ModelManager(options.models, _loader(options.batching), options.loading)
+  manager = ModelManager(options.models, _loader(options), options.loading)
   metrics = Metrics(manager.models)
   batcher = Batcher(options.batching, len(options.models), metrics.batch)
   metrics.waiting = lambda: batcher.waiting
@@ -148,13 +148,17 @@ async def _are_done(tasks: Sequence[asyncio.Future], seconds: float) -> bool:
   return not pending
 
 
-def _loader(options: BatchingOptions):
-  sizes = batch_sizes(options.max_batch_size)
+def _loader(options: ServerOptions):
+  batching, limits = options.batching, options.limits
+  sizes = batch_sizes(batching.max_batch_size if batching.enabled else None)
+  max_bytes = (
+    limits.max_bytes_in_flight if batching.enabled else limits.max_request_bytes
+  )
 
   def load(name: str, version: int, path: str) -> Servable:
     servable = Servable(name, version, path)
     try:
-      warm_up(servable, sizes)
+      warm_up(servable, sizes, max_bytes)
     except BaseException:
       servable.close()
       raise

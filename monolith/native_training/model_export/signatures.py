@@ -33,7 +33,7 @@ def receivers(model: MonolithModel) -> dict[str, Any]:
   Raises:
     NotImplementedError: the model has no `serving_input_receiver_fn`.
     TypeError: that function returned something else.
-    ValueError: none is the default.
+    ValueError: none is the default, or one has alternatives.
   """
   result = model.serving_input_receiver_fn()
   named = dict(result) if isinstance(result, Mapping) else {DEFAULT: result}
@@ -42,6 +42,12 @@ def receivers(model: MonolithModel) -> dict[str, Any]:
       raise TypeError(
         f"serving_input_receiver_fn returned {type(receiver).__name__}, wanted a "
         "tf.estimator.export.ServingInputReceiver, or a dict of name to that"
+      )
+    if receiver.receiver_tensors_alternatives:
+      raise ValueError(
+        f"serving_input_receiver_fn returned receiver {name!r} with "
+        "receiver_tensors_alternatives, which are not exported; return a dict of name "
+        "to ServingInputReceiver, with a receiver for each"
       )
   if DEFAULT not in named:
     raise ValueError(

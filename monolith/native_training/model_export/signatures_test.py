@@ -179,6 +179,15 @@ class SignaturesTest(absltest.TestCase):
       with self.assertRaisesRegex(error, message):
         self._job(_receives(function), self.job.model_dir).export_saved_model()
 
+  def test_alternatives_are_refused(self):
+    def with_alternatives(model):
+      raw = model._raw()
+      raw.receiver_tensors_alternatives = {"other": raw.receiver_tensors}
+      return raw
+
+    with self.assertRaisesRegex(ValueError, "'serving_default' with .*_alternatives"):
+      self._job(_receives(with_alternatives), self.job.model_dir).export_saved_model()
+
   def test_extra_outputs_are_checked(self):
     def adds(*calls):
       class Other(Weighted):

@@ -117,6 +117,11 @@ class Servable:
       )
     except tf.errors.OpError as error:
       raise of_exception(error) from error
+    except UnicodeDecodeError as error:
+      # Instead of TensorFlow's own error, and so of its code, where that quotes bytes
+      # of the request which are no text.
+      message = error.object.decode(errors="backslashreplace")
+      raise invalid_argument(message) from error
     outputs = dict(zip(signature.outputs, map(_array, values), strict=True))
     self._rows.add(signature, feeds, outputs)
     return outputs

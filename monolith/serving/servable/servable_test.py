@@ -1,5 +1,6 @@
 """A loaded version answers as the Estimator does, and frees what it holds."""
 
+import collections
 import os
 from unittest import mock
 
@@ -143,6 +144,18 @@ class ServableTest(absltest.TestCase):
     self.assertEqual(batch_sizes(500_000_000), [1, 2, 64, 1024])
     self.assertEqual(batch_sizes(100), [1, 2, 64, 100])
     self.assertEqual(batch_sizes(1), [1, 2])
+    self.assertEqual(batch_sizes(None), [1, 2, 64])
+
+  def test_warm_up_runs_no_more_than_requests_may_have(self):
+    sizes = collections.defaultdict(list)
+
+    def run(signature, feeds):
+      sizes[signature.name].append(len(next(iter(feeds.values()))))
+
+    with mock.patch.object(self.servable, "run", side_effect=run):
+      warm_up(self.servable, [1, 2, 64, 1024], max_bytes=100 * 16)
+    # Two ids are 16 bytes.
+    self.assertEqual(sizes["serving_default"], [1, 2, 64, 100, 3])
 
   def test_warm_up_does_without_zeros_that_memory_lacks_room_for(self):
     with (

@@ -6,6 +6,7 @@ Besides, signatures run on batches of zeros, at several sizes, and on one of zer
 ones: their contents may tell how many rows they give.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 
@@ -21,27 +22,37 @@ from monolith.serving.servable.signature import Signature, TensorSpec
 _REQUESTS = os.path.join("assets.extra", "tf_serving_warmup_requests")
 _MAX_REQUESTS = 1000
 _MAX_EXAMPLES = 1024  # Of zeros: more would take memory for nothing.
+_USUAL_EXAMPLES = 64
 
 
-def batch_sizes(max_batch_size: int) -> list[int]:
-  """Sizes to run before batches of up to so many examples come."""
-  largest = min(max_batch_size, _MAX_EXAMPLES)
-  return sorted({1, 2, min(64, largest), largest})
+def batch_sizes(max_batch_size: int | None) -> list[int]:
+  """Sizes to run before requests come.
+
+  Args:
+    max_batch_size: of the batches that requests are merged into. None where they are
+      not: clients may never send many at once, for which a model may have no memory,
+      least of all beside the version that is served meanwhile.
+  """
+  largest = min(max_batch_size or _USUAL_EXAMPLES, _MAX_EXAMPLES)
+  return sorted({1, 2, min(_USUAL_EXAMPLES, largest), largest})
 
 
-def warm_up(servable: Servable, batch_sizes: Sequence[int]) -> None:
+def warm_up(
+  servable: Servable, batch_sizes: Sequence[int], max_bytes: int | None = None
+) -> None:
   """Runs all signatures.
 
   Args:
     servable: what was just loaded.
-    batch_sizes: examples of each batch of zeros.
+    batch_sizes: examples of each batch of zeros, but for those
+    max_bytes: that their inputs may take; None for any.
 
   Raises:
     ServingError, ValueError: a recorded request does not run.
   """
   for signature in servable.signatures.values():
     if signature.is_batch:
-      for size in batch_sizes:
+      for size in _within(max_bytes, signature, batch_sizes):
         if not _runs(servable, signature, size, ones=False):
           break
       _runs(servable, signature, 3, ones=True)
@@ -51,6 +62,20 @@ def warm_up(servable: Servable, batch_sizes: Sequence[int]) -> None:
     signature.check_names(feeds.keys())
     signature.check_shapes(feeds)
     servable.run(signature, feeds)
+
+
+def _within(
+  max_bytes: int | None, signature: Signature, sizes: Sequence[int]
+) -> list[int]:
+  """The sizes, those of too many bytes replaced by the largest that is not."""
+  if max_bytes is None:
+    return list(sizes)
+  example = sum(
+    math.prod(_shape(spec, 1)) * np.dtype(spec.dtype.as_numpy_dtype).itemsize
+    for spec in signature.inputs.values()
+  )
+  largest = max(1, max_bytes // max(1, example))
+  return sorted({min(size, largest) for size in sizes})
 
 
 def _runs(servable: Servable, signature: Signature, size: int, ones: bool) -> bool:
@@ -67,7 +92,7 @@ def _runs(servable: Servable, signature: Signature, size: int, ones: bool) -> bo
 
 
 def _batch(spec: TensorSpec, size: int, ones: bool) -> np.ndarray:
-  shape = [size, *(1 if d is None else d for d in spec.shape[1:])]
+  shape = _shape(spec, size)
   is_text = spec.dtype == tf.string
   if is_text:
     batch = np.full(shape, b"", object)
@@ -76,6 +101,10 @@ def _batch(spec: TensorSpec, size: int, ones: bool) -> np.ndarray:
   if ones:
     batch[1::2] = b"1" if is_text else 1
   return batch
+
+
+def _shape(spec: TensorSpec, size: int) -> list[int]:
+  return [size, *(1 if d is None else d for d in spec.shape[1:])]
 
 
 def _recorded(path: str) -> Iterator:
