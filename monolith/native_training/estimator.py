@@ -156,7 +156,7 @@ class Estimator:
       tf.errors.InvalidArgumentError: a batch is not usable, or a gradient not finite.
       RuntimeError: called again in a cluster with parameter servers, which leave when
         the job is over; another process trains in the same `model_dir`; or, on the
-        chief, a worker has failed and has not come back.
+        chief, a worker has failed or is gone, and not come back.
       TimeoutError: another process of the job has been silent for too long.
       OSError: storage fails, as where `model_dir` cannot be written to.
       SystemExit: SIGTERM has come before the end.

@@ -120,11 +120,13 @@ class JobEnd:
     session: tf.compat.v1.Session,
     progress: ProgressReporter,
     check_servers: Callable[[tf.compat.v1.Session], None],
+    limit: int,
   ) -> bool:
     """Tells that this worker has trained; the chief waits until all have.
 
     Args:
       check_servers: raises where a server has lost the model.
+      limit: global step at which the job ends, however much data there are.
 
     Returns:
       False where this process was asked to leave before that.
@@ -139,9 +141,14 @@ class JobEnd:
         step = int(session.run(self._graph.global_step))
         self._saves.step_done(session, step, progress)
 
+    def is_work_left() -> bool:
+      """Whether a worker that is gone leaves data: messages go to others."""
+      step = int(session.run(self._graph.global_step))
+      return not self._graph.streams and step < limit
+
     # Where an earlier chief has ended the job the others have left.
     if self._is_chief and not self._reports.is_saved(session):
-      return self._reports.wait_for_workers(session, look_after_others)
+      return self._reports.wait_for_workers(session, look_after_others, is_work_left)
     return True
 
   def leave_early(

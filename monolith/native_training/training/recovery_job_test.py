@@ -194,6 +194,21 @@ class RecoveryJobTest(absltest.TestCase):
     self._assert_all_is_trained(job)
     self.assertEqual(job.progress(_WORKER)["batches"], _BATCHES // 2)
 
+  def test_a_job_whose_worker_is_gone_leaves_what_that_had_to_train(self):
+    job = self._job("--worker_timeout_secs=12", "--save_checkpoints_secs=2")
+    job.wait_for_position(_WORKER, 10)
+    job.wait_for_checkpoint()
+    job.kill(_WORKER)
+    self.assertEqual(job.wait(_CHIEF), 1)
+    why = "RuntimeError: worker 1 has sent nothing for 12 s. The job went on without it"
+    self.assertRegex(job.log(_CHIEF), why)
+    for server in _SERVERS:
+      self.assertEqual(job.wait(server), 0)
+    self.assertFalse(checkpoint.is_final(checkpoint.latest_checkpoint(job.model_dir)))
+    job.start(*job.tasks)
+    self._assert_all_is_trained(job)
+    self.assertLess(job.progress(_WORKER)["batches"], _BATCHES // 2)
+
   def test_a_chief_that_is_killed_in_its_last_export_makes_it_without_servers(self):
     may_export = os.path.join(self.create_tempdir().full_path, "may_export")
     job = self._job(

@@ -38,7 +38,8 @@ _HELP = {
   "save_summary_steps": "Write TensorBoard summaries after so many of the chief's "
   "steps.",
   "worker_timeout_secs": "How long another process may be silent: at its end the chief "
-  "finishes without a worker that is, servers that miss the chief leave with an error, "
+  "finishes without a worker that is, and fails if that has left data that nobody else "
+  "trains on; servers that miss the chief leave with an error, "
   "and so do workers that miss a server.",
   "stop_grace_secs": "How long a parameter server that gets SIGTERM waits for the "
   "chief to save or leave, before it leaves all the same; longer while a save is "
@@ -85,9 +86,10 @@ class RunnerConfig:
       after the first one that comes a minute later.
     save_summary_steps: summaries after so many of the chief's steps.
     worker_timeout_secs: how long another process may be silent. At its end the chief
-      waits for the workers and then finishes without the silent ones; servers that miss
-      the chief leave with an error, and so do workers that miss a server. How long a
-      step or a checkpoint takes does not matter.
+      waits for the workers and then finishes without the silent ones, and fails if they
+      have left data that nobody else trains on; servers that miss the chief leave with
+      an error, and so do workers that miss a server. How long a step or a checkpoint
+      takes does not matter.
     stop_grace_secs: how long a parameter server that gets SIGTERM waits for the chief
       to save or leave, before it leaves all the same; while a checkpoint is being
       written it waits as long as the chief gives signs of life. What ends its process

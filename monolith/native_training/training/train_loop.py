@@ -85,9 +85,9 @@ class TrainLoop:
       The global step reached.
 
     Raises:
-      RuntimeError: on the chief, a worker has failed and has not come back; the job
-        went on without it, and what was trained is saved. Or another chief has begun
-        with the same folder.
+      RuntimeError: on the chief, a worker has failed or is gone, and not come back;
+        the job went on without it, and what was trained is saved. Or another chief has
+        begun with the same folder.
       SystemExit: this process was asked to stop.
     """
     try:
@@ -226,7 +226,7 @@ class TrainLoop:
       step, is_trained = self._train_steps(session, step, limit)
       self._graph.end_data(raw())
       is_done = is_trained and self._end.wait_for_others(
-        raw(), self._progress, self._creator.check_servers
+        raw(), self._progress, self._creator.check_servers, limit
       )
     if self._stop.is_made() and not is_done:
       return self._end.leave_early(raw(), self._progress)

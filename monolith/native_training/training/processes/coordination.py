@@ -184,13 +184,18 @@ class JobReports:
     return bool(session.run(self._is_saved))
 
   def wait_for_workers(
-    self, session: tf.compat.v1.Session, check: Callable[[], None] = lambda: None
+    self,
+    session: tf.compat.v1.Session,
+    check: Callable[[], None] = lambda: None,
+    is_work_left: Callable[[], bool] = lambda: True,
   ) -> bool:
     """Returns when every other worker is done, has not come back within a minute after
     it failed, or has not reported for the timeout. For a chief that is done.
 
     Args:
       check: called again and again; ends the waiting by what it raises.
+      is_work_left: whether a worker that is not done leaves work which nobody else
+        does: then one that was given up has failed.
 
     Returns:
       False where this process was asked to leave before.
@@ -216,11 +221,10 @@ class JobReports:
       time.sleep(_POLL_SECS)
     for i in missing:
       if i not in self._failures:
-        logging.warning(
-          "worker %d has sent nothing for %.0f s; finishing without it",
-          i,
-          self._timeout_secs,
-        )
+        reason = f"worker {i} has sent nothing for {self._timeout_secs:.0f} s"
+        logging.warning("%s; finishing without it", reason)
+        if is_work_left():
+          self._failures[i], self._failed_at[i] = reason, now
     return True
 
   def _is_given_up(self, worker: int, begin: float, now: float) -> bool:
@@ -231,7 +235,8 @@ class JobReports:
     return now - max(self._last_report[worker], begin) > self._timeout_secs
 
   def failures(self) -> list[str]:
-    """Which workers have failed and did not come back, and why. Chief only."""
+    """Which workers have failed, or were given up with work left, and did not come
+    back, and why. Chief only."""
     return list(self._failures.values())
 
   def end_job(self, session: tf.compat.v1.Session) -> None:

@@ -297,6 +297,20 @@ class CoordinationTest(absltest.TestCase):
     with self.assertLogs("absl", "WARNING") as logs:
       chief.wait_for_workers(session)
     self.assertIn("worker 1 has sent nothing for 1 s", logs.output[0])
+    self.assertEqual(chief.failures(), ["worker 1 has sent nothing for 1 s"])
+    with mock.patch.object(coordination, "_COMES_BACK_SECS", 0.1):
+      chief.wait_for_workers(session)  # Again, as after a server was lost.
+    worker, worker_session = self._worker(1)
+    worker.report(worker_session, 5, done=True)
+    chief.job_examples(session)
+    self.assertEmpty(chief.failures())
+
+  def test_a_silent_worker_that_leaves_nothing_has_not_failed(self):
+    chief, session = self._worker(0, timeout_secs=1)
+    chief.report(session, 10, done=True)
+    with self.assertLogs("absl", "WARNING"):
+      chief.wait_for_workers(session, is_work_left=lambda: False)
+    self.assertEmpty(chief.failures())
 
   def test_a_worker_that_restarts_counts_again(self):
     chief, chief_session = self._worker(0)
