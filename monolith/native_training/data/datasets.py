@@ -70,7 +70,9 @@ def create_plain_kafka_dataset(
     group_id: of the consumer group.
     servers: brokers, "host:port", several with commas between.
     stream_timeout: the dataset ends when no message has come for so many milliseconds;
-      -1 is never. It does not count while none of its topics exists.
+      -1 is never. It does not count while none of its topics exists. Who reads eagerly
+      and wants to be interrupted sets one: while TensorFlow waits for a message, Ctrl-C
+      takes effect only when one comes or the dataset ends.
     message_poll_timeout: after so many milliseconds without a message the log says so,
       once a minute at most.
     poll_batch_size: the most messages of an element.

@@ -142,8 +142,10 @@ class KafkaStream:
         )
 
   def batches(self) -> Iterator[KafkaMessages]:
-    """Yields NumPy arrays of the messages that came together, at least one, in the
-    order of each partition. `topic` has one row where it is the same for all.
+    """Yields NumPy arrays of the messages that came together, in the order of each
+    partition. `topic` has one row where it is the same for all. There is at least one
+    message for a job; others get empty arrays while none comes: TensorFlow notices
+    between elements only that nobody wants more.
 
     Raises:
       StreamFailed: the brokers refuse this consumer, or another iteration has begun.
@@ -182,6 +184,8 @@ class KafkaStream:
           yield arrays
         elif now - self._quiet_since >= self._notice_secs:
           self._notice(now)
+        if not arrays and not round_:
+          yield message_arrays.NONE
         if round_:
           before, offsets = offsets, self._ledger.offsets()
           # What is read again is no wait, lest the round end before what comes behind.

@@ -1,5 +1,6 @@
 """What a stream notes of its messages when several things go on at once."""
 
+import gc
 import socket
 import threading
 import time
@@ -36,6 +37,7 @@ class _Consumer:
     self.at = 0
     self.is_open = False
     self.is_read = False
+    self.is_silent = False  # After the first messages.
     self.meanwhile = lambda: None
     self.sought: list[Offsets] = []
 
@@ -59,6 +61,9 @@ class _Consumer:
   def consume(self, piece: int):
     assert self.is_open
     self.meanwhile()
+    if self.is_silent and self.at:
+      time.sleep(0.01)
+      return []
     self.at += 6
     return [_message(offset) for offset in range(self.at - 6, self.at)]
 
@@ -139,6 +144,31 @@ class KafkaStreamTest(absltest.TestCase):
     next(newest)
     newest.close()
     self.assertFalse(consumer.is_open)
+
+  def test_leaving_a_loop_does_not_wait_for_the_next_message(self):
+    def take(dataset: tf.data.Dataset) -> None:
+      self.assertLen(list(dataset.take(1)), 1)
+
+    def leave(dataset: tf.data.Dataset) -> None:
+      for messages in dataset:
+        self.assertLen(messages.message, 6)
+        break
+      del messages
+      gc.collect()
+
+    for read in (take, leave):
+      with kafka_stream.collected() as streams:
+        dataset = create_plain_kafka_dataset(["t"], "g", "127.0.0.1:1")
+      consumer = streams[0]._consumer = _Consumer()
+      consumer.is_silent = True
+      thread = threading.Thread(target=read, args=[dataset])
+      thread.start()
+      thread.join(30)
+      is_over = not thread.is_alive()
+      consumer.is_silent = False  # Lets it go.
+      thread.join()
+      self.assertTrue(is_over)
+      self.assertFalse(consumer.is_open)
 
   def test_it_is_drained_only_where_it_ended_the_round(self):
     ended = threading.Event()

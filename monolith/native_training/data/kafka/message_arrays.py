@@ -14,6 +14,16 @@ from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 
 _second = operator.itemgetter(1)
 
+# The columns of no message.
+NONE = KafkaMessages(
+  message=np.empty(0, object),
+  topic=np.empty(0, object),
+  partition=np.empty(0, np.int32),
+  offset=np.empty(0, np.int64),
+  timestamp=np.empty(0, np.int64),
+  position=np.empty(0, np.int64),
+)
+
 
 @contextlib.contextmanager
 def no_garbage_collection() -> Iterator[None]:
