@@ -1,8 +1,10 @@
 """Bad messages sent to a Kafka topic, where people can look at them."""
 
 import atexit
+import math
 import os
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +15,7 @@ from monolith.native_training.data.kafka import kafka_settings
 from monolith.native_training.data.kafka.client_log import ClientLog
 
 _LOG_EVERY_SECS = 60
+_POLL_SECS = 10.0  # Between looks at what has become of messages.
 _DEFAULTS = {"linger.ms": "100", "compression.type": "lz4"}
 _FIXED = {
   "bootstrap.servers": "it is the argument `servers`",
@@ -26,11 +29,15 @@ class KafkaDeadLetters:
   Each has the headers `source_topic`, `source_partition`, `source_offset` (decimal) and
   `reason`, all UTF-8; the first three are missing if it was not from Kafka.
 
+  The topic is made, with one partition, unless it is there; where the brokers do not
+  make it, the log says why, and they are asked again.
+
   Training does not wait for the topic: messages are sent in the background, and what
   cannot be delivered is logged, once a minute at most, and counted in `failed`.
   `close` waits for what is under way; it runs at the end of the process by itself. What
   is not acknowledged when a process is killed is lost without being counted, unless no
-  checkpoint covers it yet, so that it is read again.
+  checkpoint covers it yet, so that it is read again. What a job reads again, after it
+  was stopped or killed, is also sent again: a message may be there more than once.
 
   The topic must have another name than those that are read, which a pattern may mean
   unnoticed: what is sent to it would come back as bad, for ever. Training stops at the
@@ -43,8 +50,8 @@ class KafkaDeadLetters:
     servers: addresses of brokers, "host:port", several with commas between.
     topic: the name of the topic.
     configuration: settings of librdkafka, as "key=value".
-    make_producer: makes the producer from its settings; None means
-      `confluent_kafka.Producer`.
+    make_producer: makes the producer from its settings, and the topic is not made;
+      None means `confluent_kafka.Producer`.
 
   Raises:
     ValueError: if an argument is not as described, or librdkafka refuses a setting.
@@ -65,12 +72,18 @@ class KafkaDeadLetters:
     self._settings = kafka_settings.parse(configuration, _FIXED, _DEFAULTS)
     self._settings["bootstrap.servers"] = servers
     self._make_producer = make_producer or _confluent_producer
+    self._is_topic_made = make_producer is not None
     self._new_producer()  # Settings that librdkafka refuses are told at once.
     self._lock = threading.Lock()  # of what follows
     self._producer = None
     self._process = -1
+    self._is_closed = threading.Event()
+    self._poller: threading.Thread | None = None
     self._delivered = 0
     self._failed = 0
+    self._error: Any = None  # Of the latest that failed.
+    self._failed_at_log = 0
+    self._logged_at: float | None = None
 
   @property
   def delivered(self) -> int:
@@ -111,25 +124,61 @@ class KafkaDeadLetters:
       except Exception as error:  # Too large, for example.
         self._count_failure(error)
     producer.poll(0)
+    self._log_failures()
 
   def close(self, timeout_secs: float = 10.0) -> None:
     """Waits until all is delivered; what takes longer is counted as failed."""
     with self._lock:
       producer, self._producer = self._producer, None
+      poller = self._poller
     atexit.unregister(self.close)
     if producer is None or self._process != os.getpid():
       return
+    give_up = time.monotonic() + timeout_secs
+    self._is_closed.set()
     left = producer.flush(timeout_secs)
+    poller.join(max(give_up - time.monotonic(), 0))
     if left:
       self._count_failure(f"{left} were still under way", left)
+    self._log_failures(is_last=True)
 
   def _connected(self) -> Any:
     with self._lock:
       if self._producer is None or self._process != os.getpid():
         self._producer = self._new_producer()
         self._process = os.getpid()
+        self._is_closed = threading.Event()
+        self._poller = threading.Thread(
+          target=self._poll, args=(self._producer, self._is_closed), daemon=True
+        )
+        self._poller.start()
         atexit.register(self.close)
       return self._producer
+
+  def _poll(self, producer: Any, is_closed: threading.Event) -> None:
+    """Makes the topic, and looks at what becomes of messages when no other comes."""
+    logged_at = -math.inf
+    while True:
+      error = None if self._is_topic_made else self._make_topic()
+      if error and time.monotonic() >= logged_at + _LOG_EVERY_SECS:
+        logged_at = time.monotonic()
+        logging.error("bad messages cannot be sent yet: %s", error)
+      if is_closed.wait(_POLL_SECS):
+        return
+      producer.poll(0)
+      self._log_failures()
+
+  def _make_topic(self) -> RuntimeError | None:
+    """Returns why it cannot be made."""
+    from monolith.native_training.data import kafka_topics
+
+    try:
+      servers = self._settings["bootstrap.servers"]
+      kafka_topics.ensure(servers, self._topic, 1, self._settings)
+    except RuntimeError as error:
+      return error
+    self._is_topic_made = True
+    return None
 
   def _new_producer(self) -> Any:
     try:
@@ -177,11 +226,18 @@ class KafkaDeadLetters:
   def _count_failure(self, error: Any, count: int = 1) -> None:
     with self._lock:
       self._failed += count
-      failed = self._failed
-    logging.log_every_n_seconds(
-      logging.ERROR,
+      self._error = error
+
+  def _log_failures(self, is_last: bool = False) -> None:
+    now = time.monotonic()
+    with self._lock:
+      failed, error = self._failed, self._error
+      is_soon = self._logged_at is not None and now < self._logged_at + _LOG_EVERY_SECS
+      if failed == self._failed_at_log or (is_soon and not is_last):
+        return
+      self._failed_at_log, self._logged_at = failed, now
+    logging.error(
       "bad messages cannot be sent to dead-letter topic %r (%s lost so far): %s",
-      _LOG_EVERY_SECS,
       self._topic,
       f"{failed:,}",
       error,

@@ -1,8 +1,12 @@
 import os
+import threading
+import time
+from unittest import mock
 
 from absl.testing import absltest, parameterized
 from confluent_kafka import KafkaError
 
+from monolith.native_training.data import dead_letters, kafka_topics
 from monolith.native_training.data.bad_messages import BadMessage, BadMessages
 from monolith.native_training.data.dead_letters import KafkaDeadLetters
 
@@ -94,12 +98,65 @@ class DeadLettersTest(parameterized.TestCase):
       letters.send([BAD] * 3)
     self.assertEqual((letters.delivered, letters.failed), (0, 3))
     self.assertLen(logged.output, 1)
-    self.assertIn("'dead' (1 lost so far): queue is full", logged.output[0])
+    self.assertIn("'dead' (3 lost so far): queue is full", logged.output[0])
 
   def test_errors_of_delivery_are_counted(self):
     letters = self.letters(error="no such topic")
     letters.send([BAD])
     self.assertEqual((letters.delivered, letters.failed), (0, 1))
+
+  def test_errors_of_delivery_are_told_when_no_other_message_comes(self):
+    with mock.patch.object(dead_letters, "_POLL_SECS", 0.01):
+      letters = self.letters(error="no such topic")
+      with self.assertLogs(level="ERROR") as logged:
+        letters.send([])
+        self.producers[-1].poll = mock.Mock()
+        letters.send([BAD] * 3)  # Nothing is known of them yet.
+        self.assertEqual(letters.failed, 0)
+        del self.producers[-1].poll
+        give_up = time.monotonic() + 30
+        while not logged.output and time.monotonic() < give_up:
+          time.sleep(0.01)
+    self.assertIn("'dead' (3 lost so far): no such topic", logged.output[0])
+
+  def test_all_that_is_lost_is_told_in_the_end(self):
+    threads = threading.enumerate()
+    letters = self.letters(error="no such topic")
+    with self.assertLogs(level="ERROR") as logged:
+      letters.send([BAD])
+      letters.send([BAD] * 2)
+      self.assertLen(logged.output, 1)
+      letters.close()
+    self.assertIn("(3 lost so far)", logged.output[-1])
+    self.assertEqual(threading.enumerate(), threads)
+
+  def test_the_topic_is_made_and_what_keeps_it_from_that_is_told_at_once(self):
+    refused = RuntimeError("topic dead cannot be made at 127.0.0.1:1: not authorized")
+    is_made = threading.Event()
+    answers = [refused, refused, None]
+
+    def ensure(servers, topic, partitions, settings):
+      self.assertEqual((servers, topic, partitions), ("127.0.0.1:1", "dead", 1))
+      self.assertEqual(settings["ssl.ca.location"], "ca.pem")
+      answer = answers.pop(0)
+      if answer:
+        raise answer
+      is_made.set()
+
+    with (
+      mock.patch.object(kafka_topics, "ensure", ensure),
+      mock.patch.object(dead_letters, "_POLL_SECS", 0.01),
+    ):
+      letters = KafkaDeadLetters("127.0.0.1:1", "dead", ["ssl.ca.location=ca.pem"])
+      self.assertLen(answers, 3)  # It may be made before processes fork.
+      with self.assertLogs(level="ERROR") as logged:
+        letters.send([BAD])
+        self.assertTrue(is_made.wait(30))
+        output = list(logged.output)
+        letters.close(0)
+    self.assertLen(output, 1)
+    self.assertIn("cannot be sent yet: topic dead cannot be made", output[0])
+    self.assertIn("not authorized", output[0])
 
   def test_close_waits_and_counts_what_is_left(self):
     letters = self.letters()
