@@ -36,6 +36,7 @@ _REFUSED = (
   "ParallelInterleave",
   "Repeat",
   "Shuffle",
+  "Snapshot",
 )
 # They begin anew with each round, of which they keep count.
 _STATEFUL = ("ScanDataset", "ShardDataset", "SkipDataset", "UniqueDataset")
@@ -143,7 +144,7 @@ class _Path:
     if op.type.startswith(_REFUSED):
       raise ValueError(
         f"input_fn reads messages of Kafka through a {op.type}, {_UNCLEAR}: it must "
-        "not shuffle, repeat, cache, group or interleave them in parallel"
+        "not shuffle, repeat, cache, snapshot, group or interleave them in parallel"
       )
     if op.type == "InterleaveDataset" and not _has_one_cycle(op):
       raise ValueError(

@@ -86,6 +86,7 @@ class StreamInputTest(parameterized.TestCase):
       "cycle_length that is not 1",
     ),
     ("cache", lambda d: d.cache(), "CacheDataset.*must not"),
+    ("snapshot", lambda d: d.snapshot("/x"), "SnapshotDatasetV2.*must not .*snapshot"),
     (
       "parallel_map",
       lambda d: d.map(lambda x: x, 2, deterministic=False).prefetch(1),
