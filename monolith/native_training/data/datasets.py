@@ -33,9 +33,10 @@ def create_plain_kafka_dataset(
   covers them. So whatever is killed, and whenever: every message is trained on at least
   once by the model that there is in the end, and what is trained on again is at most
   what was trained since the last checkpoint, or what a worker had read ahead when a
-  partition went to another: up to about 20,000 messages a worker. Messages that cannot
-  be parsed count as trained on; messages that `input_fn` drops do so when a later one
-  of its worker is trained on.
+  partition went to another, or came back to a worker that the group had missed, as one
+  that was paused for long: up to about 20,000 messages a worker each time. Messages
+  that cannot be parsed count as trained on; messages that `input_fn` drops do so when a
+  later one of its worker is trained on.
 
   For that the elements must keep `"stream_position"`, which `decode_example` puts in,
   and the order in which they were read: `input_fn` may map, filter, unbatch, batch and
