@@ -109,8 +109,9 @@ class KafkaSecurityTest(parameterized.TestCase):
     )
     self.assertEqual([m for x in dataset for m in x.message.numpy()], [b"secret"] * 3)
 
-  def test_bad_messages_are_sent(self):
-    letters = KafkaDeadLetters(self._servers, self._topic, self._configuration({}))
+  def test_bad_messages_are_sent_to_a_topic_that_is_made(self):
+    topic = f"{self._topic}-dead"
+    letters = KafkaDeadLetters(self._servers, topic, self._configuration({}))
     letters.send([BadMessage(b"x", "garbage")])
     letters.close(30)
     self.assertEqual((letters.delivered, letters.failed), (1, 0))
