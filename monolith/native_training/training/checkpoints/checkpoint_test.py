@@ -224,6 +224,7 @@ class CheckpointManifestTest(parameterized.TestCase):
   @parameterized.parameters(
     ("comment", "hi", "this program knows no field 'comment'"),
     ("rows", "many", "field 'rows' is 'many', wanted a whole number, 0 or more"),
+    ("saved_at", 10**30, "field 'saved_at' is 10+, wanted seconds since 1970"),
     ("rows", True, "field 'rows' is True, wanted a whole number"),
     ("final", 1, "field 'final' is 1, wanted true or false"),
     ("base", None, "field 'base' is None, wanted text"),

@@ -17,6 +17,7 @@ from monolith.native_training.training.checkpoints.checkpoint_errors import (
 NAME = "manifest.json"
 FORMAT_VERSION = 2
 _READ_BYTES = 1 << 20
+_END_OF_9999 = 253402300800  # What libraries of dates and times can tell.
 # What follows the checkpoint's path in the names of files of dense variables.
 _OF_DENSE_FILE = re.compile(r"\.(index|data-\d+-of-\d+)")
 
@@ -121,6 +122,11 @@ def _check_fields(path: str, content: dict[str, Any]) -> None:
       raise DamagedCheckpointError(
         f"{path}: field {name!r} is {content[name]!r}, wanted {_type_name(field.type)}"
       )
+  if content.get("saved_at", 0) >= _END_OF_9999:
+    raise DamagedCheckpointError(
+      f"{path}: field 'saved_at' is {content['saved_at']}, wanted seconds since 1970, "
+      "before the year 10000"
+    )
   for name in content["table_files"]:
     if os.path.basename(name) != name:
       raise DamagedCheckpointError(
