@@ -123,7 +123,7 @@ with_trials: Whether ids that have no row yet count on where they were. Those of
 must_fit: What is not to begin with initial values, but to be refused where it
   does not fit: 'every_segment' of a table; 'shared_segments', which the files
   have too, but of another dim; or 'nothing', so that files of other tables only
-  will do.
+  will do; a table of which they have no segment of the same dim stays empty.
 log_warnings: Whether to log them as well.
 rows: scalar. How many rows were read.
 warnings: [num_warnings]. What did not fit and began anew or, with

@@ -11,7 +11,11 @@ from absl.testing import absltest
 
 from monolith.native_training.runtime.ops import testing
 from monolith.native_training.training.checkpoints import checkpoint, checkpoint_errors
-from monolith.native_training.training.checkpoints.small_tables import SmallTables
+from monolith.native_training.training.checkpoints.small_tables import (
+  DEFAULT_TABLES,
+  THRESHOLD,
+  SmallTables,
+)
 
 _ADAM = {"type": "adam"}
 _IDS = list(range(-20, 20))
@@ -274,6 +278,31 @@ class ChangedModelTest(absltest.TestCase):
         for i, (row, _, time) in self._rows["mov"].items()
       }
       self.assertEqual(rows, {"mov": wanted, "new": {}})
+
+  def test_a_warm_start_takes_no_rows_of_which_it_takes_no_slice(self):
+    others = (
+      (testing.segment(4, "vec"), "vec of table mov has dim 3 in the file, but 4 in"),
+      (testing.segment(3, "new"), "new of table mov has dim 3 in the model, but is"),
+    )
+    for segment, message in others:
+      rows, _, log = self._restored(_table("mov", segment), _UID, how="warm_start")
+      self.assertRegex(log, f"table mov begins empty: segment {message}")
+      self.assertEqual(rows, {"mov": {}, "uid": self._rows["uid"]})
+
+  def test_a_warm_start_counts_on_no_ids_of_which_it_takes_no_slice(self):
+    folder = self.create_tempdir().full_path
+    with SmallTables() as model:
+      for _ in range(THRESHOLD - 1):
+        model.train(1000, uid=_IDS)
+      path = model.save(folder, 1)
+    (uid,) = (table for table in DEFAULT_TABLES if table["name"] == "uid")
+    for dim, wanted in ((2, set(_IDS)), (4, set())):
+      with SmallTables(
+        1, [{**uid, "segments": [testing.segment(dim, "vec")]}]
+      ) as model:
+        model.warm_start(path)
+        model.train(2000, uid=_IDS)
+        self.assertEqual(set(model.rows()["uid"]), wanted)
 
   def test_a_warm_start_takes_variables_of_the_same_name_and_shape(self):
     first = {"kept": [0.0, 0.0], "resized": [9.0], "gained": [8.0]}

@@ -158,6 +158,7 @@ class Restorer {
       }
       for (size_t f = 0; f < destinations->size(); ++f) {
         if (!(*destinations)[f].has_value()) continue;
+        if (!(*destinations)[f]->conversion.takes_rows()) continue;
         const TableFileHeader::Table& table = file->header.tables[f];
         const auto row_bytes = static_cast<int64_t>(
             sizeof(int64_t) +
@@ -238,11 +239,12 @@ class Restorer {
         const auto& destination = destinations[rows->table];
         if (!destination.has_value()) continue;
         KeepShard(shard_, rows);
+        num_rows_ += rows->rows.ids.size();
+        if (!destination->conversion.takes_rows()) continue;
         done = ImportRows(*destination, rows->rows);
         if (ends_trials) {
           done.Update(destination->table->EndTrials(rows->rows.ids));
         }
-        num_rows_ += rows->rows.ids.size();
       } else if (auto* erased = std::get_if<ErasedBlock>(&*block)) {
         const auto& destination = destinations[erased->table];
         if (!destination.has_value()) continue;
@@ -255,6 +257,7 @@ class Restorer {
         auto& trials = std::get<TrialBlock>(*block);
         const auto& destination = destinations[trials.table];
         if (!destination.has_value() || !takes_trials) continue;
+        if (!destination->conversion.takes_rows()) continue;
         trials.batch.aged = StillToAge(*destination, trials);
         done = TakeTrials(file, *destination, trials);
       }

@@ -117,6 +117,12 @@ absl::StatusOr<RowConversion> RowConversion::Create(
                        " is not in the model: its values are left out"));
     }
   }
+  if (must_fit == MustFit::kNothing && conversion.embeddings_.empty()) {
+    conversion.takes_rows_ = false;
+    conversion.warnings_ = {absl::StrCat(
+        "table ", name,
+        " begins empty: ", absl::StrJoin(conversion.warnings_, "; "))};
+  }
   conversion.to_dim_ = embedding;
   const auto is_in_place = [](const Range& range) {
     return range.from == range.to;

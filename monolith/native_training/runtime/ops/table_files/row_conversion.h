@@ -23,7 +23,8 @@ enum class MustFit {
   // Segments that both have are of the same dim. One that the file lacks begins
   // with initial values, and one that the model lacks is left out.
   kSharedSegments,
-  // A segment of another dim begins with initial values too.
+  // A segment of another dim begins with initial values too, and where the file
+  // has none of the same dim nothing of the table is taken.
   kNothing,
 };
 
@@ -44,6 +45,9 @@ class RowConversion {
   // Some embeddings come from no file: `embeddings` of Convert must hold
   // initial values.
   bool needs_initial_values() const { return needs_initial_values_; }
+
+  // False where a table with kNothing gets none of the rows, nor their trials.
+  bool takes_rows() const { return takes_rows_; }
 
   // Rows of the file are rows of the table as they are.
   bool is_identity() const { return is_identity_; }
@@ -70,6 +74,7 @@ class RowConversion {
   std::vector<Range> embeddings_;
   std::vector<Range> states_;
   std::vector<float> initial_state_;  // of a whole row
+  bool takes_rows_ = true;
   bool needs_initial_values_ = false;
   bool is_identity_ = false;
   std::vector<std::string> warnings_;
