@@ -139,6 +139,27 @@ class CheckpointTrialsTest(tf.test.TestCase, parameterized.TestCase):
         admitted |= {*ids[2950:]}
     self.assertEqual(_ids_with_row(after), {*ids})
 
+  @parameterized.parameters(1, 2)
+  def test_trials_that_are_over_take_no_room(self, count):
+    # Never are more than the capacity on trial, but in base and changes together.
+    room = count * _CAPACITY
+    ids = np.arange(room * 17 // 10)
+    going_on, admitted, new = np.split(ids, [room * 3 // 10, room])
+    before = self.servers(count)
+    for _ in range(_THRESHOLD - 1):
+      _occur(before, np.concatenate([going_on, admitted]))
+    files = self.save(before, "a")
+    _occur(before, admitted)
+    for _ in range(_THRESHOLD - 1):
+      _occur(before, new)
+    files += self.save(before, "b", "a")
+
+    after = self.servers(count)
+    self.restore(after, files)
+    _occur(after, np.concatenate([going_on, new]))
+    late = {*ids} - _ids_with_row(after)
+    self.assertLess(len(late), len(ids) / 300)  # As occurrence_filter.h promises.
+
   def test_an_increment_costs_what_has_occurred(self):
     servers = self.servers(1)
     _occur(servers, np.arange(8000))

@@ -181,6 +181,11 @@ class Restorer {
     for (const SavedFiles& save : saves_) {
       with_trials |= options_.with_trials && &save == first;
       aged_.clear();
+      if (with_trials && &save != first) {
+        TF_RETURN_IF_ERROR(ForEachFile(
+            env_, FilesOfShard(save),
+            [&](const SavedFile& file) { return EndTrials(file, turn); }));
+      }
       TF_RETURN_IF_ERROR(
           ForEachFile(env_, FilesOfShard(save), [&](const SavedFile& file) {
             return RestoreFile(file, with_trials, turn);
@@ -218,6 +223,43 @@ class Restorer {
       }
     }
     return files;
+  }
+
+  static bool CountsTrials(const std::optional<Destination>& destination) {
+    return destination.has_value() && destination->conversion.takes_rows() &&
+           destination->table->config().occurrence_threshold > 0;
+  }
+
+  // Ends the trials of the saves before whose ids have a row in a file or were
+  // erased. A file has its own trials first, which push out the oldest where
+  // there is no room: those that are over must not take it.
+  absl::Status EndTrials(const SavedFile& file,
+                         const TableTurns::Turn& turn) const {
+    TF_ASSIGN_OR_RETURN(const Destinations destinations,
+                        FindDestinations(tables_, file, options_.must_fit));
+    if (!TakesTrials(shard_, file.header.shard) ||
+        std::none_of(destinations.begin(), destinations.end(), CountsTrials)) {
+      return absl::OkStatus();
+    }
+    TF_ASSIGN_OR_RETURN(const std::unique_ptr<TableFileReader> reader,
+                        Reopen(env_, file));
+    for (;;) {
+      TF_RETURN_IF_ERROR(turn.Check());
+      TF_ASSIGN_OR_RETURN(auto block, reader->Next());
+      if (!block.has_value()) return absl::OkStatus();
+      std::vector<int64_t> ids;
+      uint32_t table = 0;
+      if (auto* rows = std::get_if<RowBlock>(&*block)) {
+        table = rows->table;
+        ids = std::move(rows->rows.ids);
+      } else if (auto* erased = std::get_if<ErasedBlock>(&*block)) {
+        table = erased->table;
+        ids = std::move(erased->ids);
+      }
+      if (ids.empty() || !CountsTrials(destinations[table])) continue;
+      KeepShard(shard_, &ids);
+      TF_RETURN_IF_ERROR(destinations[table]->table->EndTrials(ids));
+    }
   }
 
   absl::Status RestoreFile(const SavedFile& file, bool with_trials,
