@@ -8,23 +8,9 @@ namespace monolith {
 Generations::Generations(uint32_t full) : full_(full) {}
 
 std::optional<Generations::Merger> Generations::BeginNext() {
-  for (int rank = num_ - 1; rank >= 0; --rank) {
-    if (sizes_[labels_[rank]] == 0) Drop(rank);
-  }
+  DropEmpty();
   std::optional<Merger> merger;
-  if (num_ == kMax) {
-    const auto size_with_next = [&](int rank) {
-      return sizes_[labels_[rank]] + sizes_[labels_[rank + 1]];
-    };
-    int smallest = 0;
-    for (int rank = 1; rank < num_ - 1; ++rank) {
-      if (size_with_next(rank) < size_with_next(smallest)) smallest = rank;
-    }
-    merger = {labels_[smallest + 1], labels_[smallest]};
-    sizes_[merger->into] += sizes_[merger->from];
-    sizes_[merger->from] = 0;
-    Drop(smallest + 1);
-  }
+  if (num_ == kMax) merger = MergeSmallest();
   newest_ = UnusedLabel();
   labels_[num_++] = newest_;
   ++num_begun_;
@@ -37,12 +23,10 @@ std::array<uint8_t, Generations::kMax + 1> Generations::BeginEmpty(
   const int begun = std::min(generations, kMax - 1);
   std::array<uint8_t, kMax + 1> label_of;
   std::iota(label_of.begin(), label_of.end(), uint8_t{0});
+  if (num_ > kMax - begun) DropEmpty();
   while (num_ > kMax - begun) {
-    const uint8_t from = labels_[1], into = labels_[0];
-    label_of[from] = into;
-    sizes_[into] += sizes_[from];
-    sizes_[from] = 0;
-    Drop(1);
+    const Merger merger = MergeSmallest();
+    std::replace(label_of.begin(), label_of.end(), merger.from, merger.into);
   }
   for (int i = 0; i < begun; ++i) {
     newest_ = UnusedLabel();
@@ -61,6 +45,27 @@ uint8_t Generations::LabelOfAge(int age) {
   }
   UpdateRanks();
   return labels_[num_ - 1 - age];
+}
+
+Generations::Merger Generations::MergeSmallest() {
+  const auto size_with_next = [&](int rank) {
+    return sizes_[labels_[rank]] + sizes_[labels_[rank + 1]];
+  };
+  int smallest = 0;
+  for (int rank = 1; rank < num_ - 1; ++rank) {
+    if (size_with_next(rank) < size_with_next(smallest)) smallest = rank;
+  }
+  const Merger merger = {labels_[smallest + 1], labels_[smallest]};
+  sizes_[merger.into] += sizes_[merger.from];
+  sizes_[merger.from] = 0;
+  Drop(smallest + 1);
+  return merger;
+}
+
+void Generations::DropEmpty() {
+  for (int rank = num_ - 1; rank >= 0; --rank) {
+    if (sizes_[labels_[rank]] == 0) Drop(rank);
+  }
 }
 
 void Generations::Drop(int rank) {

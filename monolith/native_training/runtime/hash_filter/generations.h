@@ -58,13 +58,19 @@ class Generations {
   // How many have begun since the first.
   uint64_t num_begun() const { return num_begun_; }
 
-  // Makes every trial older, as if so many generations had begun; those that
-  // would be older than can be told become one. The caller gives each trial the
+  // Makes every trial older, as if so many generations had begun: where labels
+  // are short, the neighbours that are the smallest together become one. The
+  // caller gives each trial the
   // label that the result has for its label.
   std::array<uint8_t, kMax + 1> BeginEmpty(int generations);
 
  private:
   std::optional<Merger> BeginNext();
+  // Makes one of the two neighbours that are the smallest together, of at least
+  // two generations.
+  Merger MergeSmallest();
+  // Drops those without trials.
+  void DropEmpty();
   // Makes the generation at a rank one that does not exist.
   void Drop(int rank);
   uint8_t UnusedLabel() const;

@@ -1,9 +1,11 @@
 #include "monolith/native_training/runtime/hash_filter/occurrence_filter.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <random>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -361,6 +363,53 @@ TEST(OccurrenceFilterTest, WhatWasTakenInPartsAddsUp) {
   }
   EXPECT_GT(as_they_were, wanted.size() * 85 / 100);
   EXPECT_GT(recent_there, recent * 999 / 1000);
+}
+
+// The share of a filter's trials that is lost, or has a lower count, in one
+// with what was taken of it in four parts. Ids that occur are random ones of
+// `num_ids`.
+double LostOfPartsTaken(int64_t capacity, size_t num_ids, uint64_t seed) {
+  OccurrenceFilter source(capacity, 1), target(capacity, 1);
+  std::mt19937_64 random(seed);
+  std::vector<int64_t> ids(num_ids);
+  for (int64_t& id : ids) id = static_cast<int64_t>(random());
+  std::unordered_set<int64_t> admitted;
+  for (int save = 0; save < 4; ++save) {
+    std::vector<int64_t> newly_admitted;
+    for (int64_t i = 0; i < capacity * 3 / 2; ++i) {
+      const int64_t id = ids[random() % num_ids];
+      if (admitted.count(id) > 0) continue;
+      if (!*source.Admit(HashId(id), 1, 3)) continue;
+      admitted.insert(id);
+      newly_admitted.push_back(id);
+    }
+    uint32_t aged = 0;
+    const auto trials = TakeAll(source, save > 0, &aged);
+    for (const int64_t id : newly_admitted) target.Forget(HashId(id));
+    if (save > 0) target.Age(aged);
+    EXPECT_TRUE(target.ImportTrials(trials).ok());
+  }
+  std::map<std::pair<uint32_t, uint32_t>, uint16_t> got;
+  for (const Trial& trial : TrialsOf(target)) {
+    got[{trial.bucket, trial.fingerprint}] = trial.occurrences;
+  }
+  const auto wanted = TrialsOf(source);
+  const auto lost =
+      std::count_if(wanted.begin(), wanted.end(), [&](const Trial& trial) {
+        const auto found = got.find({trial.bucket, trial.fingerprint});
+        return found == got.end() || found->second < trial.occurrences;
+      });
+  return static_cast<double>(lost) / static_cast<double>(wanted.size());
+}
+
+// The README of table files quotes these.
+TEST(OccurrenceFilterTest, OfPartsTakenFewAreLostWhereThereIsNoRoom) {
+  constexpr int64_t kCapacity = 20000;
+  for (uint64_t seed = 1; seed <= 3; ++seed) {
+    EXPECT_EQ(LostOfPartsTaken(kCapacity, kCapacity, seed), 0);
+    EXPECT_LT(LostOfPartsTaken(kCapacity, 3 * kCapacity, seed), 0.01);
+    EXPECT_LT(LostOfPartsTaken(kCapacity, 10 * kCapacity, seed), 0.1);
+  }
 }
 
 TEST(OccurrenceFilterTest, ATrialThatIsForgottenBeginsAnew) {
