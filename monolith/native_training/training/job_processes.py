@@ -153,7 +153,10 @@ class JobProcesses:
     give_up = time.monotonic() + LIMIT_SECONDS
     while not is_so():
       if time.monotonic() > give_up:
-        raise TimeoutError(f"there was never {what}")
+        logs = "\n".join(
+          f"{task}: {self.log(task)[-1000:]}" for task in self._processes
+        )
+        raise TimeoutError(f"there was never {what}. The ends of the logs:\n{logs}")
       time.sleep(0.1)
 
   def wait_for_checkpoint(self) -> None:
