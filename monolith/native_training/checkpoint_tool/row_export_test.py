@@ -98,10 +98,11 @@ class ExportTest(ToolTestCase):
       self.assertLen(self._exported("parquet")["ids"], len(self.rows["mov"]))
 
   def test_without_pyarrow_the_package_is_named(self):
+    output = f"--output={self.create_tempdir().full_path}/rows"
     with mock.patch.dict("sys.modules", {"pyarrow": None}):
       self.assert_fails(
         "needs the package pyarrow",
-        *("export", self.dir, "--table=mov", "--format=parquet", "--output=/tmp/x"),
+        *("export", self.dir, "--table=mov", "--format=parquet", output),
       )
 
   def test_an_export_that_fails_leaves_the_file_that_is_there(self):
