@@ -124,10 +124,12 @@ def _turn(rows: CheckpointRows, folder: str, turn: int, note) -> None:
   _train_for(rows, _SETTLE_SECONDS)
   note_steps(note, "alone", _train_for(rows, _STEP_SECONDS))
   saving = threading.Thread(target=rows.save_all, args=(folder, step))
+  begin = time.monotonic()
   saving.start()
   durations = []
   while saving.is_alive():
     durations.append(rows.train_some(_BATCH.value))
+  note("save seconds beside steps", time.monotonic() - begin)
   note_steps(note, "beside a save", durations)
 
   begin = time.monotonic()
