@@ -114,7 +114,7 @@ class ServingInputReceiverTest(absltest.TestCase):
     self.assertIs(receiver.features["f"], ragged)
     self.assertIs(receiver.receiver_tensors["ids"], ids)
 
-  def test_a_single_tensor_is_named_inputs(self):
+  def test_a_single_tensor_is_named_input(self):
     ids = tf.constant([[1]])
     receiver = tensorflow_compat.ServingInputReceiver({"f": ids}, ids)
     self.assertEqual(list(receiver.receiver_tensors), ["input"])

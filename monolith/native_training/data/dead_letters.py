@@ -83,7 +83,7 @@ class KafkaDeadLetters:
     self._failed = 0
     self._error: Any = None  # Of the latest that failed.
     self._failed_at_log = 0
-    self._logged_at: float | None = None
+    self._logged_at = -math.inf
 
   @property
   def delivered(self) -> int:
@@ -232,7 +232,7 @@ class KafkaDeadLetters:
     now = time.monotonic()
     with self._lock:
       failed, error = self._failed, self._error
-      is_soon = self._logged_at is not None and now < self._logged_at + _LOG_EVERY_SECS
+      is_soon = now < self._logged_at + _LOG_EVERY_SECS
       if failed == self._failed_at_log or (is_soon and not is_last):
         return
       self._failed_at_log, self._logged_at = failed, now

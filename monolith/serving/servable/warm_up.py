@@ -44,8 +44,9 @@ def warm_up(
 
   Args:
     servable: what was just loaded.
-    batch_sizes: examples of each batch of zeros, but for those
-    max_bytes: that their inputs may take; None for any.
+    batch_sizes: examples of each batch of zeros, less where its inputs would take more
+      than `max_bytes`.
+    max_bytes: None for any.
 
   Raises:
     ServingError, ValueError: a recorded request does not run.

@@ -60,8 +60,7 @@ class Generations {
 
   // Makes every trial older, as if so many generations had begun: where labels
   // are short, the neighbours that are the smallest together become one. The
-  // caller gives each trial the
-  // label that the result has for its label.
+  // caller gives each trial the label that the result has for its label.
   std::array<uint8_t, kMax + 1> BeginEmpty(int generations);
 
  private:

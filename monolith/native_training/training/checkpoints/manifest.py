@@ -122,7 +122,7 @@ def _check_fields(path: str, content: dict[str, Any]) -> None:
       raise DamagedCheckpointError(
         f"{path}: field {name!r} is {content[name]!r}, wanted {_type_name(field.type)}"
       )
-  if not 0 <= content.get("saved_at", 0) < _END_OF_9999:
+  if content.get("saved_at", 0) >= _END_OF_9999:
     raise DamagedCheckpointError(
       f"{path}: field 'saved_at' is {content['saved_at']}, wanted seconds since 1970, "
       "before the year 10000"
