@@ -87,24 +87,18 @@ def decode_example(
     raise ValueError(f"bad_messages must be a BadMessages, got {bad_messages!r}")
   kafka = messages if isinstance(messages, KafkaMessages) else None
   serialized = _vector_of_strings(kafka.message if kafka else messages)
+  columns = [kafka.position, kafka.timestamp] if kafka else []
   # Eagerly, kernels serve all calls alike, and may not keep counts for one of them.
   eager = tf.executing_eagerly()
   checked = core_errors.PlainOps(loader.ops()).monolith_check_examples(
-    serialized, report_every_ms=0 if eager else _REPORT_EVERY_MS, **attributes
+    serialized, columns, report_every_ms=0 if eager else _REPORT_EVERY_MS, **attributes
   )
   report = _report_now if eager else _report_in_graph
   with tf.control_dependencies(report(bad_messages, checked, serialized, kafka)):
-    kept = [serialized]
-    if kafka:
-      kept += [tf.convert_to_tensor(t) for t in (kafka.position, kafka.timestamp)]
-    kept = tf.cond(
-      checked.all_good,
-      lambda: [tf.identity(t) for t in kept],
-      lambda: [tf.boolean_mask(t, checked.is_good) for t in kept],
-    )
-  parsed = tf.io.parse_example(kept[0], dict(features))
+    good = tf.identity(checked.good)
+  parsed = tf.io.parse_example(good, dict(features))
   if kafka:
-    parsed[POSITION], parsed[EVENT_TIME_MS] = kept[1:]
+    parsed[POSITION], parsed[EVENT_TIME_MS] = checked.good_columns
   return parsed
 
 
@@ -128,14 +122,13 @@ def _bad_ones(
 ) -> list[tf.Tensor]:
   """Message, reason, topic, partition, offset and, of Kafka's, position of the bad
   ones, [n_bad] each."""
-  is_bad = tf.logical_not(checked.is_good)
-  at = tf.squeeze(tf.where(is_bad), axis=1)
   if kafka:
     places = [kafka.topic, kafka.partition, kafka.offset, kafka.position]
-    places = [tf.gather(place, at) for place in places]
+    places = [tf.gather(place, checked.bad) for place in places]
   else:
-    places = [tf.fill(tf.shape(at), ""), tf.fill(tf.shape(at), -1), at]
-  return [tf.gather(serialized, at), tf.gather(checked.reasons, at), *places]
+    shape = tf.shape(checked.bad)
+    places = [tf.fill(shape, ""), tf.fill(shape, -1), checked.bad]
+  return [tf.gather(serialized, checked.bad), checked.reasons, *places]
 
 
 def _tell(bad_messages: BadMessages, seen, columns) -> None:
@@ -158,10 +151,8 @@ def _text(value: bytes) -> str:
 
 
 def _report_now(bad_messages, checked, serialized, kafka) -> list:
-  columns = []
-  if not checked.all_good:
-    columns = [column.numpy() for column in _bad_ones(checked, serialized, kafka)]
-  _tell(bad_messages, checked.num_seen, columns)
+  columns = _bad_ones(checked, serialized, kafka)
+  _tell(bad_messages, checked.num_seen, [column.numpy() for column in columns])
   return []
 
 

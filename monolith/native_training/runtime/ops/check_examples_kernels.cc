@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -99,7 +100,10 @@ class CheckExamplesOp : public tensorflow::OpKernel {
   }
 
  private:
-  enum Outputs { kIsGood, kReasons, kAllGood, kNumSeen };
+  struct Bad {
+    int64_t index;
+    std::string reason;
+  };
 
   // REQUIRES: one of the types that the op's signature allows.
   static ValueType TypeOf(DataType type) {
@@ -115,38 +119,81 @@ class CheckExamplesOp : public tensorflow::OpKernel {
           absl::StrCat("serialized must be a vector (rank 1), got rank ",
                        serialized.dims()));
     }
-    const auto messages = serialized.flat<tstring>();
-    const int64_t n = messages.size();
-    Tensor* is_good = nullptr;
-    Tensor* reasons = nullptr;
-    Tensor* all_good = nullptr;
-    Tensor* num_seen = nullptr;
-    TF_RETURN_IF_ERROR(
-        context->allocate_output(kIsGood, TensorShape({n}), &is_good));
-    TF_RETURN_IF_ERROR(
-        context->allocate_output(kReasons, TensorShape({n}), &reasons));
-    TF_RETURN_IF_ERROR(
-        context->allocate_output(kAllGood, TensorShape({}), &all_good));
-    TF_RETURN_IF_ERROR(
-        context->allocate_output(kNumSeen, TensorShape({}), &num_seen));
+    for (int i = 1; i < num_inputs(); ++i) {
+      TF_RETURN_IF_ERROR(CheckShape(absl::StrCat("columns[", i - 1, "]"),
+                                    context->input(i), serialized.shape()));
+    }
+    const int64_t n = serialized.NumElements();
+    const std::vector<Bad> bad = FindBad(serialized, context);
 
-    auto good = is_good->flat<bool>();
-    auto reason = reasons->flat<tstring>();
-    std::atomic<bool> any_bad{false};
+    Tensor* indexes = nullptr;
+    Tensor* reasons = nullptr;
+    Tensor* num_seen = nullptr;
+    const TensorShape num_bad({static_cast<int64_t>(bad.size())});
+    const int after = num_inputs();
+    TF_RETURN_IF_ERROR(context->allocate_output(after, num_bad, &indexes));
+    TF_RETURN_IF_ERROR(context->allocate_output(after + 1, num_bad, &reasons));
+    TF_RETURN_IF_ERROR(
+        context->allocate_output(after + 2, TensorShape({}), &num_seen));
+    for (size_t i = 0; i < bad.size(); ++i) {
+      indexes->vec<int64_t>()(i) = bad[i].index;
+      reasons->vec<tstring>()(i) = bad[i].reason;
+    }
+    num_seen->scalar<int64_t>()() = tally_->Add(n, !bad.empty());
+    TF_RETURN_IF_ERROR(LeaveOut<tstring>(bad, 0, context));
+    for (int i = 1; i < num_inputs(); ++i) {
+      TF_RETURN_IF_ERROR(LeaveOut<int64_t>(bad, i, context));
+    }
+    return absl::OkStatus();
+  }
+
+  // In the order of their indexes.
+  std::vector<Bad> FindBad(const Tensor& serialized,
+                           OpKernelContext* context) const {
+    const auto messages = serialized.vec<tstring>();
+    const int64_t n = messages.size();
+    const int64_t num_tasks = (n + kPerTask - 1) / kPerTask;
+    std::vector<std::vector<Bad>> found(num_tasks);
     WorkerExecutor executor(context);
-    executor.ParallelFor((n + kPerTask - 1) / kPerTask, [&](int64_t task) {
+    executor.ParallelFor(num_tasks, [&](int64_t task) {
       const int64_t end = std::min(n, (task + 1) * kPerTask);
       for (int64_t i = task * kPerTask; i < end; ++i) {
         const ExampleFault fault = checker_->Check(
             absl::string_view(messages(i).data(), messages(i).size()));
-        good(i) = fault.kind == ExampleFault::kNone;
-        if (good(i)) continue;
-        reason(i) = checker_->Describe(fault);
-        any_bad.store(true, std::memory_order_relaxed);
+        if (fault.kind == ExampleFault::kNone) continue;
+        found[task].push_back({i, checker_->Describe(fault)});
       }
     });
-    all_good->scalar<bool>()() = !any_bad;
-    num_seen->scalar<int64_t>()() = tally_->Add(n, any_bad);
+    std::vector<Bad> bad;
+    for (std::vector<Bad>& each : found) {
+      std::move(each.begin(), each.end(), std::back_inserter(bad));
+    }
+    return bad;
+  }
+
+  // Sets output `i` to input `i` without the bad ones.
+  template <typename T>
+  static absl::Status LeaveOut(const std::vector<Bad>& bad, int i,
+                               OpKernelContext* context) {
+    const Tensor& all = context->input(i);
+    if (bad.empty()) {
+      context->set_output(i, all);
+      return absl::OkStatus();
+    }
+    const auto num_bad = static_cast<int64_t>(bad.size());
+    Tensor* good = nullptr;
+    TF_RETURN_IF_ERROR(context->allocate_output(
+        i, TensorShape({all.NumElements() - num_bad}), &good));
+    const auto from = all.vec<T>();
+    auto to = good->vec<T>();
+    auto next_bad = bad.begin();
+    for (int64_t j = 0, at = 0; j < all.NumElements(); ++j) {
+      if (next_bad != bad.end() && next_bad->index == j) {
+        ++next_bad;
+      } else {
+        to(at++) = from(j);
+      }
+    }
     return absl::OkStatus();
   }
 

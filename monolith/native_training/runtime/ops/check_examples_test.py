@@ -58,8 +58,8 @@ def attributes(features):
   }
 
 
-def check(messages, features, **options):
-  return ops.monolith_check_examples(messages, **attributes(features), **options)
+def check(messages, features, columns=()):
+  return ops.monolith_check_examples(messages, list(columns), **attributes(features))
 
 
 def parsed_by_tensorflow(messages, features):
@@ -105,17 +105,17 @@ class RandomMessagesTest(tf.test.TestCase, parameterized.TestCase):
         messages.append(message)
     wanted = parsed_by_tensorflow(messages, features)
     got = check(messages, features)
-    different = np.flatnonzero(got.is_good.numpy() != wanted)
+    reasons = dict(zip(got.bad.numpy().tolist(), got.reasons.numpy(), strict=True))
+    different = [i for i, good in enumerate(wanted) if good == (i in reasons)]
     for i in different[:5]:
-      print(wanted[i], got.reasons[i].numpy(), messages[i])
+      print(wanted[i], reasons.get(i), messages[i])
     self.assertEmpty(different)
     self.assertBetween(wanted.mean(), 0.05, 0.9)
-    # Good ones have no reason, and what is bad has few.
-    reasons = set(got.reasons.numpy())
-    self.assertIn(b"", reasons)
-    self.assertBetween(len(reasons), 5, 6 * len(features) + 2)
+    self.assertNotIn(b"", reasons.values())
+    self.assertBetween(len(set(reasons.values())), 5, 6 * len(features) + 2)
+    self.assertAllEqual(got.good, np.array(messages, object)[wanted])
     # All good ones at once, as a batch is parsed.
-    tf.io.parse_example(tf.boolean_mask(messages, got.is_good), features)
+    tf.io.parse_example(got.good, features)
 
 
 class CheckExamplesTest(tf.test.TestCase):
@@ -124,30 +124,40 @@ class CheckExamplesTest(tf.test.TestCase):
     example.features.feature["label"].float_list.value.append(4.5)
     good = example.SerializeToString()
     example.features.feature["mov"].bytes_list.value.append(b"Heat")
-    got = check([good, b"garbage", b"", example.SerializeToString()], RATING)
-    self.assertAllEqual(got.is_good, [True, False, False, False])
+    messages = [b"garbage", good, b"", example.SerializeToString(), good]
+    got = check(messages, RATING, columns=[[5, 6, 7, 8, 9], range(5)])
+    self.assertAllEqual(got.good, [good, good])
+    self.assertAllEqual(got.good_columns, [[6, 9], [1, 4]])
+    self.assertAllEqual(got.bad, [0, 2, 3])
     self.assertAllEqual(
       got.reasons,
       [
-        b"",
         b"not a tf.train.Example",
         b"feature 'label' is missing",
         b"feature 'mov' is bytes, wanted int64",
       ],
     )
-    self.assertFalse(got.all_good)
-    self.assertEqual(got.num_seen, 4)
-    self.assertTrue(check([good] * 3, RATING).all_good)
+    self.assertEqual(got.num_seen, 5)
+
+  def test_where_all_are_good_all_stay(self):
+    features = {"mov": tf.io.RaggedFeature(tf.int64)}
+    got = check([b""] * 3, features, columns=[[5, 6, 7]])
+    self.assertAllEqual(got.good, [b""] * 3)
+    self.assertAllEqual(got.good_columns, [[5, 6, 7]])
+    self.assertEmpty(got.bad)
+    self.assertEmpty(got.reasons)
 
   def test_an_empty_batch_is_good(self):
     got = check(tf.zeros([0], tf.string), RATING)
-    self.assertTrue(got.all_good)
+    self.assertEmpty(got.good)
+    self.assertEmpty(got.bad)
     self.assertEqual(got.num_seen, 0)
 
   def test_a_large_batch_is_checked_by_several_threads(self):
     messages = np.full(10_001, b"garbage", object)
     messages[::3] = b""
     got = check(messages, FEW)
+    self.assertAllEqual(got.bad, range(10_001))
     self.assertEqual(set(got.reasons.numpy()[::3]), {b"feature 'b' is missing"})
     self.assertEqual(set(got.reasons.numpy()[1::3]), {b"not a tf.train.Example"})
 
@@ -156,7 +166,7 @@ class CheckExamplesTest(tf.test.TestCase):
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
       batch = tf.compat.v1.placeholder(tf.string, [None])
       got = loader.ops().monolith_check_examples(
-        batch, **attributes(features), report_every_ms=200
+        batch, [], **attributes(features), report_every_ms=200
       )
 
       def seen(messages):
@@ -172,24 +182,33 @@ class CheckExamplesTest(tf.test.TestCase):
   def test_arguments_are_checked(self):
     with self.assertRaisesRegex(InvalidArgument, "serialized must be a vector"):
       check(b"", RATING)
+    with self.assertRaisesRegex(
+      InvalidArgument, r"columns\[1\] has the wrong shape: got \[1\], wanted \[2\]"
+    ):
+      check([b"", b""], RATING, columns=[[1, 2], [3]])
     one = {"names": ["a"], "types": [tf.int64], "lengths": [1], "required": [True]}
     for name, values in (("types", [tf.int64] * 2), ("lengths", [1, 1])):
       with self.assertRaisesRegex(InvalidArgument, f"{name} has the wrong size: got 2"):
-        ops.monolith_check_examples([b""], **{**one, name: values})
+        ops.monolith_check_examples([b""], [], **{**one, name: values})
     with self.assertRaisesRegex(InvalidArgument, "required has the wrong size"):
-      ops.monolith_check_examples([b""], **{**one, "required": [True, False]})
+      ops.monolith_check_examples([b""], [], **{**one, "required": [True, False]})
     with self.assertRaisesRegex(InvalidArgument, "'a' must be 0 or more.*got -3"):
-      ops.monolith_check_examples([b""], **{**one, "lengths": [-3]})
+      ops.monolith_check_examples([b""], [], **{**one, "lengths": [-3]})
     with self.assertRaisesRegex(InvalidArgument, "'a' is named twice"):
-      ops.monolith_check_examples([b""], **{k: v * 2 for k, v in one.items()})
+      ops.monolith_check_examples([b""], [], **{k: v * 2 for k, v in one.items()})
 
   def test_shapes_are_known_in_the_graph(self):
     with tf.Graph().as_default():
       batch = tf.compat.v1.placeholder(tf.string, [7])
-      got = loader.ops().monolith_check_examples(batch, **attributes(RATING))
-      self.assertEqual([t.shape.as_list() for t in got], [[7], [7], [], []])
+      checked = loader.ops().monolith_check_examples
+      got = checked(batch, [tf.range(7, dtype=tf.int64)], **attributes(RATING))
+      tensors = (got.good, *got.good_columns, got.bad, got.reasons)
+      self.assertEqual([t.shape.as_list() for t in tensors], [[None]] * 4)
+      self.assertEqual(got.num_seen.shape, [])
       with self.assertRaisesRegex(ValueError, "must be rank 1"):
-        loader.ops().monolith_check_examples(batch[0], **attributes(RATING))
+        checked(batch[0], [], **attributes(RATING))
+      with self.assertRaisesRegex(ValueError, "Dimension 0 in both shapes must be"):
+        checked(batch, [tf.range(6, dtype=tf.int64)], **attributes(RATING))
 
 
 if __name__ == "__main__":
