@@ -43,6 +43,11 @@ absl::StatusOr<absl::Span<const float>> FloatVector(absl::string_view name,
   return Vector<float>(name, tensor);
 }
 
+absl::StatusOr<absl::Span<const uint8_t>> ByteVector(absl::string_view name,
+                                                     const Tensor& tensor) {
+  return Vector<uint8_t>(name, tensor);
+}
+
 absl::StatusOr<std::vector<std::string>> StringVector(absl::string_view name,
                                                       const Tensor& tensor) {
   const absl::Status is_vector =

@@ -19,10 +19,13 @@
 
 namespace monolith {
 
-// REQUIRES: the tensor's type is int64 or float, as the op's signature says.
+// REQUIRES: the tensor's type is int64, float or uint8, as the op's signature
+// says.
 absl::StatusOr<absl::Span<const int64_t>> Int64Vector(
     absl::string_view name, const tensorflow::Tensor& tensor);
 absl::StatusOr<absl::Span<const float>> FloatVector(
+    absl::string_view name, const tensorflow::Tensor& tensor);
+absl::StatusOr<absl::Span<const uint8_t>> ByteVector(
     absl::string_view name, const tensorflow::Tensor& tensor);
 // REQUIRES: the tensor's type is string.
 absl::StatusOr<std::vector<std::string>> StringVector(
