@@ -94,7 +94,13 @@ def custom_op_library(name, deps = [], copts = [], linkopts = [], **kwargs):
         **kwargs
     )
 
-def python_extension(name, deps = [], copts = [], linkopts = [], **kwargs):
+def python_extension(
+        name,
+        deps = [],
+        copts = [],
+        linkopts = [],
+        version_script = _PYTHON_EXTENSION,
+        **kwargs):
     """A Python module written in C++ with pybind11.
 
     Args:
@@ -102,11 +108,12 @@ def python_extension(name, deps = [], copts = [], linkopts = [], **kwargs):
       deps: libraries to link in.
       copts: further compiler flags.
       linkopts: further linker flags.
+      version_script: what it exports, for one that others than Python load too.
       **kwargs: passed on.
     """
     _shared_library(
         name = name,
-        version_script = _PYTHON_EXTENSION,
+        version_script = version_script,
         deps = deps + ["@pybind11//:pybind11"],
         # pybind11's classes are hidden, and what holds one must not be less so.
         copts = ["-fvisibility=hidden"] + copts,
