@@ -4,8 +4,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from monolith.native_training.data.inline_map import map_inline
 from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.stream_messages import StreamMessages
+from monolith.native_training.runtime.ops import loader
 
 _SCOPE = "monolith_kafka_dataset"
 
@@ -98,8 +101,10 @@ def create_plain_kafka_dataset(
     poll_batch_size,
     configuration,
   )
-  spec = KafkaMessages(
-    message=tf.TensorSpec([None], tf.string),
+  spec = StreamMessages(
+    values=tf.TensorSpec([None], tf.uint8),
+    begin=tf.TensorSpec([None], tf.int64),
+    end=tf.TensorSpec([None], tf.int64),
     topic=tf.TensorSpec([None], tf.string),
     partition=tf.TensorSpec([None], tf.int32),
     offset=tf.TensorSpec([None], tf.int64),
@@ -109,10 +114,10 @@ def create_plain_kafka_dataset(
   with tf.name_scope(_SCOPE):
     # Large elements cross over from Python, and TensorFlow cuts them.
     together = tf.data.Dataset.from_generator(stream.batches, output_signature=spec)
-    # Reading goes on while TensorFlow cuts, and what comes after that.
-    messages = together.prefetch(1).flat_map(lambda x: _cut(x, poll_batch_size))
     end = tf.data.Dataset.from_generator(stream.drained, output_signature=spec)
-    return messages.concatenate(end)
+    # Reading goes on while TensorFlow cuts, and what comes after that.
+    all_ = together.prefetch(1).concatenate(end)
+    return all_.flat_map(lambda messages: _cut(messages, poll_batch_size))
 
 
 def is_stream(op: tf.Operation) -> bool:
@@ -120,8 +125,14 @@ def is_stream(op: tf.Operation) -> bool:
   return any(part.startswith(_SCOPE) for part in op.name.split("/"))
 
 
-def _cut(together: KafkaMessages, size: int) -> tf.data.Dataset:
-  """Messages as a dataset of `size` each, the last ones as many as are left."""
-  count = tf.size(together.message, tf.int64)
-  columns = together._replace(topic=tf.broadcast_to(together.topic, [count]))
-  return tf.data.Dataset.from_tensors(columns).rebatch(size)
+def _cut(together: StreamMessages, size: int) -> tf.data.Dataset:
+  """`KafkaMessages` of `size` each, the last ones as many as are left."""
+  values, begin, end, topic, *places = together
+  topic = tf.broadcast_to(topic, tf.shape(begin))
+  rows = tf.data.Dataset.from_tensors((begin, end, topic, *places)).rebatch(size)
+
+  def as_messages(begin, end, *places):
+    message = loader.ops().monolith_cut_bytes(values, begin, end)
+    return KafkaMessages(message, *places)
+
+  return map_inline(rows, as_messages)

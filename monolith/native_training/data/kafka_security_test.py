@@ -101,7 +101,7 @@ class KafkaSecurityTest(parameterized.TestCase):
     while arrays is None:  # A round ends when nothing has come for a second.
       stream.begin_round(threading.Event())
       arrays = next(stream.batches(), None)
-    self.assertEqual(arrays.message.tolist(), [b"secret"] * 10)
+    self.assertEqual(arrays.values.tobytes(), b"secret" * 10)
     stream.close()
     stream.commit_last({partition: 7}, time.monotonic() + 30)
     dataset = datasets.create_plain_kafka_dataset(

@@ -15,19 +15,24 @@ from monolith.native_training.data.kafka import (
   topic_patterns,
 )
 from monolith.native_training.data.kafka.broker_errors import BrokerErrors, StreamFailed
+from monolith.native_training.data.kafka.message_reader.message_reader import (
+  MessageReader,
+)
 from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets, Partition
 from monolith.native_training.data.kafka.topic_admin import TopicAdmin
 
-# librdkafka's own defaults read a tenth as fast.
 _DEFAULTS = {
   "auto.offset.reset": "earliest",
-  "fetch.message.max.bytes": str(10 << 20),
+  # librdkafka's own size and pause, a second, read a tenth as fast.
+  "fetch.message.max.bytes": str(4 << 20),
+  "fetch.queue.backoff.ms": "20",
   # How soon a member learns that others have come or gone.
   "heartbeat.interval.ms": "1000",
   # Training may stand still for long, as while a parameter server is away.
   "max.poll.interval.ms": "86400000",
   "partition.assignment.strategy": "cooperative-sticky",
-  "queued.min.messages": "1000000",
+  # What is read further ahead has left the processor's caches when it is wanted.
+  "queued.min.messages": "100000",
   # A broker that is back is found within a second.
   "reconnect.backoff.max.ms": "1000",
   # What a worker that was killed had goes to the others after so long.
@@ -126,13 +131,18 @@ class ConsumerGroup:
         "another: leave it out, or have one worker"
       )
 
-  def client(self, settings: Mapping[str, Any] = {}) -> Consumer:
+  def client(
+    self, settings: Mapping[str, Any] = {}, reader: MessageReader | None = None
+  ) -> Consumer:
     """A new client, which is no member before it subscribes. Its errors go to `errors`.
 
     Args:
       settings: in place of the group's, or callbacks.
+      reader: gets the messages of the partitions that it claims.
     """
     own = {**self._settings, "error_cb": self.errors.note, **settings}
+    if reader:
+      own = reader.settings(own)
     try:
       return Consumer(own, logger=self.errors)
     except KafkaException as error:

@@ -7,17 +7,16 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from absl import logging
-from confluent_kafka import (
-  Consumer,
-  KafkaError,
-  KafkaException,
-  Message,
-  TopicPartition,
-)
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from monolith.native_training.data.kafka import topic_patterns
 from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.data.kafka.consumer_group import ConsumerGroup, place
+from monolith.native_training.data.kafka.message_reader.message_reader import (
+  MessageReader,
+  ReadEvent,
+  ReadMessages,
+)
 from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
 
 _CONSUME = 10000  # Messages a call: each call has its price.
@@ -66,6 +65,7 @@ class GroupConsumer:
     self._group = group
     self._begins_at = begins_at
     self._consumer: Consumer | None = None
+    self._reader = MessageReader()
     self._is_of_job = False
     self._to_commit: dict[tuple[str, int], int] = {}
     self._commit_lock = threading.Lock()
@@ -92,7 +92,8 @@ class GroupConsumer:
     self.has_joined = False
     self._is_of_job = is_of_job
     reset = {"auto.offset.reset": "error"} if is_of_job else {}
-    self._consumer = self._group.client({"on_commit": self._on_commit, **reset})
+    settings = {"on_commit": self._on_commit, **reset}
+    self._consumer = self._group.client(settings, self._reader)
     topics = [topic_patterns.subscription(topic) for topic in self._group.topics]
     self._consumer.subscribe(topics, on_assign=self._on_assign, on_lost=self._on_lost)
 
@@ -105,11 +106,12 @@ class GroupConsumer:
       if consumer:
         self._last_ends = self._ends(consumer)
     if consumer:
+      self._reader.detach()
       consumer.close()
     self._group.admin.close()
 
-  def consume(self, piece: int = 1) -> list[Message]:
-    """The next messages, after at most 0.1 s.
+  def consume(self, piece: int = 1) -> ReadMessages:
+    """The next messages, maybe none, after at most 0.1 s.
 
     Args:
       piece: how many the caller wants together; of as many as come at once, only whole
@@ -120,19 +122,23 @@ class GroupConsumer:
     """
     self._note_ends()
     most = _CONSUME - _CONSUME % piece or _CONSUME
-    messages = self._consumer.consume(most, _CONSUME_SECS)
-    if not any(map(Message.error, messages)):
-      return messages
-    for message in messages:
-      error = message.error()
-      code = error and error.code()
-      if code == KafkaError._PARTITION_EOF:
-        self._ended[message.topic(), message.partition()] = message.offset()
-      elif code == KafkaError._AUTO_OFFSET_RESET and self._is_of_job:
-        self._read_what_is_left(message)
-      elif error:
-        self._group.errors.note(error)
-    return [message for message in messages if not message.error()]
+    # What the client itself has to say; it calls back meanwhile.
+    for message in self._consumer.consume(most, 0):
+      place_ = message.topic(), message.partition(), message.offset()
+      self._handle(ReadEvent(message.error(), *place_))
+    messages, events = self._reader.read(most, _CONSUME_SECS)
+    for event in events:
+      self._handle(event)
+    return messages
+
+  def _handle(self, event: ReadEvent) -> None:
+    code = event.error.code()
+    if code == KafkaError._PARTITION_EOF:
+      self._ended[event.topic, event.partition] = event.offset
+    elif code == KafkaError._AUTO_OFFSET_RESET and self._is_of_job:
+      self._read_what_is_left(event)
+    else:
+      self._group.errors.note(event.error)
 
   def _note_ends(self) -> None:
     """Notes ends that came with the messages of the call before, whose receiver knows
@@ -266,22 +272,23 @@ class GroupConsumer:
       offset = self._begins_at(Partition(self._group.name, p.topic, p.partition))
       if offset is not None:
         p.offset = offset
+      self._reader.claim(p)
     self._pass_deleted([p for p in partitions if p.offset >= 0])
     if self._group.is_cooperative:
       consumer.incremental_assign(partitions)
     else:
       consumer.assign(partitions)
 
-  def _read_what_is_left(self, message: Message) -> None:
+  def _read_what_is_left(self, event: ReadEvent) -> None:
     """Reads a partition on whose next message is not there: reading has stopped."""
     consumer = self._consumer
-    p = TopicPartition(message.topic(), message.partition())
+    p = TopicPartition(event.topic, event.partition)
     own = consumer.assignment()
     if p not in own:
       return  # It has gone to another member.
-    if message.offset() is None:
-      raise StreamFailed(f"{place(p)}: {message.error().str()}: {_OTHER_LOG}")
-    p.offset = message.offset()
+    if event.offset is None:
+      raise StreamFailed(f"{place(p)}: {event.error.str()}: {_OTHER_LOG}")
+    p.offset = event.offset
     self._pass_deleted([p])
     if self._group.is_cooperative:
       consumer.incremental_unassign([p])

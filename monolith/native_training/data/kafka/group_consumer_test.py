@@ -20,6 +20,9 @@ from monolith.native_training.data.kafka.group_consumer import (
 )
 from monolith.native_training.data.kafka.group_test_case import GroupTestCase
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.message_reader.message_reader import (
+  ReadEvent,
+)
 from monolith.native_training.data.kafka.stream_offsets import (
   Offsets,
   Partition,
@@ -135,16 +138,11 @@ class GroupConsumerTest(GroupTestCase):
     consumer.open(is_of_job=True)
     self.read(consumer, 0)
     cut_off = "Partition log truncation detected at offset 200. Reset to INVALID"
-    message = confluent_kafka.Message(
-      topic=self.topic,
-      partition=0,
-      error=KafkaError(KafkaError._AUTO_OFFSET_RESET, cut_off),
-    )
-    consumer._consumer = mock.Mock(wraps=consumer._consumer)
-    consumer._consumer.consume = lambda most, secs: [message]
-    with self.assertRaisesRegex(
-      StreamFailed, "at offset 200.* brokers have lost messages. Use another group_id"
-    ):
+    error = KafkaError(KafkaError._AUTO_OFFSET_RESET, cut_off)
+    reset = ReadEvent(error, self.topic, partition=0, offset=None)
+    read = mock.patch.object(consumer._reader, "read", lambda *_: (None, [reset]))
+    wanted = "at offset 200.* brokers have lost messages. Use another group_id"
+    with read, self.assertRaisesRegex(StreamFailed, wanted):
       consumer.consume()
 
   def test_the_brokers_may_share_out_the_partitions(self):
@@ -180,7 +178,7 @@ class GroupConsumerTest(GroupTestCase):
     consumer.open()
     counts = []
     while sum(counts) < 25_000:
-      counts += [len(consumer.consume(piece=512))]
+      counts += [len(consumer.consume(piece=512).offset)]
     # 19 pieces: 10,000 are taken at once at most.
     self.assertLessEqual(max(counts), 9728)
 

@@ -63,7 +63,8 @@ class GroupTestCase(parameterized.TestCase):
     """Partition and offset of so many messages; none may follow."""
     got = []
     while len(got) < count or not consumer.is_at_end():
-      got += [(m.partition(), m.offset()) for m in consumer.consume()]
+      messages = consumer.consume()
+      got += zip(messages.partition.tolist(), messages.offset.tolist(), strict=True)
     return got
 
   def committed(self) -> int:

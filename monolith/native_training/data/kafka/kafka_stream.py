@@ -13,7 +13,7 @@ from absl import logging
 from confluent_kafka import OFFSET_BEGINNING
 
 from monolith.native_training.data.kafka import (
-  message_arrays,
+  stream_messages,
   stream_offsets,
   stream_start,
   topic_patterns,
@@ -21,8 +21,8 @@ from monolith.native_training.data.kafka import (
 from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.data.kafka.consumer_group import ConsumerGroup
 from monolith.native_training.data.kafka.group_consumer import GroupConsumer
-from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 from monolith.native_training.data.kafka.stream_ledger import StreamLedger
+from monolith.native_training.data.kafka.stream_messages import StreamMessages
 from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
 from monolith.native_training.data.kafka.topic_watch import TopicWatch
 
@@ -98,8 +98,6 @@ class KafkaStream:
         raise ValueError(
           f"{name}: got {value!r}, wanted a whole number from {least} on"
         )
-    is_one = len(self._topics) == 1 and not self._topics[0].startswith("^")
-    self._only_topic = self._topics[0] if is_one else None
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000
     self._poll_batch_size = poll_batch_size
@@ -141,7 +139,7 @@ class KafkaStream:
           "group, topic and partition: name another group, or the same servers"
         )
 
-  def batches(self) -> Iterator[KafkaMessages]:
+  def batches(self) -> Iterator[StreamMessages]:
     """Yields NumPy arrays of the messages that came together, in the order of each
     partition. `topic` has one row where it is the same for all. There is at least one
     message for a job; others get empty arrays while none comes: TensorFlow notices
@@ -168,7 +166,7 @@ class KafkaStream:
     try:
       while not self._is_silent():
         begin = time.monotonic()
-        with self._lock, message_arrays.no_garbage_collection():
+        with self._lock:
           if own != self._iteration:
             break
           arrays = self._next_arrays()
@@ -185,7 +183,7 @@ class KafkaStream:
         elif now - self._quiet_since >= self._notice_secs:
           self._notice(now)
         if not arrays and not round_:
-          yield message_arrays.NONE
+          yield stream_messages.NONE
         if round_:
           before, offsets = offsets, self._ledger.offsets()
           # What is read again is no wait, lest the round end before what comes behind.
@@ -211,7 +209,7 @@ class KafkaStream:
           if own == self._iteration:
             self._consumer.close()
 
-  def drained(self) -> Iterator[KafkaMessages]:
+  def drained(self) -> Iterator[StreamMessages]:
     """Yields nothing: who asks for it has got all of the batches before."""
     self._drained_round = self._ended_round
     yield from ()
@@ -272,15 +270,15 @@ class KafkaStream:
     unknown = OFFSET_BEGINNING if self._round else None
     return max((o for o in (own, known) if o is not None), default=unknown)
 
-  def _next_arrays(self) -> KafkaMessages | None:
+  def _next_arrays(self) -> StreamMessages | None:
     messages = self._consumer.consume(self._poll_batch_size)
     if self._new_topics and time.monotonic() >= self._ask_at:
       self._mark_new_topics()
     if self._round:
       self._watch.look()
-    if not messages:
+    if not len(messages.offset):
       return None
-    return message_arrays.of(messages, self._only_topic, self._ledger.emit)
+    return stream_messages.of(messages, self._ledger)
 
   def _mark_new_topics(self) -> None:
     """Notes which topics those are that have come, so that checkpoints say it: before

@@ -9,22 +9,35 @@ from unittest import mock
 import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaError, KafkaException
 
 from monolith.native_training.data.datasets import create_plain_kafka_dataset
 from monolith.native_training.data.kafka import kafka_stream, stream_ledger, topic_watch
 from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.data.kafka.group_consumer import PartitionEnds
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
+from monolith.native_training.data.kafka.message_reader.message_reader import (
+  ReadMessages,
+)
 from monolith.native_training.data.kafka.stream_offsets import MADE, Offsets, Partition
 
 _AWAY = KafkaException(KafkaError(KafkaError._TIMED_OUT))
 _GONE = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
 
 
-def _message(offset: int) -> Message:
-  return Message(
-    topic="t", partition=0, offset=offset, value=b"message", timestamp=(1, 1000)
+def _messages(begin: int, end: int) -> ReadMessages:
+  """Those of partition 0 from one offset to another one."""
+  offset = np.arange(begin, end)
+  value_end = 7 * np.arange(1, len(offset) + 1)
+  return ReadMessages(
+    values=np.frombuffer(b"message" * len(offset), np.uint8),
+    begin=value_end - 7,
+    end=value_end,
+    topics=["t"],
+    topic_index=np.zeros_like(offset, np.int32),
+    partition=np.zeros_like(offset, np.int32),
+    offset=offset,
+    timestamp=np.full_like(offset, 1000),
   )
 
 
@@ -63,9 +76,9 @@ class _Consumer:
     self.meanwhile()
     if self.is_silent and self.at:
       time.sleep(0.01)
-      return []
+      return _messages(0, 0)
     self.at += 6
-    return [_message(offset) for offset in range(self.at - 6, self.at)]
+    return _messages(self.at - 6, self.at)
 
 
 def _at(offset: int) -> Offsets:
@@ -151,7 +164,7 @@ class KafkaStreamTest(absltest.TestCase):
 
     def leave(dataset: tf.data.Dataset) -> None:
       for messages in dataset:
-        self.assertLen(messages.message, 6)
+        self.assertEqual(messages.message.numpy().tolist(), [b"message"] * 6)
         break
       del messages
       gc.collect()
@@ -217,7 +230,7 @@ class KafkaStreamTest(absltest.TestCase):
         for group in ("g", "h")
       )
     consumers = [_Consumer(), _Consumer()]
-    consumers[1].consume = lambda piece: []
+    consumers[1].consume = lambda piece: _messages(0, 0)
     ended = threading.Event()
     for stream, consumer in zip(streams, consumers, strict=True):
       stream._consumer = consumer
@@ -236,7 +249,7 @@ class KafkaStreamTest(absltest.TestCase):
     """Two workers that do would wait for each other's rest."""
     stream = KafkaStream("t", "g", "127.0.0.1:1", stream_timeout=0)
     consumer = stream._consumer = _Consumer()
-    consumer.consume = lambda piece: []
+    consumer.consume = lambda piece: _messages(0, 0)
     consumer.is_at_end = lambda: True
     consumer.unread_of_others = lambda trained: {Partition("g", "t", 1): 5}
     for is_held in (True, False):
@@ -263,22 +276,21 @@ class KafkaStreamTest(absltest.TestCase):
     stream.begin({})
     ended = threading.Event()
     stream.begin_round(ended)
-    messages = [_message(offset) for offset in range(12)]
-    batches = [messages]
+    batches = [_messages(0, 12)]
 
     def consume(piece):
       if batches:
         return batches.pop()
       time.sleep(0.1)
       stream_ledger.take(positions.pop(0))
-      stream.know({**stream.trained(), partition: len(messages) - len(positions)})
+      stream.know({**stream.trained(), partition: 12 - len(positions)})
       if not positions:
         ended.set()
-      return []
+      return _messages(0, 0)
 
     consumer.consume = consume
     rounds = stream.batches()
-    positions = np.split(next(rounds).position, len(messages))
+    positions = np.split(next(rounds).position, 12)
     self.assertEmpty(list(rounds))
     return stream.is_over
 
@@ -323,7 +335,7 @@ class KafkaStreamTest(absltest.TestCase):
   def test_a_job_is_over_only_where_its_topics_are_those_it_has_read(self):
     stream = KafkaStream("t", "g", "127.0.0.1:1", stream_timeout=0)
     consumer = stream._consumer = _Consumer()
-    consumer.consume = lambda piece: []
+    consumer.consume = lambda piece: _messages(0, 0)
     consumer.is_at_end = lambda: True
     consumer.unread_of_others = lambda trained: {}
     ids = mock.Mock(are_there=lambda: False)
@@ -353,7 +365,7 @@ class KafkaStreamTest(absltest.TestCase):
   def test_silence_is_told_however_many_rounds_it_lasts(self):
     stream = KafkaStream("t", "g", "127.0.0.1:1", message_poll_timeout=300)
     consumer = stream._consumer = _Consumer()
-    consumer.consume = lambda piece: time.sleep(0.05) or []
+    consumer.consume = lambda piece: time.sleep(0.05) or _messages(0, 0)
     stream.begin({})
     with mock.patch.object(kafka_stream, "_IDLE_SECS", 0.1):
       with self.assertLogs(level="WARNING") as logged:

@@ -18,6 +18,8 @@ from monolith.native_training.data.kafka.stream_offsets import Offsets, Partitio
 
 # A position is the number of its ledger above so many bits, and a count below.
 _COUNT_BITS = 44
+# A place is the index of a topic above so many bits, and a partition below.
+_PARTITION_BITS = 32
 
 
 class StreamLedger:
@@ -46,13 +48,18 @@ class StreamLedger:
     _ledgers[self._emitted >> _COUNT_BITS] = self
 
   def emit(
-    self, topic: str | Sequence[str], partition: np.ndarray, offset: np.ndarray
+    self,
+    topics: Sequence[str],
+    topic_index: np.ndarray,
+    partition: np.ndarray,
+    offset: np.ndarray,
   ) -> np.ndarray:
     """Notes messages, in the order in which each partition has them.
 
     Args:
-      topic: of all, or of each.
-      partition: int `[n]`.
+      topics: each once.
+      topic_index: int32 `[n]`, which of them.
+      partition: int32 `[n]`.
       offset: int64 `[n]`.
 
     Returns:
@@ -61,7 +68,8 @@ class StreamLedger:
     with self._lock:
       begin = self._emitted
       self._emitted += len(offset)
-      self._chunks.append(_Chunk(begin, topic, partition, offset))
+      place = topic_index.astype(np.int64) << _PARTITION_BITS | partition
+      self._chunks.append(_Chunk(begin, topics, place, offset))
       return np.arange(begin, self._emitted, dtype=np.int64)
 
   def take(self, positions: np.ndarray) -> Offsets | None:
@@ -202,10 +210,12 @@ class StreamLedger:
 class _Chunk:
   """Messages with positions from `begin` on; forgets those that are taken."""
 
-  def __init__(self, begin, topic, partition, offset):
+  def __init__(
+    self, begin: int, topics: Sequence[str], place: np.ndarray, offset: np.ndarray
+  ):
     self.begin = begin
-    self._topic = topic
-    self._partition = partition
+    self._topics = topics
+    self._place = place
     self._offset = offset
 
   def __len__(self) -> int:
@@ -214,19 +224,11 @@ class _Chunk:
   def take_until(self, position: int, group: str, offsets: Offsets) -> bool:
     """Moves offsets behind the messages before a position; whether none is left."""
     count = min(position - self.begin, len(self._offset))
-    done = self._slice(0, count)
-    for partition, offset in done.last_offsets(group).items():
+    for partition, offset in self._last_offsets(count, group).items():
       offsets[partition] = max(offset + 1, offsets.get(partition, 0))
-    rest = self._slice(count, len(self._offset))
-    self.begin, self._topic = rest.begin, rest._topic
-    self._partition, self._offset = rest._partition, rest._offset
+    self.begin += count
+    self._place, self._offset = self._place[count:], self._offset[count:]
     return not len(self._offset)
-
-  def _slice(self, begin: int, end: int) -> "_Chunk":
-    topic = self._topic if isinstance(self._topic, str) else self._topic[begin:end]
-    return _Chunk(
-      self.begin + begin, topic, self._partition[begin:end], self._offset[begin:end]
-    )
 
   def places(
     self, positions: np.ndarray, group: str
@@ -234,30 +236,27 @@ class _Chunk:
     """Partition and offset of those messages that are of this chunk."""
     indexes = positions - self.begin
     for i in indexes[(indexes >= 0) & (indexes < len(self._offset))]:
-      topic = self._topic if isinstance(self._topic, str) else self._topic[i]
-      yield Partition(group, topic, int(self._partition[i])), int(self._offset[i])
+      yield self._partition(self._place[i], group), int(self._offset[i])
 
   def first_offsets(self, group: str) -> Offsets:
-    return self._one_each(group, -1)
+    """The offset of the first message of each partition."""
+    places, at = np.unique(self._place, return_index=True)
+    return self._by_partition(places, self._offset[at], group)
 
-  def last_offsets(self, group: str) -> Offsets:
-    return self._one_each(group, 1)
+  def _last_offsets(self, count: int, group: str) -> Offsets:
+    """The offset of the last message of each partition, of the first `count`."""
+    places, at = np.unique(self._place[:count][::-1], return_index=True)
+    return self._by_partition(places, self._offset[:count][::-1][at], group)
 
-  def _one_each(self, group: str, direction: int) -> Offsets:
-    """The offset of each partition that comes last in a direction."""
-    partition, offset = self._partition[::direction], self._offset[::direction]
-    if isinstance(self._topic, str):
-      # The first in reversed order is the last.
-      ids, at = np.unique(partition[::-1], return_index=True)
-      return {
-        Partition(group, self._topic, int(i)): int(offset[-1 - j])
-        for i, j in zip(ids, at, strict=True)
-      }
-    topic = self._topic[::direction]
+  def _by_partition(self, places, offsets, group: str) -> Offsets:
     return {
-      Partition(group, t, int(p)): int(o)
-      for t, p, o in zip(topic, partition, offset, strict=True)
+      self._partition(place, group): int(offset)
+      for place, offset in zip(places, offsets, strict=True)
     }
+
+  def _partition(self, place: np.int64, group: str) -> Partition:
+    topic, partition = divmod(int(place), 1 << _PARTITION_BITS)
+    return Partition(group, self._topics[topic], partition)
 
 
 def take(positions: np.ndarray) -> Offsets | None:

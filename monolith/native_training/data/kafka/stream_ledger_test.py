@@ -6,8 +6,9 @@ from monolith.native_training.data.kafka.stream_ledger import StreamLedger
 from monolith.native_training.data.kafka.stream_offsets import Partition
 
 
-def _emit(ledger: StreamLedger, partitions, offsets, topic="t") -> np.ndarray:
-  return ledger.emit(topic, np.array(partitions, np.int32), np.array(offsets, np.int64))
+def _emit(ledger: StreamLedger, partitions, offsets) -> np.ndarray:
+  index, partition = np.array([[0] * len(partitions), partitions], np.int32)
+  return ledger.emit(["t"], index, partition, np.array(offsets, np.int64))
 
 
 def _of(offsets) -> dict:
@@ -32,11 +33,12 @@ class StreamLedgerTest(absltest.TestCase):
     )
 
   def test_topics_are_told_apart(self):
-    topics = np.array(["a", "b", "a"], object)
-    at = _emit(self.ledger, [0, 0, 0], [1, 7, 2], topics)
-    self.assertEqual(
-      self.ledger.take(at), {Partition("g", "a", 0): 3, Partition("g", "b", 0): 8}
-    )
+    a, b = Partition("g", "a", 0), Partition("g", "b", 0)
+    index, partition = np.array([[0, 1, 0], [0, 0, 0]], np.int32)
+    at = self.ledger.emit(["a", "b"], index, partition, np.array([1, 7, 2]))
+    self.assertEqual(self.ledger.take(at[:2]), {a: 2, b: 8})
+    self.assertEqual(self.ledger.open_partitions(), {a})
+    self.assertEqual(self.ledger.drop_open(), {a: 2})
 
   def test_bad_messages_are_not_waited_for(self):
     at = _emit(self.ledger, [0] * 5, range(5))

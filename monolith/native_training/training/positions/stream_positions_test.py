@@ -31,7 +31,8 @@ class _Stream:
     self.ledger = StreamLedger("g")
 
   def emit(self, *offsets: int) -> np.ndarray:
-    return self.ledger.emit("t", np.zeros(len(offsets), np.int32), np.array(offsets))
+    zeros = np.zeros(len(offsets), np.int32)
+    return self.ledger.emit(["t"], zeros, zeros, np.array(offsets))
 
   def begin(self, offsets: Offsets) -> None:
     self.ledger.begin(offsets)
