@@ -266,6 +266,8 @@ class GroupConsumer:
           del self._to_commit[key]
 
   def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+    if consumer is not self._consumer:
+      return  # It gets them while it leaves.
     self.has_joined = True
     for p in partitions:
       self._forget_end(p.topic, p.partition)

@@ -121,6 +121,24 @@ class GroupConsumerTest(GroupTestCase):
     self.assertEqual(offsets[2], list(range(10)))
     self.assertEqual(consumer.deleted_messages, 25)
 
+  def test_it_may_get_partitions_while_it_leaves(self):
+    self.make_topic()
+    self.send(10)
+    consumer = self.consumer()
+    consumer.open(is_of_job=True)
+    client = consumer._consumer
+    leaving = consumer._consumer = mock.Mock(wraps=client)
+
+    def close() -> None:
+      consumer._on_assign(leaving, [TopicPartition(self.topic, 0)])
+      client.close()
+
+    leaving.close = close
+    consumer.close()
+    self.assertFalse(consumer.has_joined)
+    consumer.open(is_of_job=True)
+    self.assertEqual(self.read(consumer, 10), [(0, offset) for offset in range(10)])
+
   def test_a_topic_that_was_made_anew_ends_it(self):
     self.make_topic()
     self.send(10)
