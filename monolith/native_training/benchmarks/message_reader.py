@@ -33,9 +33,9 @@ _CONSUME = 10000
 _FAST = {
   "auto.offset.reset": "earliest",
   "enable.auto.commit": "false",
-  "fetch.message.max.bytes": str(10 << 20),
-  "max.partition.fetch.bytes": str(10 << 20),
-  "queued.min.messages": "1000000",
+  "fetch.message.max.bytes": str(4 << 20),
+  "fetch.queue.backoff.ms": "20",
+  "queued.min.messages": "100000",
 }
 _SILENCE_MS = 20000  # Ends a dataset whose topic is too short.
 

@@ -2,6 +2,7 @@
 // users is message_reader.py.
 
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -26,12 +27,27 @@ py::array ToArray(std::vector<T> values) {
   return py::array_t<T>(owned->size(), owned->data(), owner);
 }
 
+// Runs `call`, which touches no Python object, without the interpreter's lock.
+//
+// Where Python is ending, a thread that wants the lock back is ended there, by
+// unwinding its stack: no destructor may be what takes the lock, as that of
+// py::gil_scoped_release is.
+template <typename Call>
+void Unlocked(Call call) {
+  std::exception_ptr error;
+  PyThreadState* const thread = PyEval_SaveThread();
+  try {
+    call();
+  } catch (const std::exception&) {
+    error = std::current_exception();
+  }
+  PyEval_RestoreThread(thread);
+  if (error) std::rethrow_exception(error);
+}
+
 py::tuple Read(MessageReader& reader, size_t most, int timeout_ms) {
   ReadMessages read;
-  {
-    py::gil_scoped_release release;
-    read = reader.Read(most, timeout_ms);
-  }
+  Unlocked([&] { read = reader.Read(most, timeout_ms); });
   py::list events;
   for (const ReadEvent& each : read.events) {
     // Brokers' texts need not be UTF-8.
@@ -55,8 +71,8 @@ PYBIND11_MODULE(_message_reader, module) {
       .def_property_readonly("id", &MessageReader::id)
       .def("claim", &MessageReader::Claim)
       .def("read", &Read)
-      .def("detach", &MessageReader::Detach,
-           py::call_guard<py::gil_scoped_release>());
+      .def("detach",
+           [](MessageReader& reader) { Unlocked([&] { reader.Detach(); }); });
 }
 
 }  // namespace
