@@ -1,6 +1,8 @@
 """The dataset against a real broker."""
 
 import gc
+import subprocess
+import sys
 import threading
 import time
 
@@ -13,11 +15,23 @@ from monolith.native_training.data.example_parsing import decode_example, serial
 from monolith.native_training.data.kafka.kafka_messages import EVENT_TIME_MS, POSITION
 from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
+from monolith.native_training.local_runner.local_cluster import python_environment
 
 _FEATURES = {
   "uid": tf.io.RaggedFeature(tf.int64),
   "label": tf.io.FixedLenFeature([1], tf.float32),
 }
+
+
+# Reads topic argv[2], and ends in the middle of that.
+_READ_A_PART = """
+import sys
+from monolith.native_training.data.datasets import create_plain_kafka_dataset
+messages = iter(create_plain_kafka_dataset([sys.argv[2]], sys.argv[3], sys.argv[1]))
+while next(messages).offset[0] < 5000:
+  pass
+print("read")
+"""
 
 
 class KafkaDatasetTest(absltest.TestCase):
@@ -49,6 +63,19 @@ class KafkaDatasetTest(absltest.TestCase):
       stream_timeout=timeout,
       **arguments,
     )
+
+  def test_a_program_may_end_while_it_reads(self):
+    self._make_topic("books")
+    self._send("books", [b"x" * 60] * 60_000)
+    servers = self._broker.bootstrap_servers
+    for group in range(4):
+      run = subprocess.run(
+        [sys.executable, "-c", _READ_A_PART, servers, "books", f"end {group}"],
+        stdout=subprocess.PIPE,
+        env=python_environment(),
+        timeout=120,
+      )
+      self.assertEqual((run.returncode, run.stdout), (0, b"read\n"))
 
   def test_all_messages_of_all_topics_are_read(self):
     sent = {}

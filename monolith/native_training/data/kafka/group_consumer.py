@@ -97,6 +97,10 @@ class GroupConsumer:
     topics = [topic_patterns.subscription(topic) for topic in self._group.topics]
     self._consumer.subscribe(topics, on_assign=self._on_assign, on_lost=self._on_lost)
 
+  @property
+  def is_open(self) -> bool:
+    return self._consumer is not None
+
   def close(self) -> None:
     """Leaves the group."""
     self._note_ends()

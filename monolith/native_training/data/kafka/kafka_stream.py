@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import contextvars
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from absl import logging
@@ -30,10 +32,20 @@ _NOTICE_SECS = 60.0
 _ASK_AGAIN_SECS = 10.0  # Brokers that did not say which topics there are.
 # A job's iteration ends when its worker has got no batch for so long.
 _IDLE_SECS = 1.0
+_LEAVE_SECS = 0.1
 
+_all: weakref.WeakSet[KafkaStream] = weakref.WeakSet()
 _collected: contextvars.ContextVar[list[KafkaStream] | None] = contextvars.ContextVar(
   "streams", default=None
 )
+
+
+@atexit.register
+def _interrupt_all() -> None:
+  """Has threads that read leave Python before it ends: those that come back later end
+  where they stand, and TensorFlow, which waits for them, would do so for ever."""
+  if [stream for stream in list(_all) if stream.interrupt()]:
+    time.sleep(_LEAVE_SECS)
 
 
 @contextlib.contextmanager
@@ -125,6 +137,7 @@ class KafkaStream:
     # of which whoever reads this stream has got all.
     self._ended_round: threading.Event | None = None
     self._drained_round: threading.Event | None = None
+    _all.add(self)
     streams = _collected.get()
     if streams is not None:
       self._check_is_another(streams)
@@ -405,6 +418,12 @@ class KafkaStream:
   def commit(self, offsets: Offsets) -> None:
     """See `GroupConsumer.commit`."""
     self._consumer.commit(offsets)
+
+  def interrupt(self) -> bool:
+    """Ends an iteration where it is; returns whether this is in the group."""
+    with self._lock:
+      self._iteration += 1
+      return self._consumer.is_open
 
   def close(self) -> None:
     """Leaves the group."""
