@@ -151,8 +151,10 @@ def _text(value: bytes) -> str:
 
 
 def _report_now(bad_messages, checked, serialized, kafka) -> list:
-  columns = _bad_ones(checked, serialized, kafka)
-  _tell(bad_messages, checked.num_seen, [column.numpy() for column in columns])
+  columns = []
+  if len(checked.bad):
+    columns = [column.numpy() for column in _bad_ones(checked, serialized, kafka)]
+  _tell(bad_messages, checked.num_seen, columns)
   return []
 
 
