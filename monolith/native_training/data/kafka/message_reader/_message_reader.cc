@@ -2,14 +2,13 @@
 // users is message_reader.py.
 
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "monolith/native_training/data/kafka/message_reader/message_reader.h"
-#include "pybind11/numpy.h"
+#include "monolith/native_training/runtime/python/owned_array.h"
+#include "monolith/native_training/runtime/python/unlocked_call.h"
 #include "pybind11/pybind11.h"
 #include "pybind11/stl.h"
 
@@ -18,36 +17,9 @@ namespace {
 
 namespace py = pybind11;
 
-// A vector [n] that takes over the memory of `values`.
-template <typename T>
-py::array ToArray(std::vector<T> values) {
-  auto* owned = new std::vector<T>(std::move(values));
-  py::capsule owner(owned,
-                    [](void* p) { delete static_cast<std::vector<T>*>(p); });
-  return py::array_t<T>(owned->size(), owned->data(), owner);
-}
-
-// Runs `call`, which touches no Python object, without the interpreter's lock.
-//
-// Where Python is ending, a thread that wants the lock back is ended there, by
-// unwinding its stack: no destructor may be what takes the lock, as that of
-// py::gil_scoped_release is.
-template <typename Call>
-void Unlocked(Call call) {
-  std::exception_ptr error;
-  PyThreadState* const thread = PyEval_SaveThread();
-  try {
-    call();
-  } catch (const std::exception&) {
-    error = std::current_exception();
-  }
-  PyEval_RestoreThread(thread);
-  if (error) std::rethrow_exception(error);
-}
-
 py::tuple Read(MessageReader& reader, size_t most, int timeout_ms) {
   ReadMessages read;
-  Unlocked([&] { read = reader.Read(most, timeout_ms); });
+  CallUnlocked([&] { read = reader.Read(most, timeout_ms); });
   py::list events;
   for (const ReadEvent& each : read.events) {
     // Brokers' texts need not be UTF-8.
@@ -71,8 +43,9 @@ PYBIND11_MODULE(_message_reader, module) {
       .def_property_readonly("id", &MessageReader::id)
       .def("claim", &MessageReader::Claim)
       .def("read", &Read)
-      .def("detach",
-           [](MessageReader& reader) { Unlocked([&] { reader.Detach(); }); });
+      .def("detach", [](MessageReader& reader) {
+        CallUnlocked([&] { reader.Detach(); });
+      });
 }
 
 }  // namespace

@@ -11,6 +11,8 @@
 #include "monolith/native_training/runtime/hash_table/embedding_hash_table.h"
 #include "monolith/native_training/runtime/hash_table/python/array_arguments.h"
 #include "monolith/native_training/runtime/hash_table/table_config.h"
+#include "monolith/native_training/runtime/python/owned_array.h"
+#include "monolith/native_training/runtime/python/unlocked_call.h"
 #include "pybind11/numpy.h"
 #include "pybind11/pybind11.h"
 #include "pybind11/stl.h"
@@ -25,10 +27,7 @@ namespace py = pybind11;
 template <typename Call>
 void Unlocked(Call call) {
   absl::Status status;
-  {
-    py::gil_scoped_release release;
-    status = call();
-  }
+  CallUnlocked([&] { status = call(); });
   RaiseIfError(status);
 }
 
