@@ -18,7 +18,7 @@ from monolith.native_training.data.bad_messages import (
   BadMessages,
 )
 from monolith.native_training.data.example_values import serialize_one
-from monolith.native_training.data.feature_specs import Feature, check_attributes
+from monolith.native_training.data.feature_specs import Feature, FeatureLayout
 from monolith.native_training.data.kafka import stream_ledger
 from monolith.native_training.data.kafka.kafka_messages import (
   EVENT_TIME_MS,
@@ -55,11 +55,11 @@ def decode_example(
 
       dataset.map(lambda messages: decode_example(messages, FEATURES))
 
-  A message is bad if `tf.io.parse_example` would not take it: it is not a
-  `tf.train.Example`, lacks a feature without default, or has one of another type or
-  length. The batch goes on without it, so that a batch of bad messages only has size
-  0; an `Estimator` leaves such batches out. While all messages are good, no Python
-  runs.
+  The tensors are those of `tf.io.parse_example`. A message is bad if that would not
+  take it: it is not a `tf.train.Example`, lacks a feature without default, or has one
+  of another type or length. The batch goes on without it, so that a batch of bad
+  messages only has size 0; an `Estimator` leaves such batches out. While all messages
+  are good, no Python runs.
 
   Args:
     messages: string `[n]`, or `KafkaMessages`, whose bad messages are reported with
@@ -80,7 +80,7 @@ def decode_example(
     TooManyBadMessages: eagerly; in a graph and a dataset it is an
       `InvalidArgumentError` of the op, with the same message.
   """
-  attributes = check_attributes(features)
+  layout = FeatureLayout(features)
   if bad_messages is None:
     bad_messages = default_bad_messages()
   elif not isinstance(bad_messages, BadMessages):
@@ -90,16 +90,23 @@ def decode_example(
   columns = [kafka.position, kafka.timestamp] if kafka else []
   # Eagerly, kernels serve all calls alike, and may not keep counts for one of them.
   eager = tf.executing_eagerly()
-  checked = core_errors.PlainOps(loader.ops()).monolith_check_examples(
-    serialized, columns, report_every_ms=0 if eager else _REPORT_EVERY_MS, **attributes
+  parsed = core_errors.PlainOps(loader.ops()).monolith_parse_examples(
+    serialized,
+    columns,
+    layout.defaults,
+    report_every_ms=0 if eager else _REPORT_EVERY_MS,
+    **layout.attributes,
   )
-  report = _report_now if eager else _report_in_graph
-  with tf.control_dependencies(report(bad_messages, checked, serialized, kafka)):
-    good = tf.identity(checked.good)
-  parsed = tf.io.parse_example(good, dict(features))
+  if eager:
+    _report_now(bad_messages, parsed, serialized, kafka)
+  else:
+    parsed = _reported_in_graph(bad_messages, parsed, serialized, kafka)
+  tensors = layout.tensors(
+    parsed.ragged_values, parsed.ragged_splits, parsed.dense_values
+  )
   if kafka:
-    parsed[POSITION], parsed[EVENT_TIME_MS] = checked.good_columns
-  return parsed
+    tensors[POSITION], tensors[EVENT_TIME_MS] = parsed.good_columns
+  return tensors
 
 
 def _vector_of_strings(messages: tf.Tensor) -> tf.Tensor:
@@ -118,17 +125,17 @@ def _vector_of_strings(messages: tf.Tensor) -> tf.Tensor:
 
 
 def _bad_ones(
-  checked, serialized: tf.Tensor, kafka: KafkaMessages | None
+  parsed, serialized: tf.Tensor, kafka: KafkaMessages | None
 ) -> list[tf.Tensor]:
   """Message, reason, topic, partition, offset and, of Kafka's, position of the bad
   ones, [n_bad] each."""
   if kafka:
     places = [kafka.topic, kafka.partition, kafka.offset, kafka.position]
-    places = [tf.gather(place, checked.bad) for place in places]
+    places = [tf.gather(place, parsed.bad) for place in places]
   else:
-    shape = tf.shape(checked.bad)
-    places = [tf.fill(shape, ""), tf.fill(shape, -1), checked.bad]
-  return [tf.gather(serialized, checked.bad), checked.reasons, *places]
+    shape = tf.shape(parsed.bad)
+    places = [tf.fill(shape, ""), tf.fill(shape, -1), parsed.bad]
+  return [tf.gather(serialized, parsed.bad), parsed.reasons, *places]
 
 
 def _tell(bad_messages: BadMessages, seen, columns) -> None:
@@ -150,16 +157,16 @@ def _text(value: bytes) -> str:
   return value.decode("utf-8", "backslashreplace")
 
 
-def _report_now(bad_messages, checked, serialized, kafka) -> list:
+def _report_now(bad_messages, parsed, serialized, kafka) -> None:
   columns = []
-  if len(checked.bad):
-    columns = [column.numpy() for column in _bad_ones(checked, serialized, kafka)]
-  _tell(bad_messages, checked.num_seen, columns)
-  return []
+  if len(parsed.bad):
+    columns = [column.numpy() for column in _bad_ones(parsed, serialized, kafka)]
+  _tell(bad_messages, parsed.num_seen, columns)
 
 
-def _report_in_graph(bad_messages, checked, serialized, kafka) -> list[tf.Operation]:
-  """Ops after which the messages are reported; they fail if there are too many."""
+def _reported_in_graph(bad_messages, parsed, serialized, kafka):
+  """The same outputs, after the messages are reported; that fails if too many are
+  bad."""
 
   def tell(seen, *columns) -> np.ndarray:
     try:
@@ -170,11 +177,13 @@ def _report_in_graph(bad_messages, checked, serialized, kafka) -> list[tf.Operat
     return np.array(b"", object)
 
   def report():
-    columns = _bad_ones(checked, serialized, kafka)
-    error = tf.numpy_function(tell, [checked.num_seen, *columns], tf.string)
+    columns = _bad_ones(parsed, serialized, kafka)
+    error = tf.numpy_function(tell, [parsed.num_seen, *columns], tf.string)
     error.set_shape([])
     with tf.control_dependencies([loader.ops().monolith_fail(error)]):
       return tf.constant(True)
 
-  reported = tf.cond(checked.num_seen > 0, report, lambda: tf.constant(False))
-  return [reported]
+  reported = tf.cond(parsed.num_seen > 0, report, lambda: tf.constant(False))
+  with tf.control_dependencies([reported]):
+    outputs = tf.identity_n(tf.nest.flatten(parsed))
+  return tf.nest.pack_sequence_as(parsed, outputs)

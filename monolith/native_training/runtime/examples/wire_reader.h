@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "absl/strings/string_view.h"
 
@@ -76,6 +77,14 @@ class WireReader {
       if (*at_++ < 0x80) return true;
     }
     return false;
+  }
+
+  // REQUIRES: as many bytes are left.
+  float NextFloat() {
+    float value;
+    std::memcpy(&value, at_, sizeof(value));
+    at_ += sizeof(value);
+    return value;
   }
 
   bool Skip(size_t bytes) {

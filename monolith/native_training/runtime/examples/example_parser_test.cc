@@ -1,4 +1,4 @@
-#include "monolith/native_training/runtime/examples/example_checker.h"
+#include "monolith/native_training/runtime/examples/example_parser.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -6,11 +6,13 @@
 #include <random>
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "monolith/native_training/runtime/examples/example_bytes.h"
@@ -18,16 +20,24 @@
 namespace monolith {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 std::vector<FeatureSpec> Specs() {
   return {{"mov", ValueType::kInt64},
-          {"label", ValueType::kFloat, 1, true},
-          {"tag", ValueType::kBytes, 2, false}};
+          {"label", ValueType::kFloat, 1},
+          {"tag", ValueType::kBytes, 2}};
 }
 
-ExampleChecker Checker(std::vector<FeatureSpec> specs = Specs()) {
-  return *ExampleChecker::Create(std::move(specs));
+ExampleParser Parser(std::vector<FeatureSpec> specs = Specs()) {
+  return *ExampleParser::Create(std::move(specs));
+}
+
+// Of `Specs`: an example need not have tags.
+std::vector<FeatureValues> Defaults(const ExampleParser& parser) {
+  std::vector<FeatureValues> defaults = parser.EmptyValues();
+  defaults[2] = std::vector<absl::string_view>{"none", ""};
+  return defaults;
 }
 
 // What is wrong with an example, "" if nothing.
@@ -35,9 +45,18 @@ std::string Fault(absl::string_view serialized) {
   // Memory of exactly this size, so that a sanitizer sees a byte too many.
   std::unique_ptr<char[]> copy(new char[serialized.size()]);
   serialized.copy(copy.get(), serialized.size());
-  static const ExampleChecker& checker = *new ExampleChecker(Checker());
-  return checker.Describe(
-      checker.Check(absl::string_view(copy.get(), serialized.size())));
+  static const ExampleParser& parser = *new ExampleParser(Parser());
+  std::vector<ExampleColumn> columns = parser.EmptyColumns();
+  return parser.Describe(
+      parser.Parse(absl::string_view(copy.get(), serialized.size()),
+                   Defaults(parser), absl::MakeSpan(columns)));
+}
+
+ExampleFault FaultOf(const ExampleParser& parser,
+                     absl::string_view serialized) {
+  std::vector<ExampleColumn> columns = parser.EmptyColumns();
+  return parser.Parse(serialized, parser.EmptyValues(),
+                      absl::MakeSpan(columns));
 }
 
 const std::string& Label() {
@@ -46,7 +65,41 @@ const std::string& Label() {
   return label;
 }
 
-TEST(ExampleCheckerTest, AcceptsWhatIsWanted) {
+TEST(ExampleParserTest, AppendsTheValuesOfGoodExamples) {
+  const ExampleParser parser = Parser();
+  const std::vector<FeatureValues> defaults = Defaults(parser);
+  std::vector<ExampleColumn> columns = parser.EmptyColumns();
+  const std::vector<std::string> examples = {
+      Example({Entry("mov", Int64s({-1, 1 << 30})), Label(),
+               Entry("tag", Strings({"", "drama"}))}),
+      // Bad ones, which have got further and further before that shows.
+      Example({Entry("mov", Floats({7}))}),
+      Example({Entry("mov", Int64s({7})), Entry("label", Floats({1, 2}))}),
+      Example({Entry("mov", Int64s({7})), Label(),
+               Entry("tag", Strings({"a", "b", "c"}))}),
+      Example({Entry("label", Floats({-2}, false)),
+               Entry("mov", Int64s({5}, false))}),
+      Example({Label()}),
+  };
+  std::vector<bool> good;
+  for (const std::string& example : examples) {
+    good.push_back(
+        parser.Parse(example, defaults, absl::MakeSpan(columns)).kind ==
+        ExampleFault::kNone);
+  }
+  EXPECT_THAT(good, ElementsAre(true, false, false, false, true, true));
+  EXPECT_THAT(std::get<std::vector<int64_t>>(columns[0].values),
+              ElementsAre(-1, 1 << 30, 5));
+  EXPECT_THAT(columns[0].ends, ElementsAre(2, 3, 3));
+  EXPECT_THAT(std::get<std::vector<float>>(columns[1].values),
+              ElementsAre(4.5, -2, 4.5));
+  EXPECT_THAT(columns[1].ends, ElementsAre(1, 2, 3));
+  EXPECT_THAT(std::get<std::vector<absl::string_view>>(columns[2].values),
+              ElementsAre("", "drama", "none", "", "none", ""));
+  EXPECT_THAT(columns[2].ends, ElementsAre(2, 4, 6));
+}
+
+TEST(ExampleParserTest, AcceptsWhatIsWanted) {
   EXPECT_EQ(Fault(Example({Label()})), "");
   EXPECT_EQ(Fault(Example({Entry("mov", Int64s({-1, 1 << 30})), Label(),
                            Entry("tag", Strings({"", "drama"}))})),
@@ -57,7 +110,7 @@ TEST(ExampleCheckerTest, AcceptsWhatIsWanted) {
   EXPECT_EQ(Fault(Example({Label(), Entry("mov", ""), Entry("tag", "")})), "");
 }
 
-TEST(ExampleCheckerTest, SaysWhatIsWrong) {
+TEST(ExampleParserTest, SaysWhatIsWrong) {
   EXPECT_EQ(Fault("garbage"), "not a tf.train.Example");
   EXPECT_EQ(Fault("{\"mov\": 7}"), "not a tf.train.Example");
   EXPECT_EQ(Fault(""), "feature 'label' is missing");
@@ -76,7 +129,7 @@ TEST(ExampleCheckerTest, SaysWhatIsWrong) {
             "feature 'mov' has values that cannot be read");
 }
 
-TEST(ExampleCheckerTest, RejectsWhatEndsTensorFlowsProcess) {
+TEST(ExampleParserTest, RejectsWhatEndsTensorFlowsProcess) {
   EXPECT_EQ(Fault(Example({Entry("label", Floats({1, 2, 3}, false))})),
             "feature 'label' has more or fewer values than 1");
   for (const uint64_t length : {(1ull << 31) + 5, (1ull << 32) - 1}) {
@@ -88,7 +141,7 @@ TEST(ExampleCheckerTest, RejectsWhatEndsTensorFlowsProcess) {
   }
 }
 
-TEST(ExampleCheckerTest, TheLastOfSeveralValuesCounts) {
+TEST(ExampleParserTest, TheLastOfSeveralValuesCounts) {
   const std::string wrong = Entry("label", Int64s({1}));
   EXPECT_EQ(Fault(Example({wrong, Label()})), "");
   EXPECT_EQ(Fault(Example({wrong}) + Example({Label()})), "");
@@ -106,7 +159,7 @@ TEST(ExampleCheckerTest, TheLastOfSeveralValuesCounts) {
             "feature 'label' has values that cannot be read");
 }
 
-TEST(ExampleCheckerTest, IgnoresWhatNobodyAskedFor) {
+TEST(ExampleParserTest, IgnoresWhatNobodyAskedFor) {
   EXPECT_EQ(Fault(Example({Label(), Entry("other", "\xFF\xFF")})), "");
   EXPECT_EQ(Fault(Example({Label()}) + Delimited(7, "something") +
                   std::string("\x18\x05\x25wxyz\x31stuvwxyz")),
@@ -114,54 +167,52 @@ TEST(ExampleCheckerTest, IgnoresWhatNobodyAskedFor) {
   EXPECT_EQ(Fault(Example({Label()}) + "\x1B"), "not a tf.train.Example");
 }
 
-TEST(ExampleCheckerTest, ReportsTheFirstFaultInTheOrderOfTheSpecs) {
+TEST(ExampleParserTest, ReportsTheFirstFaultInTheOrderOfTheSpecs) {
   EXPECT_EQ(
       Fault(Example({Entry("tag", Floats({})), Entry("mov", Floats({}))})),
       "feature 'mov' is float, wanted int64");
 }
 
-TEST(ExampleCheckerTest, FindsEachOfManyFeatures) {
+TEST(ExampleParserTest, FindsEachOfManyFeatures) {
   std::vector<FeatureSpec> specs;
   for (int i = 0; i < 500; ++i) {
-    specs.push_back({absl::StrCat("user_feature_", i, "_of_many"),
-                     ValueType::kInt64, 1, true});
+    specs.push_back(
+        {absl::StrCat("user_feature_", i, "_of_many"), ValueType::kInt64, 1});
   }
-  const ExampleChecker checker = Checker(specs);
+  const ExampleParser parser = Parser(specs);
   std::string features;
   for (size_t i = 0; i < specs.size(); ++i) {
-    const ExampleFault fault = checker.Check(Delimited(1, features));
+    const ExampleFault fault = FaultOf(parser, Delimited(1, features));
     ASSERT_EQ(fault.kind, ExampleFault::kMissing);
     ASSERT_EQ(fault.feature, i);
     features += Entry(specs[i].name, Int64s({static_cast<int64_t>(i)}));
   }
-  EXPECT_EQ(checker.Check(Delimited(1, features)).kind, ExampleFault::kNone);
+  EXPECT_EQ(FaultOf(parser, Delimited(1, features)).kind, ExampleFault::kNone);
 }
 
-TEST(ExampleCheckerTest, AFeatureMayHaveAnyName) {
+TEST(ExampleParserTest, AFeatureMayHaveAnyName) {
   const std::string nul("\0", 1);
-  const ExampleChecker checker = Checker(
-      {{"", ValueType::kInt64, 1, true}, {nul, ValueType::kInt64, 1, true}});
-  EXPECT_EQ(checker.Check(Example({Entry("", Int64s({1}))})).feature, 1);
-  EXPECT_EQ(
-      checker.Check(Example({Entry("", Int64s({1})), Entry(nul, Int64s({1}))}))
-          .kind,
-      ExampleFault::kNone);
+  const ExampleParser parser =
+      Parser({{"", ValueType::kInt64, 1}, {nul, ValueType::kInt64, 1}});
+  EXPECT_EQ(FaultOf(parser, Example({Entry("", Int64s({1}))})).feature, 1);
+  EXPECT_EQ(FaultOf(parser,
+                    Example({Entry("", Int64s({1})), Entry(nul, Int64s({1}))}))
+                .kind,
+            ExampleFault::kNone);
 }
 
-TEST(ExampleCheckerTest, RefusesSpecsThatCannotBe) {
+TEST(ExampleParserTest, RefusesSpecsThatCannotBe) {
   const auto message = [](std::vector<FeatureSpec> specs) {
     return std::string(
-        ExampleChecker::Create(std::move(specs)).status().message());
+        ExampleParser::Create(std::move(specs)).status().message());
   };
   EXPECT_THAT(message({{"a", ValueType::kInt64}, {"a", ValueType::kFloat}}),
               HasSubstr("feature 'a' is named twice"));
   EXPECT_THAT(message({{"a", ValueType::kInt64, -2}}), HasSubstr("got -2"));
-  EXPECT_THAT(message({{"a", ValueType::kInt64, -1, true}}),
-              HasSubstr("cannot be required"));
 }
 
 // For sanitizers: whatever the bytes, nothing beyond them is read.
-TEST(ExampleCheckerTest, SurvivesAnyBytes) {
+TEST(ExampleParserTest, SurvivesAnyBytes) {
   std::mt19937_64 random(17);
   const std::vector<std::string> seeds = {
       Example({Entry("mov", Int64s({-1, 3, 1 << 20})), Label(),

@@ -1,11 +1,13 @@
-#include "monolith/native_training/runtime/examples/example_checker.h"
+#include "monolith/native_training/runtime/examples/example_parser.h"
 
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
@@ -32,68 +34,88 @@ constexpr uint8_t kDelimitedList =
 // TensorFlow reads with 32 bit positions.
 constexpr size_t kMaxBytes = std::numeric_limits<int32_t>::max();
 
-constexpr int64_t kUnreadable = -1;
+// Each appends the values of a list, and returns whether all could be read.
 
-int64_t CountInt64s(absl::string_view list) {
+bool AppendInt64s(absl::string_view list, std::vector<int64_t>& values) {
   constexpr uint8_t kSingle = WireReader::Tag(kList, WireReader::kVarint);
   WireReader reader(list);
   const bool packed = reader.Peek() == kDelimitedList;
   if (packed) {
     // What follows the first packed block is not read by TensorFlow.
     absl::string_view block;
-    if (!reader.Skip(1) || !reader.ReadBlock(&block)) return kUnreadable;
+    if (!reader.Skip(1) || !reader.ReadBlock(&block)) return false;
     reader = WireReader(block);
   }
-  int64_t count = 0;
-  for (; !reader.AtEnd(); ++count) {
-    if (!packed && !reader.Take(kSingle)) return kUnreadable;
-    if (!reader.SkipVarint()) return kUnreadable;
+  while (!reader.AtEnd()) {
+    uint64_t value;
+    if (!packed && !reader.Take(kSingle)) return false;
+    if (!reader.ReadVarint64(&value)) return false;
+    values.push_back(static_cast<int64_t>(value));
   }
-  return count;
+  return true;
 }
 
-int64_t CountFloats(absl::string_view list) {
+bool AppendFloats(absl::string_view list, std::vector<float>& values) {
   constexpr uint8_t kSingle = WireReader::Tag(kList, WireReader::kFixed32);
   WireReader reader(list);
   if (reader.Take(kDelimitedList)) {
     // Bytes behind the last whole float, and behind the block, are not read.
     uint32_t bytes;
-    if (!reader.ReadVarint32(&bytes)) return kUnreadable;
+    if (!reader.ReadVarint32(&bytes)) return false;
     const size_t count = bytes / sizeof(float);
-    return reader.Skip(count * sizeof(float)) ? static_cast<int64_t>(count)
-                                              : kUnreadable;
+    if (count * sizeof(float) > reader.Left()) return false;
+    for (size_t i = 0; i < count; ++i) values.push_back(reader.NextFloat());
+    return true;
   }
-  int64_t count = 0;
-  for (; !reader.AtEnd(); ++count) {
-    if (!reader.Take(kSingle) || !reader.Skip(sizeof(float))) {
-      return kUnreadable;
-    }
+  while (!reader.AtEnd()) {
+    if (!reader.Take(kSingle) || reader.Left() < sizeof(float)) return false;
+    values.push_back(reader.NextFloat());
   }
-  return count;
+  return true;
 }
 
-int64_t CountStrings(absl::string_view list) {
+bool AppendStrings(absl::string_view list,
+                   std::vector<absl::string_view>& values) {
   WireReader reader(list);
-  int64_t count = 0;
-  for (absl::string_view value; !reader.AtEnd(); ++count) {
+  for (absl::string_view value; !reader.AtEnd();) {
     if (!reader.Take(kDelimitedList) || !reader.ReadString(&value)) {
-      return kUnreadable;
+      return false;
     }
+    values.push_back(value);
   }
-  return count;
+  return true;
 }
 
-// The number of values, or kUnreadable.
-int64_t CountValues(ValueType type, absl::string_view list) {
+// The values of a type.
+std::vector<absl::string_view>& Strings(FeatureValues& values) {
+  return *std::get_if<std::vector<absl::string_view>>(&values);
+}
+std::vector<float>& Floats(FeatureValues& values) {
+  return *std::get_if<std::vector<float>>(&values);
+}
+std::vector<int64_t>& Int64s(FeatureValues& values) {
+  return *std::get_if<std::vector<int64_t>>(&values);
+}
+
+bool AppendList(ValueType type, absl::string_view list, FeatureValues& values) {
   switch (type) {
     case ValueType::kBytes:
-      return CountStrings(list);
+      return AppendStrings(list, Strings(values));
     case ValueType::kFloat:
-      return CountFloats(list);
+      return AppendFloats(list, Floats(values));
     case ValueType::kInt64:
-      return CountInt64s(list);
+      return AppendInt64s(list, Int64s(values));
   }
-  return kUnreadable;
+  return false;
+}
+
+int64_t SizeOf(const FeatureValues& values) {
+  return std::visit(
+      [](const auto& v) { return static_cast<int64_t>(v.size()); }, values);
+}
+
+void Truncate(int64_t size, FeatureValues& values) {
+  std::visit([size](auto& v) { v.resize(size); }, values);
 }
 
 // The type that a feature's first byte says; false if it is none.
@@ -191,17 +213,17 @@ absl::string_view NameOf(ValueType type) {
 
 }  // namespace
 
-struct ExampleChecker::Found {
+struct ExampleParser::Found {
   absl::string_view feature;
   bool bad_type = false;  // of any occurrence: TensorFlow reads that of all
 };
 
-absl::StatusOr<ExampleChecker> ExampleChecker::Create(
+absl::StatusOr<ExampleParser> ExampleParser::Create(
     std::vector<FeatureSpec> specs) {
-  ExampleChecker checker(std::move(specs));
-  for (size_t i = 0; i < checker.specs_.size(); ++i) {
-    const FeatureSpec& spec = checker.specs_[i];
-    if (checker.IndexOf(spec.name) != static_cast<int>(i)) {
+  ExampleParser parser(std::move(specs));
+  for (size_t i = 0; i < parser.specs_.size(); ++i) {
+    const FeatureSpec& spec = parser.specs_[i];
+    if (parser.IndexOf(spec.name) != static_cast<int>(i)) {
       return absl::InvalidArgumentError(
           absl::StrCat("feature '", spec.name, "' is named twice"));
     }
@@ -210,16 +232,11 @@ absl::StatusOr<ExampleChecker> ExampleChecker::Create(
           "the length of feature '", spec.name, "' must be 0 or more, or ",
           FeatureSpec::kAnyLength, " for any, got ", spec.length));
     }
-    if (spec.length == FeatureSpec::kAnyLength && spec.required) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("feature '", spec.name,
-                       "' has any number of values and so cannot be required"));
-    }
   }
-  return checker;
+  return parser;
 }
 
-ExampleChecker::ExampleChecker(std::vector<FeatureSpec> specs)
+ExampleParser::ExampleParser(std::vector<FeatureSpec> specs)
     : specs_(std::move(specs)) {
   size_t size = 8;
   while (size < 4 * specs_.size()) size *= 2;
@@ -232,7 +249,7 @@ ExampleChecker::ExampleChecker(std::vector<FeatureSpec> specs)
   }
 }
 
-int ExampleChecker::IndexOf(absl::string_view name) const {
+int ExampleParser::IndexOf(absl::string_view name) const {
   const size_t mask = slots_.size() - 1;
   for (size_t slot = HashOf(name) & mask; slots_[slot] >= 0;
        slot = (slot + 1) & mask) {
@@ -241,8 +258,75 @@ int ExampleChecker::IndexOf(absl::string_view name) const {
   return -1;
 }
 
-bool ExampleChecker::ReadFeatures(absl::string_view features,
-                                  absl::Span<Found> found) const {
+std::vector<FeatureValues> ExampleParser::EmptyValues() const {
+  std::vector<FeatureValues> values;
+  for (const FeatureSpec& spec : specs_) {
+    switch (spec.type) {
+      case ValueType::kBytes:
+        values.emplace_back(std::vector<absl::string_view>());
+        break;
+      case ValueType::kFloat:
+        values.emplace_back(std::vector<float>());
+        break;
+      case ValueType::kInt64:
+        values.emplace_back(std::vector<int64_t>());
+        break;
+    }
+  }
+  return values;
+}
+
+std::vector<ExampleColumn> ExampleParser::EmptyColumns() const {
+  std::vector<ExampleColumn> columns;
+  for (FeatureValues& values : EmptyValues()) {
+    columns.push_back({std::move(values), {}});
+  }
+  return columns;
+}
+
+ExampleFault ExampleParser::Parse(absl::string_view serialized,
+                                  absl::Span<const FeatureValues> defaults,
+                                  absl::Span<ExampleColumn> columns) const {
+  absl::InlinedVector<Found, 32> found(specs_.size());
+  if (!Find(serialized, absl::MakeSpan(found))) {
+    return {ExampleFault::kNotAnExample};
+  }
+  for (uint32_t i = 0; i < specs_.size(); ++i) {
+    const ExampleFault fault =
+        Append(i, found[i], defaults[i], columns[i].values);
+    if (fault.kind == ExampleFault::kNone) continue;
+    for (uint32_t j = 0; j <= i; ++j) {
+      ExampleColumn& column = columns[j];
+      Truncate(column.ends.empty() ? 0 : column.ends.back(), column.values);
+    }
+    return fault;
+  }
+  for (ExampleColumn& column : columns) {
+    column.ends.push_back(SizeOf(column.values));
+  }
+  return {};
+}
+
+// The features of an example, where each occurred last; false if it is none.
+bool ExampleParser::Find(absl::string_view serialized,
+                         absl::Span<Found> found) const {
+  if (serialized.size() > kMaxBytes) return false;
+  WireReader reader(serialized);
+  while (!reader.AtEnd()) {
+    if (reader.Take(WireReader::Tag(kFeatures, WireReader::kDelimited))) {
+      absl::string_view features;
+      if (!reader.ReadBlock(&features) || !FindInFeatures(features, found)) {
+        return false;
+      }
+    } else if (!SkipField(reader)) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool ExampleParser::FindInFeatures(absl::string_view features,
+                                   absl::Span<Found> found) const {
   WireReader reader(features);
   while (!reader.AtEnd()) {
     absl::string_view entry;
@@ -268,44 +352,40 @@ bool ExampleChecker::ReadFeatures(absl::string_view features,
   return true;
 }
 
-ExampleFault ExampleChecker::Check(absl::string_view serialized) const {
-  if (serialized.size() > kMaxBytes) return {ExampleFault::kNotAnExample};
-  absl::InlinedVector<Found, 32> found(specs_.size());
-  WireReader reader(serialized);
-  while (!reader.AtEnd()) {
-    if (reader.Take(WireReader::Tag(kFeatures, WireReader::kDelimited))) {
-      absl::string_view features;
-      if (!reader.ReadBlock(&features) ||
-          !ReadFeatures(features, absl::MakeSpan(found))) {
-        return {ExampleFault::kNotAnExample};
-      }
-    } else if (!SkipField(reader)) {
-      return {ExampleFault::kNotAnExample};
-    }
+// The values of a feature; where there is a fault, some of them.
+ExampleFault ExampleParser::Append(uint32_t index, const Found& found,
+                                   const FeatureValues& defaults,
+                                   FeatureValues& values) const {
+  const FeatureSpec& spec = specs_[index];
+  if (found.bad_type) return {ExampleFault::kUnreadable, index};
+  if (found.feature.empty()) {
+    if (spec.length == FeatureSpec::kAnyLength) return {};
+    if (SizeOf(defaults) == 0) return {ExampleFault::kMissing, index};
+    std::visit(
+        [&values](const auto& from) {
+          auto& to = *std::get_if<std::decay_t<decltype(from)>>(&values);
+          to.insert(to.end(), from.begin(), from.end());
+        },
+        defaults);
+    return {};
   }
-  for (uint32_t i = 0; i < specs_.size(); ++i) {
-    const FeatureSpec& spec = specs_[i];
-    if (found[i].bad_type) return {ExampleFault::kUnreadable, i};
-    if (found[i].feature.empty()) {
-      if (spec.required) return {ExampleFault::kMissing, i};
-      continue;
-    }
-    ValueType type;
-    if (!TypeOf(found[i].feature, &type)) return {ExampleFault::kUnreadable, i};
-    if (type != spec.type) return {ExampleFault::kWrongType, i, type};
-    WireReader feature(found[i].feature.substr(1));
-    absl::string_view list;
-    if (!feature.ReadBlock(&list)) return {ExampleFault::kUnreadable, i};
-    const int64_t count = CountValues(type, list);
-    if (count == kUnreadable) return {ExampleFault::kUnreadable, i};
-    if (spec.length != FeatureSpec::kAnyLength && count != spec.length) {
-      return {ExampleFault::kWrongLength, i};
-    }
+  ValueType type;
+  if (!TypeOf(found.feature, &type)) return {ExampleFault::kUnreadable, index};
+  if (type != spec.type) return {ExampleFault::kWrongType, index, type};
+  WireReader feature(found.feature.substr(1));
+  absl::string_view list;
+  const int64_t before = SizeOf(values);
+  if (!feature.ReadBlock(&list) || !AppendList(type, list, values)) {
+    return {ExampleFault::kUnreadable, index};
+  }
+  if (spec.length != FeatureSpec::kAnyLength &&
+      SizeOf(values) - before != spec.length) {
+    return {ExampleFault::kWrongLength, index};
   }
   return {};
 }
 
-std::string ExampleChecker::Describe(const ExampleFault& fault) const {
+std::string ExampleParser::Describe(const ExampleFault& fault) const {
   if (fault.kind == ExampleFault::kNone) return "";
   if (fault.kind == ExampleFault::kNotAnExample) {
     return "not a tf.train.Example";
