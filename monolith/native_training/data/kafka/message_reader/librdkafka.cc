@@ -26,9 +26,10 @@ std::optional<Librdkafka> Resolve(const void* address) {
       MONOLITH_FIND(conf_interceptor_add_on_new) &&
       MONOLITH_FIND(interceptor_add_on_destroy) && MONOLITH_FIND(queue_new) &&
       MONOLITH_FIND(queue_destroy) && MONOLITH_FIND(queue_get_partition) &&
-      MONOLITH_FIND(queue_forward) && MONOLITH_FIND(consume_batch_queue) &&
-      MONOLITH_FIND(message_timestamp) && MONOLITH_FIND(message_errstr) &&
-      MONOLITH_FIND(topic_name) && MONOLITH_FIND(message_destroy);
+      MONOLITH_FIND(queue_forward) && MONOLITH_FIND(queue_cb_event_enable) &&
+      MONOLITH_FIND(consume_batch_queue) && MONOLITH_FIND(message_timestamp) &&
+      MONOLITH_FIND(message_errstr) && MONOLITH_FIND(topic_name) &&
+      MONOLITH_FIND(message_destroy);
 #undef MONOLITH_FIND
   if (!has_all) return std::nullopt;
   return found;

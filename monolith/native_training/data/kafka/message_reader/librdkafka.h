@@ -59,6 +59,11 @@ struct Librdkafka {
   KafkaQueue* (*queue_get_partition)(KafkaClient*, const char* topic,
                                      int32_t partition);
   void (*queue_forward)(KafkaQueue* from, KafkaQueue* to);
+  // Calls where something comes to a queue that was empty, with that queue
+  // locked; null is no more.
+  void (*queue_cb_event_enable)(KafkaQueue*,
+                                void (*callback)(KafkaClient*, void* opaque),
+                                void* opaque);
   ssize_t (*consume_batch_queue)(KafkaQueue*, int timeout_ms, KafkaMessage**,
                                  size_t size);
   int64_t (*message_timestamp)(const KafkaMessage*, int* type);

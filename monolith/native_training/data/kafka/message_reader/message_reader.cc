@@ -1,11 +1,25 @@
 #include "monolith/native_training/data/kafka/message_reader/message_reader.h"
 
 #include <algorithm>
+#include <limits>
+#include <numeric>
+#include <thread>
+#include <tuple>
 #include <unordered_map>
 #include <utility>
 
 namespace monolith {
 namespace {
+
+// Messages of a partition that are taken before others are looked at.
+constexpr size_t kPiece = 64;
+// Those that are taken of each partition, before timestamps count.
+constexpr size_t kFew = 8;
+// How long the first fetch of a partition may take.
+constexpr auto kFirstFetch = std::chrono::seconds(1);
+// After the first of them more come.
+constexpr auto kGather = std::chrono::milliseconds(5);
+constexpr int64_t kNoTime = std::numeric_limits<int64_t>::min();
 
 struct Readers {
   std::mutex mutex;
@@ -110,52 +124,163 @@ void MessageReader::Attach(const Librdkafka& library, KafkaClient* client) {
 void MessageReader::Detach() {
   std::lock_guard<std::mutex> lock(mutex_);
   if (client_ == nullptr) return;
-  for (const auto& [partition, fetched] : claimed_) {
-    library_->queue_forward(fetched, nullptr);
-    library_->queue_destroy(fetched);
+  for (const auto& [name, partition] : claimed_) {
+    library_->queue_forward(partition.fetched, nullptr);
+    library_->queue_destroy(partition.fetched);
+    library_->queue_cb_event_enable(partition.queue, nullptr, nullptr);
+    library_->queue_destroy(partition.queue);
   }
   claimed_.clear();
-  if (queue_ != nullptr) library_->queue_destroy(queue_);
-  queue_ = nullptr;
   client_ = nullptr;
 }
 
-bool MessageReader::Claim(const std::string& topic, int32_t partition) {
+bool MessageReader::Claim(const std::string& topic, int32_t number) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (client_ == nullptr) return false;
-  if (queue_ == nullptr) queue_ = library_->queue_new(client_);
   KafkaQueue* fetched =
-      library_->queue_get_partition(client_, topic.c_str(), partition);
+      library_->queue_get_partition(client_, topic.c_str(), number);
   if (fetched == nullptr) return false;
+  Partition& partition = claimed_[{topic, number}];
+  if (partition.queue == nullptr) {
+    partition.queue = library_->queue_new(client_);
+    library_->queue_cb_event_enable(
+        partition.queue,
+        [](KafkaClient*, void* has_come) {
+          static_cast<Signal*>(has_come)->Set();
+        },
+        &has_come_);
+  }
   // Before the client does so: it does not undo what is done already.
-  library_->queue_forward(fetched, queue_);
-  KafkaQueue*& claimed = claimed_[{topic, partition}];
-  if (claimed != nullptr) library_->queue_destroy(claimed);
-  claimed = fetched;
+  library_->queue_forward(fetched, partition.queue);
+  if (partition.fetched != nullptr) library_->queue_destroy(partition.fetched);
+  partition.fetched = fetched;
+  partition.time = kNoTime;
+  partition.is_done = false;
+  partition.expected_until = Clock::now() + kFirstFetch;
   return true;
 }
 
 ReadMessages MessageReader::Read(size_t most, int timeout_ms) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (client_ == nullptr) return {};
-  if (queue_ == nullptr) queue_ = library_->queue_new(client_);
-  // A client that stops to fetch a partition ends its forwarding, maybe after
-  // the claim for the next time. What came meanwhile comes along now.
-  for (const auto& [partition, fetched] : claimed_) {
-    library_->queue_forward(fetched, queue_);
+  const Clock::time_point deadline =
+      Clock::now() + std::chrono::milliseconds(timeout_ms);
+  taken_.clear();
+  taken_from_.clear();
+  for (auto& [name, partition] : claimed_) partition.num_taken = 0;
+  TakeAFewOfEach(most);
+  TakeInOrder(most);
+  while (taken_.size() < most && Clock::now() < deadline) {
+    if (!has_come_.WaitUntil(deadline)) break;
+    // Much comes at once, but not in one moment.
+    std::this_thread::sleep_for(kGather);
+    TakeInOrder(most);
   }
-  taken_.resize(most);
-  const ssize_t got =
-      library_->consume_batch_queue(queue_, timeout_ms, taken_.data(), most);
-  const size_t count = std::max<ssize_t>(got, 0);
+  if (taken_.size() < most) {
+    GiveUpWaiting();
+    TakeInOrder(most);
+  }
   size_t num_bytes = 0;
-  for (size_t i = 0; i < count; ++i) num_bytes += taken_[i]->len;
-  ColumnWriter columns(*library_, count, num_bytes);
-  for (size_t i = 0; i < count; ++i) {
-    columns.Add(*taken_[i]);
-    library_->message_destroy(taken_[i]);
+  for (const KafkaMessage* message : taken_) num_bytes += message->len;
+  ColumnWriter columns(*library_, taken_.size(), num_bytes);
+  for (KafkaMessage* message : SpreadTaken()) {
+    columns.Add(*message);
+    library_->message_destroy(message);
   }
   return std::move(columns).Take();
+}
+
+void MessageReader::TakeAFewOfEach(size_t most) {
+  if (claimed_.empty()) return;
+  const size_t few = std::min(kFew, most / claimed_.size());
+  for (auto& [name, partition] : claimed_) TakeFrom(partition, few);
+}
+
+void MessageReader::TakeInOrder(size_t most) {
+  for (auto& [name, partition] : claimed_) partition.is_empty = false;
+  while (taken_.size() < most) {
+    Partition* next = FurthestBehind();
+    if (next == nullptr || next->is_empty) return;
+    TakeFrom(*next, std::min(kPiece, most - taken_.size()));
+  }
+}
+
+MessageReader::Partition* MessageReader::FurthestBehind() {
+  Partition* furthest = nullptr;
+  for (auto& [name, partition] : claimed_) {
+    if (partition.is_empty && partition.is_done) continue;
+    // Where times are the same, or there are none, they take turns.
+    if (furthest == nullptr || std::tie(partition.time, partition.turn) <
+                                   std::tie(furthest->time, furthest->turn)) {
+      furthest = &partition;
+    }
+  }
+  return furthest;
+}
+
+void MessageReader::GiveUpWaiting() {
+  const Clock::time_point now = Clock::now();
+  for (auto& [name, partition] : claimed_) {
+    if (partition.is_empty && now >= partition.expected_until) {
+      partition.is_done = true;
+    }
+  }
+}
+
+void MessageReader::TakeFrom(Partition& partition, size_t most) {
+  // A client that stops to fetch a partition ends its forwarding, maybe after
+  // the claim for the next time. What came meanwhile comes along now.
+  library_->queue_forward(partition.fetched, partition.queue);
+  const size_t before = taken_.size();
+  taken_.resize(before + most);
+  const ssize_t got = library_->consume_batch_queue(
+      partition.queue, 0, taken_.data() + before, most);
+  const size_t count = std::max<ssize_t>(got, 0);
+  taken_.resize(before + count);
+  taken_from_.resize(before + count, &partition);
+  partition.num_taken += count;
+  partition.is_empty = count < most;
+  partition.turn = ++turn_;
+  for (size_t i = before; i < taken_.size(); ++i) {
+    const KafkaMessage& message = *taken_[i];
+    partition.is_done = message.err != kKafkaNoError;
+    if (partition.is_done) continue;
+    partition.time = library_->message_timestamp(&message, nullptr);
+    partition.expected_until = {};
+  }
+}
+
+std::vector<KafkaMessage*> MessageReader::SpreadTaken() const {
+  const size_t n = taken_.size();
+  // Of n places, message i of the m of a partition gets number (i + 1/2) n / m.
+  std::vector<size_t> place(n);
+  std::vector<size_t> first(n + 1);  // Where a place's messages begin.
+  for (Partition* partition : taken_from_) partition->num_spread = 0;
+  for (size_t i = 0; i < n; ++i) {
+    Partition& partition = *taken_from_[i];
+    place[i] = (2 * partition.num_spread++ + 1) * n / (2 * partition.num_taken);
+    ++first[place[i] + 1];
+  }
+  std::partial_sum(first.begin(), first.end(), first.begin());
+  std::vector<KafkaMessage*> spread(n);
+  for (size_t i = 0; i < n; ++i) spread[first[place[i]]++] = taken_[i];
+  return spread;
+}
+
+void MessageReader::Signal::Set() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    is_set_ = true;
+  }
+  changed_.notify_one();
+}
+
+bool MessageReader::Signal::WaitUntil(Clock::time_point deadline) {
+  std::unique_lock<std::mutex> lock(mutex_);
+  const bool was_set =
+      changed_.wait_until(lock, deadline, [this] { return is_set_; });
+  is_set_ = false;
+  return was_set;
 }
 
 }  // namespace monolith

@@ -1,9 +1,12 @@
 #include "monolith/native_training/data/kafka/message_reader/message_reader.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <set>
 #include <string>
 #include <thread>
@@ -17,6 +20,7 @@
 namespace monolith {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
@@ -29,6 +33,8 @@ class FakeClient {
   struct Queue {
     std::deque<KafkaMessage*> messages;
     Queue* forwarded_to = nullptr;
+    void (*callback)(KafkaClient*, void*) = nullptr;
+    void* opaque = nullptr;
   };
 
   FakeClient() { only_ = this; }
@@ -42,7 +48,8 @@ class FakeClient {
 
   // What a broker sends.
   void Fetch(const std::string& topic, int32_t partition, int64_t offset,
-             const char* value, int err = kKafkaNoError) {
+             const char* value, int err = kKafkaNoError,
+             int64_t timestamp = 0) {
     ++num_messages_;
     auto* message = new KafkaMessage{};
     message->err = err;
@@ -52,9 +59,14 @@ class FakeClient {
     message->offset = offset;
     message->payload = const_cast<char*>(value);
     message->len = value ? std::string(value).size() : 0;
-    Queue& queue = fetched_[{topic, partition}];
-    (queue.forwarded_to ? queue.forwarded_to : &queue)
-        ->messages.push_back(message);
+    timestamps_[message] = timestamp;
+    Queue* queue = &fetched_[{topic, partition}];
+    if (queue->forwarded_to) queue = queue->forwarded_to;
+    std::lock_guard<std::mutex> lock(mutex_);
+    queue->messages.push_back(message);
+    if (queue->messages.size() == 1 && queue->callback) {
+      queue->callback(client(), queue->opaque);
+    }
   }
 
   // As the client does when it stops to fetch a partition.
@@ -83,8 +95,15 @@ class FakeClient {
       there.insert(there.end(), waiting.begin(), waiting.end());
       waiting.clear();
     };
+    library.queue_cb_event_enable = [](KafkaQueue* handle,
+                                       void (*callback)(KafkaClient*, void*),
+                                       void* opaque) {
+      QueueOf(handle)->callback = callback;
+      QueueOf(handle)->opaque = opaque;
+    };
     library.consume_batch_queue = [](KafkaQueue* handle, int,
                                      KafkaMessage** out, size_t size) {
+      std::lock_guard<std::mutex> lock(only_->mutex_);
       auto& messages = QueueOf(handle)->messages;
       ssize_t count = 0;
       for (; count < static_cast<ssize_t>(size) && !messages.empty(); ++count) {
@@ -94,7 +113,7 @@ class FakeClient {
       return count;
     };
     library.message_timestamp = [](const KafkaMessage* message, int*) {
-      return 1000 + message->offset;
+      return only_->timestamps_.at(message);
     };
     library.message_errstr = [](const KafkaMessage* message) {
       return static_cast<const char*>(message->payload);
@@ -104,6 +123,7 @@ class FakeClient {
     };
     library.message_destroy = [](KafkaMessage* message) {
       --only_->num_messages_;
+      only_->timestamps_.erase(message);
       delete message;
     };
     return library;
@@ -129,6 +149,7 @@ class FakeClient {
     for (auto& [partition, each] : fetched_) {
       EXPECT_NE(each.forwarded_to, queue);
     }
+    EXPECT_EQ(queue->callback, nullptr);
     Drop(*queue);
     delete queue;
   }
@@ -142,6 +163,8 @@ class FakeClient {
   static FakeClient* only_;
   std::map<std::string, Topic> topics_;
   std::map<std::pair<std::string, int32_t>, Queue> fetched_;
+  std::mutex mutex_;  // Of messages in queues.
+  std::map<const KafkaMessage*, int64_t> timestamps_;
   std::set<Queue*> made_;
   std::set<Queue**> handles_;
   int num_messages_ = 0;
@@ -170,19 +193,119 @@ class MessageReaderTest : public ::testing::Test {
 TEST_F(MessageReaderTest, ReadsColumnsOfSeveralTopics) {
   ASSERT_TRUE(reader_->Claim("a", 0));
   ASSERT_TRUE(reader_->Claim("b", 3));
-  client_.Fetch("b", 3, 7, "one");
-  client_.Fetch("a", 0, 0, nullptr);
-  client_.Fetch("b", 3, 8, "");
-  client_.Fetch("a", 0, 1, "four");
+  client_.Fetch("b", 3, 7, "one", kKafkaNoError, 1007);
+  client_.Fetch("a", 0, 0, nullptr, kKafkaNoError, 1000);
+  client_.Fetch("b", 3, 8, "", kKafkaNoError, 1008);
+  client_.Fetch("a", 0, 1, "four", kKafkaNoError, 1001);
   const ReadMessages read = reader_->Read(10, 0);
-  EXPECT_THAT(Values(read), ElementsAre("one", "", "", "four"));
-  EXPECT_THAT(read.topics, ElementsAre("b", "a"));
+  EXPECT_THAT(Values(read), ElementsAre("", "one", "four", ""));
+  EXPECT_THAT(read.topics, ElementsAre("a", "b"));
   EXPECT_THAT(read.topic_index, ElementsAre(0, 1, 0, 1));
-  EXPECT_THAT(read.partition, ElementsAre(3, 0, 3, 0));
-  EXPECT_THAT(read.offset, ElementsAre(7, 0, 8, 1));
-  EXPECT_THAT(read.timestamp, ElementsAre(1007, 1000, 1008, 1001));
+  EXPECT_THAT(read.partition, ElementsAre(0, 3, 0, 3));
+  EXPECT_THAT(read.offset, ElementsAre(0, 7, 1, 8));
+  EXPECT_THAT(read.timestamp, ElementsAre(1000, 1007, 1001, 1008));
   EXPECT_THAT(read.events, IsEmpty());
   EXPECT_THAT(reader_->Read(10, 0).offset, IsEmpty());
+}
+
+TEST_F(MessageReaderTest, TakesWhatIsOldestOfAllPartitions) {
+  constexpr int64_t kEach = 10'000;
+  for (int32_t partition = 0; partition < 4; ++partition) {
+    ASSERT_TRUE(reader_->Claim("a", partition));
+    // Some are busier than others.
+    for (int64_t i = 0; i < kEach; ++i) {
+      client_.Fetch("a", partition, i, "x", kKafkaNoError, i * (partition + 1));
+    }
+  }
+  int64_t latest_before = 0;
+  std::map<int32_t, int64_t> num_read;
+  for (int64_t left = 4 * kEach; left > 0; left -= 1000) {
+    const ReadMessages read = reader_->Read(1000, 0);
+    ASSERT_EQ(read.offset.size(), 1000u);
+    for (size_t i = 0; i < 1000; ++i) {
+      ASSERT_EQ(read.offset[i], num_read[read.partition[i]]++);
+      ASSERT_GT(read.timestamp[i], latest_before - 1000);
+    }
+    latest_before =
+        *std::max_element(read.timestamp.begin(), read.timestamp.end());
+  }
+  EXPECT_THAT(reader_->Read(1, 0).offset, IsEmpty());
+}
+
+TEST_F(MessageReaderTest, SpreadsEachPartitionEvenly) {
+  const std::vector<int64_t> each = {700, 200, 97, 3};
+  for (int32_t partition = 0; partition < 4; ++partition) {
+    ASSERT_TRUE(reader_->Claim("a", partition));
+    for (int64_t i = 0; i < each[partition]; ++i) {
+      client_.Fetch("a", partition, i, "x");
+    }
+    client_.Fetch("a", partition, each[partition], "that is all", -191);
+  }
+  const ReadMessages read = reader_->Read(2000, 0);
+  ASSERT_EQ(read.offset.size(), 1000u);
+  std::vector<int64_t> num_read(4);
+  for (size_t i = 0; i < 1000; ++i) {
+    ASSERT_EQ(read.offset[i], num_read[read.partition[i]]++);
+    for (int32_t partition = 0; partition < 4; ++partition) {
+      const double even = each[partition] * (i + 1) / 1000.0;
+      ASSERT_NEAR(num_read[partition], even, 3.0) << i << " " << partition;
+    }
+  }
+}
+
+TEST_F(MessageReaderTest, NoPartitionWaitsForOthersFarBehind) {
+  ASSERT_TRUE(reader_->Claim("a", 0));
+  ASSERT_TRUE(reader_->Claim("a", 1));
+  for (int64_t i = 0; i < 1000; ++i) {
+    client_.Fetch("a", 0, i, "x", kKafkaNoError, -1);  // Without a time.
+    client_.Fetch("a", 1, i, "x", kKafkaNoError, 5000 + i);
+  }
+  const ReadMessages read = reader_->Read(500, 0);
+  const auto of_1 = std::count(read.partition.begin(), read.partition.end(), 1);
+  EXPECT_GT(of_1, 0);
+  EXPECT_LT(of_1, 50);
+}
+
+TEST_F(MessageReaderTest, WaitsForAPartitionThatIsBehind) {
+  ASSERT_TRUE(reader_->Claim("a", 0));
+  ASSERT_TRUE(reader_->Claim("a", 1));
+  for (int64_t i = 0; i < 100; ++i) {
+    client_.Fetch("a", 1, i, "x", kKafkaNoError, 5000 + i);
+  }
+  std::thread sending([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    client_.Fetch("a", 0, 0, "x", kKafkaNoError, 1000);
+    client_.Fetch("a", 0, 1, "", -191);  // That is all.
+  });
+  // But for a few, partition 1 is later than what is to come.
+  const ReadMessages read = reader_->Read(20, 60'000);
+  sending.join();
+  EXPECT_THAT(read.timestamp, Contains(1000));
+}
+
+TEST_F(MessageReaderTest, DoesNotWaitForWhatIsNotComing) {
+  ASSERT_TRUE(reader_->Claim("a", 0));
+  ASSERT_TRUE(reader_->Claim("a", 1));
+  for (int64_t i = 0; i < 3000; ++i) client_.Fetch("a", 1, i, "x");
+  size_t got = 0;
+  for (int calls = 0; got < 1000 && calls < 1000; ++calls) {
+    got += reader_->Read(1000 - got, 10).offset.size();
+  }
+  EXPECT_EQ(got, 1000u);
+  // It is not waited for again.
+  EXPECT_EQ(reader_->Read(1000, 60'000).offset.size(), 1000u);
+  EXPECT_EQ(reader_->Read(1000, 60'000).offset.size(), 1000u);
+}
+
+TEST_F(MessageReaderTest, WaitsUntilSomethingComes) {
+  ASSERT_TRUE(reader_->Claim("a", 0));
+  ASSERT_TRUE(reader_->Claim("a", 1));
+  std::thread sending([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    client_.Fetch("a", 1, 0, "x");
+  });
+  EXPECT_THAT(reader_->Read(1, 60'000).offset, ElementsAre(0));
+  sending.join();
 }
 
 TEST_F(MessageReaderTest, ReadsNoMoreThanItIsAskedFor) {
