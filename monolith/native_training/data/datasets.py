@@ -117,7 +117,19 @@ def create_plain_kafka_dataset(
     end = tf.data.Dataset.from_generator(stream.drained, output_signature=spec)
     # Reading goes on while TensorFlow cuts, and what comes after that.
     all_ = together.prefetch(1).concatenate(end)
-    return all_.flat_map(lambda messages: _cut(messages, poll_batch_size))
+    messages = all_.flat_map(lambda messages: _cut(messages, poll_batch_size))
+    return messages.with_options(untuned())
+
+
+def untuned() -> tf.data.Options:
+  """Options of a dataset whose iterators end at once.
+
+  With autotuning the end of an iterator waits for TensorFlow's tuner, which may miss
+  that it is to end and sleep on, after some minutes for up to a minute.
+  """
+  options = tf.data.Options()
+  options.autotune.enabled = False
+  return options
 
 
 def is_stream(op: tf.Operation) -> bool:

@@ -110,7 +110,9 @@ def prepare(dataset: tf.data.Dataset, num_streams: int) -> StreamBatches:
     )
   # Others are read by functions, or not at all.
   may_end_early = path.may_end_early or path.num_streams < num_streams
-  return StreamBatches(dataset.prefetch(_BATCHES_AHEAD), may_end_early)
+  # Options of streams that functions read do not hold for what is around them.
+  dataset = dataset.prefetch(_BATCHES_AHEAD).with_options(datasets.untuned())
+  return StreamBatches(dataset, may_end_early)
 
 
 class _Path:

@@ -153,6 +153,15 @@ class StreamInputTest(parameterized.TestCase):
       with self.assertRaisesRegex(ValueError, "of a fixed size.* drop_remainder=False"):
         stream_input.prepare(dataset, 1)
 
+  def test_nothing_is_tuned(self):
+    # What tunes would be waited for whenever a stream has nothing.
+    tuned = tf.data.Options()
+    tuned.autotune.enabled = True
+    dataset = _stream()
+    self.assertFalse(dataset.options().autotune.enabled)
+    dataset = stream_input.prepare(dataset.with_options(tuned), 1).dataset
+    self.assertFalse(dataset.options().autotune.enabled)
+
   def test_single_messages_are_refused(self):
     with self.assertRaisesRegex(ValueError, r"one by one.* use batch\(n\)"):
       stream_input.prepare(_stream().unbatch(), 1)
