@@ -85,8 +85,9 @@ def create_plain_kafka_dataset(
       soon a worker that was killed is missed.
 
   Returns:
-    A dataset of `KafkaMessages`, 1 to `poll_batch_size` each, in the order of each
-    partition.
+    A dataset of `KafkaMessages`, 1 to `poll_batch_size` each: those of each partition
+    in its order, and the partitions mixed. Where more has come than is read at once,
+    partitions that are behind the others by their timestamps come first.
 
   Raises:
     ValueError: an argument is not as described, or librdkafka does not know a setting,

@@ -15,7 +15,7 @@ _READER = "monolith.message.reader"
 
 
 class ReadMessages(NamedTuple):
-  """Messages, those of each partition in its order.
+  """Messages, those of each partition in its order and spread evenly among the others.
 
   Attributes:
     values: uint8 `[b]`, the bytes of all.
@@ -60,8 +60,9 @@ class MessageReader:
       for partition in partitions:
         reader.claim(partition)
 
-  The client is still to be polled, for its callbacks and errors. Thread-safe; calls
-  wait for one another.
+  Of the partitions, those are read first that are behind the others by their
+  timestamps. The client is still to be polled, for its callbacks and errors.
+  Thread-safe; calls wait for one another.
   """
 
   def __init__(self):
