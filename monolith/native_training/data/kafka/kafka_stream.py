@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import atexit
-import contextlib
-import contextvars
 import math
 import threading
 import time
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from absl import logging
 from confluent_kafka import OFFSET_BEGINNING
 
 from monolith.native_training.data.kafka import (
+  process_streams,
   stream_messages,
   stream_offsets,
   stream_start,
@@ -32,31 +29,6 @@ _NOTICE_SECS = 60.0
 _ASK_AGAIN_SECS = 10.0  # Brokers that did not say which topics there are.
 # A job's iteration ends when its worker has got no batch for so long.
 _IDLE_SECS = 1.0
-_LEAVE_SECS = 0.1
-
-_all: weakref.WeakSet[KafkaStream] = weakref.WeakSet()
-_collected: contextvars.ContextVar[list[KafkaStream] | None] = contextvars.ContextVar(
-  "streams", default=None
-)
-
-
-@atexit.register
-def _interrupt_all() -> None:
-  """Has threads that read leave Python before it ends: those that come back later end
-  where they stand, and TensorFlow, which waits for them, would do so for ever."""
-  if [stream for stream in list(_all) if stream.interrupt()]:
-    time.sleep(_LEAVE_SECS)
-
-
-@contextlib.contextmanager
-def collected() -> Iterator[list[KafkaStream]]:
-  """The streams that are made in the context, for a job that trains on them."""
-  streams: list[KafkaStream] = []
-  token = _collected.set(streams)
-  try:
-    yield streams
-  finally:
-    _collected.reset(token)
 
 
 class KafkaStream:
@@ -137,14 +109,11 @@ class KafkaStream:
     # of which whoever reads this stream has got all.
     self._ended_round: threading.Event | None = None
     self._drained_round: threading.Event | None = None
-    _all.add(self)
-    streams = _collected.get()
-    if streams is not None:
-      self._check_is_another(streams)
-      streams.append(self)
+    self._check_is_another()
+    process_streams.add(self)
 
-  def _check_is_another(self, streams: list[KafkaStream]) -> None:
-    for other in streams:
+  def _check_is_another(self) -> None:
+    for other in process_streams.of_job():
       if other.group == self.group and other._servers != self._servers:
         raise ValueError(
           f"group_id: {self.group!r} is the group of a stream from {other._servers} "

@@ -12,7 +12,12 @@ from absl.testing import absltest
 from confluent_kafka import KafkaError, KafkaException
 
 from monolith.native_training.data.datasets import create_plain_kafka_dataset
-from monolith.native_training.data.kafka import kafka_stream, stream_ledger, topic_watch
+from monolith.native_training.data.kafka import (
+  kafka_stream,
+  process_streams,
+  stream_ledger,
+  topic_watch,
+)
 from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.data.kafka.group_consumer import PartitionEnds
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
@@ -170,7 +175,7 @@ class KafkaStreamTest(absltest.TestCase):
       gc.collect()
 
     for read in (take, leave):
-      with kafka_stream.collected() as streams:
+      with process_streams.collected() as streams:
         dataset = create_plain_kafka_dataset(["t"], "g", "127.0.0.1:1")
       consumer = streams[0]._consumer = _Consumer()
       consumer.is_silent = True
@@ -224,7 +229,7 @@ class KafkaStreamTest(absltest.TestCase):
 
   def test_a_stream_that_waits_for_another_loses_nothing(self):
     """One of two that are read together has messages, the other has none."""
-    with kafka_stream.collected() as streams:
+    with process_streams.collected() as streams:
       full, empty = (
         create_plain_kafka_dataset(["t"], group, "127.0.0.1:1", poll_batch_size=2)
         for group in ("g", "h")
@@ -384,7 +389,7 @@ class KafkaStreamTest(absltest.TestCase):
         server.accept()
 
   def test_a_group_is_of_one_cluster(self):
-    with kafka_stream.collected():
+    with process_streams.collected():
       KafkaStream("t", "g", "127.0.0.1:1")
       KafkaStream("s", "g", "127.0.0.1:1")
       KafkaStream("t", "h", "127.0.0.1:2")

@@ -6,7 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from monolith.native_training.data.kafka import kafka_stream
+from monolith.native_training.data.kafka import process_streams
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
 from monolith.native_training.embedding import plan
 from monolith.native_training.embedding.sharded_embedding import ShardedEmbedding
@@ -92,7 +92,7 @@ def read_batch(
     ValueError: it reads streams, and does not say which messages it has, or in another
       order.
   """
-  with cluster.input_environment(), kafka_stream.collected() as streams:
+  with cluster.input_environment(), process_streams.collected() as streams:
     dataset = model.input_fn(mode)
   if not isinstance(dataset, tf.data.Dataset):
     raise TypeError(
