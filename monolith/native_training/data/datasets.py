@@ -82,7 +82,9 @@ def create_plain_kafka_dataset(
     poll_batch_size: the most messages of an element.
     configuration: settings of librdkafka, each "key=value", TLS and SASL among them.
       With `group.protocol=consumer` the brokers share out the partitions, and say how
-      soon a worker that was killed is missed.
+      soon a worker that was killed is missed. `queued.max.messages.kbytes` (8192) and
+      `queued.min.messages` (25000), which limit what is read ahead, hold for each
+      partition.
 
   Returns:
     A dataset of `KafkaMessages`, 1 to `poll_batch_size` each: those of each partition

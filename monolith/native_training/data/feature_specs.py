@@ -63,7 +63,7 @@ class FeatureLayout:
       "ragged_types": list(ragged.values()),
       "splits_types": list(splits.values()),
       "dense_names": list(dense),
-      "dense_shapes": [feature.shape for feature in dense.values()],
+      "dense_shapes": [tf.TensorShape(feature.shape) for feature in dense.values()],
     }
     self.defaults = [_default(*item) for item in dense.items()]
 
@@ -100,14 +100,15 @@ def _splits_type(feature: tf.io.RaggedFeature | tf.io.VarLenFeature) -> tf.DType
 def _default(name: str, feature: tf.io.FixedLenFeature) -> tf.Tensor:
   """What an example without the feature has, none where it must not lack it."""
   value, dtype = feature.default_value, tf.as_dtype(feature.dtype)
+  shape = tf.TensorShape(feature.shape)
   if value is None:
     return tf.constant([], dtype)
   try:
-    return tf.reshape(tf.convert_to_tensor(value, dtype), feature.shape)
+    return tf.reshape(tf.convert_to_tensor(value, dtype), shape.as_list())
   except (TypeError, ValueError, tf.errors.InvalidArgumentError) as error:
     raise ValueError(
       f"feature {name!r} must have a default_value of {dtype.name} and of shape "
-      f"{tf.TensorShape(feature.shape)}, got {value!r}"
+      f"{shape}, got {value!r}"
     ) from error
 
 

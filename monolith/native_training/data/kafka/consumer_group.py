@@ -30,8 +30,9 @@ _DEFAULTS = {
   # Training may stand still for long, as while a parameter server is away.
   "max.poll.interval.ms": "86400000",
   "partition.assignment.strategy": "cooperative-sticky",
-  # Of each partition. What is read further ahead takes memory, and has left the
-  # processor's caches when it is wanted.
+  # Both of each partition, as each has a queue. What is read further ahead takes
+  # memory, and has left the processor's caches when it is wanted.
+  "queued.max.messages.kbytes": str(8 << 10),
   "queued.min.messages": "25000",
   # A broker that is back is found within a second.
   "reconnect.backoff.max.ms": "1000",

@@ -41,7 +41,13 @@ PYBIND11_MODULE(_message_reader, module) {
                                                             "MessageReader")
       .def(py::init(&MessageReader::Create))
       .def_property_readonly("id", &MessageReader::id)
-      .def("claim", &MessageReader::Claim)
+      .def("claim",
+           [](MessageReader& reader, const std::string& topic,
+              int32_t partition) {
+             bool is_claimed = false;
+             CallUnlocked([&] { is_claimed = reader.Claim(topic, partition); });
+             return is_claimed;
+           })
       .def("read", &Read)
       .def("detach", [](MessageReader& reader) {
         CallUnlocked([&] { reader.Detach(); });

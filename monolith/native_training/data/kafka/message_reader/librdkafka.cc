@@ -22,6 +22,7 @@ std::optional<Librdkafka> Resolve(const void* address) {
   Librdkafka found;
 #define MONOLITH_FIND(name) Find(library, "rd_kafka_" #name, &found.name)
   const bool has_all =
+      MONOLITH_FIND(conf_get) && MONOLITH_FIND(conf_set_error_cb) &&
       MONOLITH_FIND(conf_interceptor_add_on_conf_set) &&
       MONOLITH_FIND(conf_interceptor_add_on_new) &&
       MONOLITH_FIND(interceptor_add_on_destroy) && MONOLITH_FIND(queue_new) &&

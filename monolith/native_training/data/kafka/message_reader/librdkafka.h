@@ -41,6 +41,8 @@ using KafkaOnConfSet = int(KafkaConf* conf, const char* name, const char* value,
                            char* error, size_t error_size, void* opaque);
 using KafkaOnNew = int(KafkaClient* client, const KafkaConf* conf, void* opaque,
                        char* error, size_t error_size);
+using KafkaOnError = void(KafkaClient* client, int code, const char* reason,
+                          void* opaque);
 using KafkaOnDestroy = int(KafkaClient* client, void* opaque);
 
 struct Librdkafka {
@@ -48,6 +50,10 @@ struct Librdkafka {
   // null if it lacks one of them. Valid as long as the process.
   static const Librdkafka* At(const void* address);
 
+  // Of a function, its address as printf's "%p" has it.
+  int (*conf_get)(const KafkaConf*, const char* name, char* value,
+                  size_t* size);
+  void (*conf_set_error_cb)(KafkaConf*, KafkaOnError*);
   int (*conf_interceptor_add_on_conf_set)(KafkaConf*, const char* name,
                                           KafkaOnConfSet*, void* opaque);
   int (*conf_interceptor_add_on_new)(KafkaConf*, const char* name, KafkaOnNew*,

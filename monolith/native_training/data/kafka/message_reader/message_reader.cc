@@ -1,8 +1,11 @@
 #include "monolith/native_training/data/kafka/message_reader/message_reader.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <limits>
 #include <numeric>
+#include <queue>
 #include <thread>
 #include <tuple>
 #include <unordered_map>
@@ -20,6 +23,9 @@ constexpr auto kFirstFetch = std::chrono::seconds(1);
 // After the first of them more come.
 constexpr auto kGather = std::chrono::milliseconds(5);
 constexpr int64_t kNoTime = std::numeric_limits<int64_t>::min();
+
+// Where Read puts those that come while it runs.
+thread_local std::vector<ReadEvent>* errors_of_this_thread = nullptr;
 
 struct Readers {
   std::mutex mutex;
@@ -143,12 +149,15 @@ bool MessageReader::Claim(const std::string& topic, int32_t number) {
   Partition& partition = claimed_[{topic, number}];
   if (partition.queue == nullptr) {
     partition.queue = library_->queue_new(client_);
+    partition.has_come = &has_come_;
     library_->queue_cb_event_enable(
         partition.queue,
-        [](KafkaClient*, void* has_come) {
-          static_cast<Signal*>(has_come)->Set();
+        [](KafkaClient*, void* opaque) {
+          auto* partition = static_cast<Partition*>(opaque);
+          partition->may_have_some = true;
+          partition->has_come->Set();
         },
-        &has_come_);
+        &partition);
   }
   // Before the client does so: it does not undo what is done already.
   library_->queue_forward(fetched, partition.queue);
@@ -165,6 +174,8 @@ ReadMessages MessageReader::Read(size_t most, int timeout_ms) {
   if (client_ == nullptr) return {};
   const Clock::time_point deadline =
       Clock::now() + std::chrono::milliseconds(timeout_ms);
+  std::vector<ReadEvent> errors;
+  errors_of_this_thread = &errors;
   taken_.clear();
   taken_from_.clear();
   for (auto& [name, partition] : claimed_) partition.num_taken = 0;
@@ -187,41 +198,48 @@ ReadMessages MessageReader::Read(size_t most, int timeout_ms) {
     columns.Add(*message);
     library_->message_destroy(message);
   }
-  return std::move(columns).Take();
+  errors_of_this_thread = nullptr;
+  ReadMessages read = std::move(columns).Take();
+  std::move(errors.begin(), errors.end(), std::back_inserter(read.events));
+  return read;
+}
+
+bool MessageReader::TakeError(int code, const char* reason) {
+  if (errors_of_this_thread == nullptr) return false;
+  errors_of_this_thread->push_back({code, reason ? reason : "", "", -1, -1});
+  return true;
 }
 
 void MessageReader::TakeAFewOfEach(size_t most) {
   if (claimed_.empty()) return;
-  const size_t few = std::min(kFew, most / claimed_.size());
-  for (auto& [name, partition] : claimed_) TakeFrom(partition, few);
+  const size_t few = std::clamp<size_t>(most / claimed_.size(), 1, kFew);
+  for (auto& [name, partition] : claimed_) {
+    TakeFrom(partition, std::min(few, most - taken_.size()));
+  }
 }
 
 void MessageReader::TakeInOrder(size_t most) {
-  for (auto& [name, partition] : claimed_) partition.is_empty = false;
-  while (taken_.size() < most) {
-    Partition* next = FurthestBehind();
-    if (next == nullptr || next->is_empty) return;
-    TakeFrom(*next, std::min(kPiece, most - taken_.size()));
+  // Where times are the same, or there are none, they take turns.
+  using Place = std::tuple<int64_t, uint64_t, Partition*>;
+  std::priority_queue<Place, std::vector<Place>, std::greater<Place>> behind;
+  const auto add = [&behind](Partition& partition) {
+    if (partition.is_done && !partition.may_have_some) return;
+    behind.emplace(partition.time, partition.turn, &partition);
+  };
+  for (auto& [name, partition] : claimed_) add(partition);
+  while (taken_.size() < most && !behind.empty()) {
+    Partition& next = *std::get<Partition*>(behind.top());
+    if (!next.may_have_some) return;
+    behind.pop();
+    TakeFrom(next, std::min(kPiece, most - taken_.size()));
+    add(next);
   }
-}
-
-MessageReader::Partition* MessageReader::FurthestBehind() {
-  Partition* furthest = nullptr;
-  for (auto& [name, partition] : claimed_) {
-    if (partition.is_empty && partition.is_done) continue;
-    // Where times are the same, or there are none, they take turns.
-    if (furthest == nullptr || std::tie(partition.time, partition.turn) <
-                                   std::tie(furthest->time, furthest->turn)) {
-      furthest = &partition;
-    }
-  }
-  return furthest;
 }
 
 void MessageReader::GiveUpWaiting() {
   const Clock::time_point now = Clock::now();
   for (auto& [name, partition] : claimed_) {
-    if (partition.is_empty && now >= partition.expected_until) {
+    if (!partition.may_have_some && now >= partition.expected_until) {
       partition.is_done = true;
     }
   }
@@ -231,6 +249,7 @@ void MessageReader::TakeFrom(Partition& partition, size_t most) {
   // A client that stops to fetch a partition ends its forwarding, maybe after
   // the claim for the next time. What came meanwhile comes along now.
   library_->queue_forward(partition.fetched, partition.queue);
+  partition.may_have_some = false;
   const size_t before = taken_.size();
   taken_.resize(before + most);
   const ssize_t got = library_->consume_batch_queue(
@@ -239,7 +258,7 @@ void MessageReader::TakeFrom(Partition& partition, size_t most) {
   taken_.resize(before + count);
   taken_from_.resize(before + count, &partition);
   partition.num_taken += count;
-  partition.is_empty = count < most;
+  if (count == most) partition.may_have_some = true;
   partition.turn = ++turn_;
   for (size_t i = before; i < taken_.size(); ++i) {
     const KafkaMessage& message = *taken_[i];

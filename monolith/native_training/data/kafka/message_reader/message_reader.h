@@ -18,6 +18,7 @@
 #ifndef MONOLITH_NATIVE_TRAINING_DATA_KAFKA_MESSAGE_READER_MESSAGE_READER_H_
 #define MONOLITH_NATIVE_TRAINING_DATA_KAFKA_MESSAGE_READER_MESSAGE_READER_H_
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -85,23 +86,13 @@ class MessageReader {
   // there are always a few, whatever its timestamps.
   ReadMessages Read(size_t most, int timeout_ms);
 
+  // An error that a client tells. If this thread is in Read, it is an event of
+  // that, and the result is true.
+  static bool TakeError(int code, const char* reason);
+
  private:
   using Clock = std::chrono::steady_clock;
   using PartitionName = std::pair<std::string, int32_t>;
-
-  struct Partition {
-    KafkaQueue* fetched = nullptr;  // Where the client puts what it fetches,
-    KafkaQueue* queue = nullptr;    // forwarded to this one.
-    int64_t time = 0;               // The timestamp of what was read last.
-    uint64_t turn = 0;              // When that was; rises.
-    bool is_empty = false;          // Found so in this pass.
-    // Nothing more is to come at once: it is read to its end, or was waited for
-    // in vain.
-    bool is_done = false;
-    Clock::time_point expected_until;  // Is not waited for in vain before.
-    size_t num_taken = 0;              // In this call.
-    size_t num_spread = 0;
-  };
 
   // Wakes who waits until something comes. Librdkafka's threads call `Set`.
   class Signal {
@@ -116,6 +107,21 @@ class MessageReader {
     bool is_set_ = false;
   };
 
+  struct Partition {
+    KafkaQueue* fetched = nullptr;  // Where the client puts what it fetches,
+    KafkaQueue* queue = nullptr;    // forwarded to this one.
+    int64_t time = 0;               // The timestamp of what was read last.
+    uint64_t turn = 0;              // When that was; rises.
+    std::atomic<bool> may_have_some{true};  // In queue. Set by the client.
+    Signal* has_come = nullptr;             // The reader's.
+    // Nothing more is to come at once: it is read to its end, or was waited for
+    // in vain.
+    bool is_done = false;
+    Clock::time_point expected_until;  // Is not waited for in vain before.
+    size_t num_taken = 0;              // In this call.
+    size_t num_spread = 0;
+  };
+
   explicit MessageReader(int64_t id) : id_(id) {}
 
   // Each adds to taken_, which has at most `most` then.
@@ -124,8 +130,6 @@ class MessageReader {
   void TakeInOrder(size_t most);
   // At most so many more.
   void TakeFrom(Partition& partition, size_t most);
-  // The one that is furthest behind; null if all are done and empty.
-  Partition* FurthestBehind();
   void GiveUpWaiting();
   // What is taken, with the messages of each partition spread evenly.
   std::vector<KafkaMessage*> SpreadTaken() const;

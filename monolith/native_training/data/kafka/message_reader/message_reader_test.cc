@@ -69,6 +69,9 @@ class FakeClient {
     }
   }
 
+  // Has the next call for messages tell an error.
+  void TellError(int code, const char* reason) { error_ = {code, reason}; }
+
   // As the client does when it stops to fetch a partition.
   void EndForwarding(const std::string& topic, int32_t partition) {
     fetched_[{topic, partition}].forwarded_to = nullptr;
@@ -104,6 +107,10 @@ class FakeClient {
     library.consume_batch_queue = [](KafkaQueue* handle, int,
                                      KafkaMessage** out, size_t size) {
       std::lock_guard<std::mutex> lock(only_->mutex_);
+      if (const auto [code, reason] = std::exchange(only_->error_, {});
+          code != 0) {
+        EXPECT_TRUE(MessageReader::TakeError(code, reason));
+      }
       auto& messages = QueueOf(handle)->messages;
       ssize_t count = 0;
       for (; count < static_cast<ssize_t>(size) && !messages.empty(); ++count) {
@@ -167,6 +174,7 @@ class FakeClient {
   std::map<const KafkaMessage*, int64_t> timestamps_;
   std::set<Queue*> made_;
   std::set<Queue**> handles_;
+  std::pair<int, const char*> error_{};
   int num_messages_ = 0;
 };
 
@@ -300,12 +308,27 @@ TEST_F(MessageReaderTest, DoesNotWaitForWhatIsNotComing) {
 TEST_F(MessageReaderTest, WaitsUntilSomethingComes) {
   ASSERT_TRUE(reader_->Claim("a", 0));
   ASSERT_TRUE(reader_->Claim("a", 1));
+  client_.Fetch("a", 0, 0, "that is all", -191);
+  EXPECT_EQ(reader_->Read(10, 0).events.size(), 1u);
   std::thread sending([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
     client_.Fetch("a", 1, 0, "x");
   });
   EXPECT_THAT(reader_->Read(1, 60'000).offset, ElementsAre(0));
   sending.join();
+}
+
+TEST_F(MessageReaderTest, ErrorsThatTheClientTellsMeanwhileAreEvents) {
+  ASSERT_TRUE(reader_->Claim("a", 0));
+  client_.Fetch("a", 0, 0, "x");
+  client_.TellError(3, "no such topic");
+  const ReadMessages read = reader_->Read(10, 0);
+  EXPECT_THAT(read.offset, ElementsAre(0));
+  ASSERT_EQ(read.events.size(), 1u);
+  EXPECT_EQ(read.events[0].code, 3);
+  EXPECT_EQ(read.events[0].text, "no such topic");
+  EXPECT_LT(read.events[0].offset, 0);
+  EXPECT_FALSE(MessageReader::TakeError(3, "of another call"));
 }
 
 TEST_F(MessageReaderTest, ReadsNoMoreThanItIsAskedFor) {

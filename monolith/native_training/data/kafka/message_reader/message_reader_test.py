@@ -134,6 +134,23 @@ class MessageReaderTest(GroupTestCase):
     del other
     client.close()
 
+  def test_a_topic_that_is_gone_is_an_event(self):
+    told = []
+    settings = {"topic.metadata.propagation.max.ms": 1000, "error_cb": told.append}
+    client = self.open_client(self.reader, **settings)
+    self.assign(client, [TopicPartition("not-there", 0, 0)])
+    events = []
+    while not events:
+      _, events = self.reader.read(1000, 0.1)
+    self.assertEqual(events[0].error.code(), KafkaError.UNKNOWN_TOPIC_OR_PART)
+    self.assertEmpty(told)
+    # What the client tells in its own calls, its own callback gets.
+    client = self.open_client(
+      MessageReader(), **{"bootstrap.servers": "127.0.0.1:1", "error_cb": told.append}
+    )
+    while not told:
+      client.poll(0.1)
+
   def test_other_plugins_stay(self):
     settings = self.reader.settings({"plugin.library.paths": "theirs.so"})
     self.assertRegex(settings["plugin.library.paths"], r"^theirs\.so;.*_message_reader")

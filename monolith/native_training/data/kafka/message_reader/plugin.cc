@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <mutex>
+#include <unordered_map>
 
 #include "monolith/native_training/data/kafka/message_reader/librdkafka.h"
 #include "monolith/native_training/data/kafka/message_reader/message_reader.h"
@@ -25,15 +27,58 @@ std::shared_ptr<MessageReader> ReaderOf(void* opaque) {
   return MessageReader::Find(reinterpret_cast<int64_t>(opaque));
 }
 
+// The callbacks for errors of clients that have readers.
+struct ErrorCallbacks {
+  std::mutex mutex;
+  std::unordered_map<KafkaClient*, KafkaOnError*> of;
+};
+
+ErrorCallbacks& Callbacks() {
+  static auto* callbacks = new ErrorCallbacks;
+  return *callbacks;
+}
+
+// Errors that are told while a reader reads, of a topic that is gone for
+// instance, are events of the reader. The client's callback is for the client's
+// own calls: confluent-kafka's ends the process in any other.
+void OnError(KafkaClient* client, int code, const char* reason, void* opaque) {
+  if (MessageReader::TakeError(code, reason)) return;
+  KafkaOnError* callback = nullptr;
+  {
+    std::lock_guard<std::mutex> lock(Callbacks().mutex);
+    const auto at = Callbacks().of.find(client);
+    if (at != Callbacks().of.end()) callback = at->second;
+  }
+  if (callback != nullptr) callback(client, code, reason, opaque);
+}
+
+void TakeOverErrors(KafkaClient* client, const KafkaConf* conf) {
+  char address[64] = "";
+  size_t size = sizeof(address);
+  void* callback = nullptr;
+  if (library->conf_get(conf, "error_cb", address, &size) != kKafkaConfOk ||
+      std::sscanf(address, "%p", &callback) != 1 || callback == nullptr) {
+    return;  // Without a callback errors are logged.
+  }
+  {
+    std::lock_guard<std::mutex> lock(Callbacks().mutex);
+    Callbacks().of[client] = reinterpret_cast<KafkaOnError*>(callback);
+  }
+  // It is the client's own by now; who made it may have set it until the end.
+  library->conf_set_error_cb(const_cast<KafkaConf*>(conf), OnError);
+}
+
 int OnDestroy(KafkaClient* client, void* opaque) {
-  (void)client;
   if (const auto reader = ReaderOf(opaque)) reader->Detach();
+  std::lock_guard<std::mutex> lock(Callbacks().mutex);
+  Callbacks().of.erase(client);
   return kKafkaNoError;
 }
 
 int OnNew(KafkaClient* client, const KafkaConf* conf, void* opaque, char* error,
           size_t error_size) {
-  (void)conf, (void)error, (void)error_size;
+  (void)error, (void)error_size;
+  TakeOverErrors(client, conf);
   if (const auto reader = ReaderOf(opaque)) reader->Attach(*library, client);
   return library->interceptor_add_on_destroy(client, kPlugin, OnDestroy,
                                              opaque);
