@@ -59,7 +59,8 @@ def decode_example(
   take it: it is not a `tf.train.Example`, lacks a feature without default, or has one
   of another type or length. The batch goes on without it, so that a batch of bad
   messages only has size 0; an `Estimator` leaves such batches out. While all messages
-  are good, no Python runs.
+  are good, no Python runs. In a model that is exported use `tf.io.parse_example`: what
+  is reported to Python is reported to this process.
 
   Args:
     messages: string `[n]`, or `KafkaMessages`, whose bad messages are reported with

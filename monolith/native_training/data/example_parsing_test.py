@@ -257,6 +257,13 @@ class DatasetTest(tf.test.TestCase, parameterized.TestCase):
     ):
       next(iter(dataset))
 
+  def test_a_shape_may_be_a_number(self):
+    features = {"pair": tf.io.FixedLenFeature(2, tf.float32, [1.0, 2.0])}
+    dataset = tf.data.Dataset.from_tensors(tf.constant([b""]))
+    dataset = dataset.map(lambda x: decode_example(x, features))
+    (element,) = dataset.as_numpy_iterator()
+    self.assertAllEqual(element["pair"], [[1, 2]])
+
   def test_specs_of_elements(self):
     dataset = tf.data.Dataset.from_tensors(from_kafka([rating(1)]))
     spec = dataset.map(lambda x: decode_example(x, FEATURES)).element_spec

@@ -50,6 +50,7 @@ class FakeClient {
   void Fetch(const std::string& topic, int32_t partition, int64_t offset,
              const char* value, int err = kKafkaNoError,
              int64_t timestamp = 0) {
+    std::lock_guard<std::mutex> lock(mutex_);
     ++num_messages_;
     auto* message = new KafkaMessage{};
     message->err = err;
@@ -62,7 +63,6 @@ class FakeClient {
     timestamps_[message] = timestamp;
     Queue* queue = &fetched_[{topic, partition}];
     if (queue->forwarded_to) queue = queue->forwarded_to;
-    std::lock_guard<std::mutex> lock(mutex_);
     queue->messages.push_back(message);
     if (queue->messages.size() == 1 && queue->callback) {
       queue->callback(client(), queue->opaque);
@@ -90,6 +90,7 @@ class FakeClient {
     };
     library.queue_destroy = [](KafkaQueue* handle) { only_->Destroy(handle); };
     library.queue_forward = [](KafkaQueue* from, KafkaQueue* to) {
+      std::lock_guard<std::mutex> lock(only_->mutex_);
       Queue* queue = QueueOf(from);
       queue->forwarded_to = to ? QueueOf(to) : nullptr;
       if (to == nullptr) return;
@@ -120,6 +121,7 @@ class FakeClient {
       return count;
     };
     library.message_timestamp = [](const KafkaMessage* message, int*) {
+      std::lock_guard<std::mutex> lock(only_->mutex_);
       return only_->timestamps_.at(message);
     };
     library.message_errstr = [](const KafkaMessage* message) {
@@ -129,6 +131,7 @@ class FakeClient {
       return reinterpret_cast<const Topic*>(topic)->name.c_str();
     };
     library.message_destroy = [](KafkaMessage* message) {
+      std::lock_guard<std::mutex> lock(only_->mutex_);
       --only_->num_messages_;
       only_->timestamps_.erase(message);
       delete message;
@@ -170,7 +173,7 @@ class FakeClient {
   static FakeClient* only_;
   std::map<std::string, Topic> topics_;
   std::map<std::pair<std::string, int32_t>, Queue> fetched_;
-  std::mutex mutex_;  // Of messages in queues.
+  std::mutex mutex_;  // Of queues and messages.
   std::map<const KafkaMessage*, int64_t> timestamps_;
   std::set<Queue*> made_;
   std::set<Queue**> handles_;
