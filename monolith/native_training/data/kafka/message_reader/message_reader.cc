@@ -27,6 +27,18 @@ constexpr int64_t kNoTime = std::numeric_limits<int64_t>::min();
 // Where Read puts those that come while it runs.
 thread_local std::vector<ReadEvent>* errors_of_this_thread = nullptr;
 
+// Has this thread's errors put into `errors` while it lives, also where what is
+// between throws.
+class ErrorsTaken {
+ public:
+  explicit ErrorsTaken(std::vector<ReadEvent>& errors) {
+    errors_of_this_thread = &errors;
+  }
+  ~ErrorsTaken() { errors_of_this_thread = nullptr; }
+  ErrorsTaken(const ErrorsTaken&) = delete;
+  ErrorsTaken& operator=(const ErrorsTaken&) = delete;
+};
+
 struct Readers {
   std::mutex mutex;
   int64_t next_id = 1;
@@ -175,7 +187,7 @@ ReadMessages MessageReader::Read(size_t most, int timeout_ms) {
   const Clock::time_point deadline =
       Clock::now() + std::chrono::milliseconds(timeout_ms);
   std::vector<ReadEvent> errors;
-  errors_of_this_thread = &errors;
+  const ErrorsTaken errors_taken(errors);
   taken_.clear();
   taken_from_.clear();
   for (auto& [name, partition] : claimed_) partition.num_taken = 0;
@@ -198,7 +210,6 @@ ReadMessages MessageReader::Read(size_t most, int timeout_ms) {
     columns.Add(*message);
     library_->message_destroy(message);
   }
-  errors_of_this_thread = nullptr;
   ReadMessages read = std::move(columns).Take();
   std::move(errors.begin(), errors.end(), std::back_inserter(read.events));
   return read;
