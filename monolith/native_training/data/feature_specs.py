@@ -39,8 +39,7 @@ class FeatureLayout:
       )
     self._features = dict(features)
     dense: dict[str, tf.io.FixedLenFeature] = {}
-    ragged: dict[str, tf.DType] = {}
-    splits: dict[str, tf.DType] = {}
+    ragged: dict[str, tf.io.RaggedFeature | tf.io.VarLenFeature] = {}
     wanted_of: dict[str, tuple] = {}
     for name, feature in features.items():
       _check(name, feature)
@@ -51,17 +50,13 @@ class FeatureLayout:
         raise ValueError(
           f"feature {name!r} reads {key!r}, which another feature wants differently"
         )
-      if is_dense:
-        dense[key] = feature
-      else:
-        ragged[key] = feature.dtype
-        splits.setdefault(key, _splits_type(feature))
+      (dense if is_dense else ragged).setdefault(key, feature)
     self._ragged_at = {key: i for i, key in enumerate(ragged)}
     self._dense_at = {key: i for i, key in enumerate(dense)}
     self.attributes = {
       "ragged_names": list(ragged),
-      "ragged_types": list(ragged.values()),
-      "splits_types": list(splits.values()),
+      "ragged_types": [feature.dtype for feature in ragged.values()],
+      "splits_types": [_splits_type(feature) for feature in ragged.values()],
       "dense_names": list(dense),
       "dense_shapes": [tf.TensorShape(feature.shape) for feature in dense.values()],
     }
