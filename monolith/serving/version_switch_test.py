@@ -84,11 +84,14 @@ class VersionSwitchTest(absltest.TestCase):
         client.result()  # Raises what it has met.
 
     self.assertCountEqual({v for v, _ in answers if v}, expected)
+    # To the last bits, which depend on what else was in a batch.
+    tolerance = {"rtol": 1e-5, "atol": 1e-7}
     for version, score in answers:
       if version:
-        np.testing.assert_array_equal(score, expected[version])
+        np.testing.assert_allclose(score, expected[version], **tolerance)
       else:
-        self.assertTrue(any(np.array_equal(score, e) for e in expected.values()))
+        close = [np.allclose(score, e, **tolerance) for e in expected.values()]
+        self.assertEqual(sum(close), 1)  # Which shows that versions differ by more.
 
   def test_the_memory_of_old_versions_is_given_back(self):
     model = ExportedModel(self.create_tempdir().full_path, ManyUsers)
