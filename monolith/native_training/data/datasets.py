@@ -1,9 +1,10 @@
 """Datasets that models read."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import tensorflow as tf
 
+from monolith.native_training.data import malloc_thresholds
 from monolith.native_training.data.inline_map import map_inline
 from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
@@ -116,12 +117,19 @@ def create_plain_kafka_dataset(
   )
   with tf.name_scope(_SCOPE):
     # Large elements cross over from Python, and TensorFlow cuts them.
-    together = tf.data.Dataset.from_generator(stream.batches, output_signature=spec)
+    together = tf.data.Dataset.from_generator(
+      lambda: _batches(stream), output_signature=spec
+    )
     end = tf.data.Dataset.from_generator(stream.drained, output_signature=spec)
     # Reading goes on while TensorFlow cuts, and what comes after that.
     all_ = together.prefetch(1).concatenate(end)
     messages = all_.flat_map(lambda messages: _cut(messages, poll_batch_size))
     return messages.with_options(untuned())
+
+
+def _batches(stream: KafkaStream) -> Iterator[StreamMessages]:
+  malloc_thresholds.restore()
+  yield from stream.batches()
 
 
 def untuned() -> tf.data.Options:
