@@ -1,12 +1,14 @@
 """The dataset against a real broker."""
 
 import gc
+import resource
 import subprocess
 import sys
 import threading
 import time
 
 import confluent_kafka
+import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
@@ -101,6 +103,17 @@ class KafkaDatasetTest(absltest.TestCase):
       self.assertCountEqual(got[topic], sent[topic])
     self.assertLen(places, 2000)
     self.assertEqual(positions, list(range(positions[0], positions[0] + 2000)))
+
+  def test_malloc_keeps_large_buffers(self):
+    self._topics.make("buffers")
+    self._topics.send("buffers", [b"one"])
+    self.assertLen(list(self._dataset("buffers")), 1)
+    for _ in range(2):
+      before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+      buffers = [np.full(1 << 20, 1, np.uint8) for _ in range(32)]
+      faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+      del buffers
+    self.assertLess(faults, 0.1 * 32 * 256)  # Of pages, which are kept.
 
   def test_elements_have_as_many_messages_as_asked_for_at_most(self):
     self._topics.make("cut")

@@ -1,37 +1,24 @@
-import ctypes
+import resource
 
+import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
 from monolith.native_training.data import malloc_thresholds
 
-_BLOCKS = 16
+_BUFFERS = 32
 _BYTES = 1 << 20
+_PAGES = _BUFFERS * _BYTES // resource.getpagesize()
 
 
-class _MallocInfo(ctypes.Structure):
-  """What `mallinfo2` returns."""
-
-  _fields_ = [
-    (name, ctypes.c_size_t)
-    for name in (
-      *("arena", "ordblks", "smblks", "hblks", "hblkhd"),
-      *("usmblks", "fsmblks", "uordblks", "fordblks", "keepcost"),
-    )
-  ]
-
-
-def _blocks_from_the_kernel() -> int:
-  """How many of a few blocks of 1 MiB malloc takes from the kernel, each by itself."""
-  libc = ctypes.CDLL(None)
-  libc.mallinfo2.restype = _MallocInfo
-  libc.malloc.restype = ctypes.c_void_p
-  before = libc.mallinfo2().hblks
-  blocks = [libc.malloc(ctypes.c_size_t(_BYTES)) for _ in range(_BLOCKS)]
-  taken = libc.mallinfo2().hblks - before
-  for block in blocks:
-    libc.free(ctypes.c_void_p(block))
-  return taken
+def _page_faults() -> int:
+  """How many pages come from the kernel for buffers as large as those just freed."""
+  for _ in range(2):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    buffers = [np.full(_BYTES, 1, np.uint8) for _ in range(_BUFFERS)]
+    faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+    del buffers
+  return faults
 
 
 class MallocThresholdsTest(absltest.TestCase):
@@ -40,9 +27,9 @@ class MallocThresholdsTest(absltest.TestCase):
     dataset = tf.data.Dataset.from_generator(lambda: iter([1]), output_signature=spec)
     self.assertLen(list(dataset), 1)
     # Otherwise this TensorFlow lowers it no more, and nothing has to be restored.
-    self.assertGreater(_blocks_from_the_kernel(), _BLOCKS // 2)
+    self.assertGreater(_page_faults(), 0.5 * _PAGES)
     malloc_thresholds.restore()
-    self.assertEqual(_blocks_from_the_kernel(), 0)
+    self.assertLess(_page_faults(), 0.1 * _PAGES)
 
 
 if __name__ == "__main__":
