@@ -7,6 +7,7 @@
 """
 
 import collections
+import itertools
 import math
 import threading
 import time
@@ -18,6 +19,7 @@ from absl import logging
 from monolith.native_training import number_checks
 
 WINDOW = 100_000  # messages
+_numbers = itertools.count(1)
 _BUCKETS = 100  # parts of a window, which leave it as a whole
 
 
@@ -83,6 +85,9 @@ class BadMessages:
 
   Thread-safe. One object may serve several datasets of a process; it sees them as one.
 
+  Attributes:
+    number: of this object, from 1 on, which no other of the process has.
+
   Args:
     max_bad_message_ratio: share of bad messages that is allowed, 0 to 1. Training stops
       when more are bad than it and chance explain: with 0.01 more than 1,161 of
@@ -114,6 +119,7 @@ class BadMessages:
         "dead_letters must have a method send, as KafkaDeadLetters has, or be None, "
         f"got {dead_letters!r}"
       )
+    self.number = next(_numbers)
     self._limit = float(limit)
     self._dead_letters = dead_letters
     self._log_every_secs = log_every_secs
@@ -131,7 +137,7 @@ class BadMessages:
   def seen(self) -> int:
     """How many messages there were, bad ones included.
 
-    While all are good this is behind by up to a second.
+    While all are good those of the last second may be missing.
     """
     with self._lock:
       return self._seen

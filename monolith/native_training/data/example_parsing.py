@@ -89,13 +89,13 @@ def decode_example(
   kafka = messages if isinstance(messages, KafkaMessages) else None
   serialized = _vector_of_strings(kafka.message if kafka else messages)
   columns = [kafka.position, kafka.timestamp] if kafka else []
-  # Eagerly, kernels serve all calls alike, and may not keep counts for one of them.
-  eager = tf.executing_eagerly()
+  eager = tf.executing_eagerly()  # Python runs anyway.
   parsed = core_errors.PlainOps(loader.ops()).monolith_parse_examples(
     serialized,
     columns,
     layout.defaults,
     report_every_ms=0 if eager else _REPORT_EVERY_MS,
+    tally=bad_messages.number,
     **layout.attributes,
   )
   if eager:

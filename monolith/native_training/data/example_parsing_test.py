@@ -218,6 +218,23 @@ class DatasetTest(tf.test.TestCase, parameterized.TestCase):
     # Good ones at the very end are not yet told.
     self.assertBetween(bad.seen, 4_900, 5_000)
 
+  def test_a_dataset_that_is_read_again_counts_all(self):
+    # As a job reads a stream that has nothing for a second from time to time.
+    messages = [b"garbage", *(rating(i % 5) for i in range(639))]
+    bad = BadMessages(0.01)
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      dataset = tf.data.Dataset.from_tensor_slices(from_kafka(messages)).batch(64)
+      decoded = dataset.map(lambda x: decode_example(x, FEATURES, bad))
+      iterator = tf.compat.v1.data.make_initializable_iterator(decoded)
+      label = iterator.get_next()["label"]
+      for round_ in range(30):
+        session.run(iterator.initializer)
+        for _ in range(10):
+          session.run(label)
+        # All but those behind the last bad one.
+        self.assertBetween(bad.seen, round_ * 640 + 64, (round_ + 1) * 640)
+        self.assertEqual(bad.bad, round_ + 1)
+
   def test_without_bad_ones_python_runs_at_most_once_a_second(self):
     calls = []
 

@@ -11,10 +11,12 @@
 #include <variant>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/types/span.h"
 #include "monolith/native_training/runtime/examples/example_parser.h"
 #include "monolith/native_training/runtime/ops/input_checks.h"
@@ -46,28 +48,38 @@ constexpr int64_t kBytesPerTask = 128 << 10;
 // Thread safety: thread-safe. Every example is told once.
 class Tally {
  public:
-  explicit Tally(std::chrono::milliseconds every) : every_(every) {}
+  using Clock = std::chrono::steady_clock;
 
   // Returns how many examples have not been told, these included, or 0 to tell
-  // them later.
-  int64_t Add(int64_t examples, bool tell_now) {
+  // them later: unless told to do so now, it tells when `every` has passed.
+  int64_t Add(int64_t examples, Clock::duration every, bool tell_now) {
     const auto now = Clock::now().time_since_epoch();
     if (!tell_now && now < next_.load(std::memory_order_relaxed)) {
       untold_.fetch_add(examples, std::memory_order_relaxed);
       return 0;
     }
-    next_.store(now + every_, std::memory_order_relaxed);
+    next_.store(now + every, std::memory_order_relaxed);
     // Who tells has its own examples left to tell, whoever else does meanwhile.
     return examples + untold_.exchange(0, std::memory_order_relaxed);
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  const std::chrono::milliseconds every_;
   std::atomic<int64_t> untold_{0};
   std::atomic<Clock::duration> next_{Clock::duration::min()};
 };
+
+// The tally of a number, the same for all kernels of the process: a dataset has
+// other kernels each time it is read from the beginning. It stays until the
+// process ends, as who counts may read on at any time.
+std::shared_ptr<Tally> TallyOf(int64_t number) {
+  static auto* const mutex = new absl::Mutex;
+  static auto* const tallies =
+      new absl::flat_hash_map<int64_t, std::shared_ptr<Tally>>;
+  absl::MutexLock lock(mutex);
+  std::shared_ptr<Tally>& tally = (*tallies)[number];
+  if (tally == nullptr) tally = std::make_shared<Tally>();
+  return tally;
+}
 
 struct Bad {
   int64_t index;
@@ -161,6 +173,7 @@ class ParseExamplesOp : public tensorflow::OpKernel {
     std::vector<DataType> ragged_types;
     std::vector<DataType> dense_types;
     int64_t report_every_ms;
+    int64_t tally;
     TF_RETURN_IF_ERROR(context->GetAttr("ragged_names", &ragged_names));
     TF_RETURN_IF_ERROR(context->GetAttr("ragged_types", &ragged_types));
     TF_RETURN_IF_ERROR(context->GetAttr("splits_types", &splits_types_));
@@ -168,6 +181,7 @@ class ParseExamplesOp : public tensorflow::OpKernel {
     TF_RETURN_IF_ERROR(context->GetAttr("dense_types", &dense_types));
     TF_RETURN_IF_ERROR(context->GetAttr("dense_shapes", &dense_shapes_));
     TF_RETURN_IF_ERROR(context->GetAttr("report_every_ms", &report_every_ms));
+    TF_RETURN_IF_ERROR(context->GetAttr("tally", &tally));
     num_ragged_ = ragged_names.size();
     const int64_t num_dense = dense_names.size();
     TF_RETURN_IF_ERROR(CheckSize("ragged_types", ragged_types.size(),
@@ -194,8 +208,8 @@ class ParseExamplesOp : public tensorflow::OpKernel {
     TF_ASSIGN_OR_RETURN(ExampleParser parser,
                         ExampleParser::Create(std::move(specs)));
     parser_ = std::make_unique<ExampleParser>(std::move(parser));
-    tally_ =
-        std::make_unique<Tally>(std::chrono::milliseconds(report_every_ms));
+    report_every_ = std::chrono::milliseconds(report_every_ms);
+    tally_ = tally == 0 ? std::make_shared<Tally>() : TallyOf(tally);
     return absl::OkStatus();
   }
 
@@ -357,7 +371,8 @@ class ParseExamplesOp : public tensorflow::OpKernel {
       indexes->vec<int64_t>()(i) = bad[i].index;
       reasons->vec<tstring>()(i) = bad[i].reason;
     }
-    num_seen->scalar<int64_t>()() = tally_->Add(num_examples, !bad.empty());
+    num_seen->scalar<int64_t>()() =
+        tally_->Add(num_examples, report_every_, !bad.empty());
     return absl::OkStatus();
   }
 
@@ -366,7 +381,8 @@ class ParseExamplesOp : public tensorflow::OpKernel {
   int64_t num_ragged_ = 0;
   std::vector<DataType> splits_types_;
   std::vector<tensorflow::PartialTensorShape> dense_shapes_;
-  std::unique_ptr<Tally> tally_;
+  Tally::Clock::duration report_every_{};
+  std::shared_ptr<Tally> tally_;
 };
 
 REGISTER_KERNEL_BUILDER(Name("MonolithParseExamples").Device(DEVICE_CPU),

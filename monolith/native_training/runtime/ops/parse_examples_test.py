@@ -266,6 +266,25 @@ class ParseExamplesTest(tf.test.TestCase):
       time.sleep(0.3)
       self.assertEqual(seen([b""]), 1)
 
+  def test_a_tally_outlives_its_ops(self):
+    features = {"mov": tf.io.RaggedFeature(tf.int64)}
+
+    def seen(messages, tally):
+      with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        got = loader.ops().monolith_parse_examples(
+          messages, [], [], **attributes(features), report_every_ms=60_000, tally=tally
+        )
+        return session.run(got.num_seen)
+
+    self.assertEqual(seen([b""], 7), 1)
+    self.assertEqual(seen([b""] * 5, 7), 0)
+    self.assertEqual(seen([b""] * 2, 8), 2)
+    self.assertEqual(seen([b"", b"garbage"], 8), 2)
+    self.assertEqual(seen([b"garbage"], 7), 6)
+    # Without a number it ends with the op.
+    self.assertEqual(seen([b""], 0), 1)
+    self.assertEqual(seen([b""], 0), 1)
+
   def test_arguments_are_checked(self):
     with self.assertRaisesRegex(InvalidArgument, "serialized must be a vector"):
       parse(b"", RATING)
