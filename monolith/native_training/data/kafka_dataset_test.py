@@ -297,9 +297,11 @@ class KafkaDatasetTest(absltest.TestCase):
       ("topics", None),
       ("topics", 5),
       ("group_id", ""),
+      ("group_id", "a\0b"),
       ("servers", None),
       ("stream_timeout", -2),
       ("poll_batch_size", 0),
+      ("poll_batch_size", 1 << 31),
       ("message_poll_timeout", 0.5),
     ):
       arguments = {"topics": ["t"], "group_id": "g", "servers": "s:1", name: value}

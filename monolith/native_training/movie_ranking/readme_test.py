@@ -94,6 +94,8 @@ class ReadmeTest(absltest.TestCase):
     self.assertRegex(batch, r"test RMSE +0\.9")
     # A worker that comes later takes partitions over, and a few ratings twice.
     self.assertBetween(_trained(stream), 89_809, 92_000)
+    # 3 % above one pass over files, which ends at 0.985 to 1.005.
+    self.assertLess(_test_rmse(stream), 1.035)
     self.assertBetween(_trained(own_broker), 20_000, 21_000)
     self.assertIn("trained on 89,600 examples", one)
     # Chance is 0.5.
@@ -132,6 +134,11 @@ class ReadmeTest(absltest.TestCase):
 def _trained(output: str) -> int:
   """How many examples a demo has trained on."""
   return int(re.search(r"examples trained +([\d,]+)", output)[1].replace(",", ""))
+
+
+def _test_rmse(output: str) -> float:
+  """How well what a demo has trained predicts."""
+  return float(re.search(r"test RMSE +([\d.]+)", output)[1])
 
 
 if __name__ == "__main__":

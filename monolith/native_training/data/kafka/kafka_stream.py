@@ -25,6 +25,7 @@ from monolith.native_training.data.kafka.stream_messages import StreamMessages
 from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
 from monolith.native_training.data.kafka.topic_watch import TopicWatch
 
+_MOST = 2**31 - 1  # Of messages or milliseconds, which others count in 32 bits.
 _NOTICE_SECS = 60.0
 _ASK_AGAIN_SECS = 10.0  # Brokers that did not say which topics there are.
 # A job's iteration ends when its worker has got no batch for so long.
@@ -71,16 +72,19 @@ class KafkaStream:
       if self._topics.count(topic) > 1:
         raise ValueError(f"topics: {topic!r} is named twice")
     for name, value in (("group_id", group_id), ("servers", servers)):
-      if not isinstance(value, str) or not value:
-        raise ValueError(f"{name}: got {value!r}, wanted a string that is not empty")
+      if not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError(
+          f"{name}: got {value!r}, wanted a string that is not empty, without NUL"
+        )
     for name, value, least in (
       ("stream_timeout", stream_timeout, -1),
       ("message_poll_timeout", message_poll_timeout, 1),
       ("poll_batch_size", poll_batch_size, 1),
     ):
-      if not isinstance(value, int) or isinstance(value, bool) or value < least:
+      is_int = isinstance(value, int) and not isinstance(value, bool)
+      if not is_int or not least <= value <= _MOST:
         raise ValueError(
-          f"{name}: got {value!r}, wanted a whole number from {least} on"
+          f"{name}: got {value!r}, wanted a whole number from {least} to {_MOST}"
         )
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000

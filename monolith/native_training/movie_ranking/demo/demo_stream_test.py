@@ -109,9 +109,10 @@ class DemoStreamTest(parameterized.TestCase):
     self.assertBetween(result["examples"], 89_809, 92_000)
     self.assertEqual(result["stream"]["lag"], 0)
     self.assertEqual(result["stream"]["bad_messages"], 0)
-    # Always guessing the mean rating gives 1.126. On a busy machine the last ratings,
-    # which count most, are those of few people.
-    self.assertLess(result["test_rmse"], 1.12)
+    # Always guessing the mean rating gives 1.126. At this rate ratings are read in the
+    # order of their times, of which the last, which count most, are those of few
+    # people: 0.976 to 1.047.
+    self.assertLess(result["test_rmse"], 1.08)
     self.assertBetween(result["stream"]["progressive_rmse"], 0.9, 1.12)
     self.assertRegex(text, r"event to trained \d+ m?s ")
     self.assertRegex(metrics, r'monolith_stream_lag_messages{.*topic="movie-ratings"} ')
