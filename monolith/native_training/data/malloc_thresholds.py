@@ -19,9 +19,9 @@ def raise_again() -> None:
   The first op of a `from_generator` has malloc take every block from 128 KiB on from
   the kernel, and give it back, as long as the process lives: against memory that
   fragments with Python 3.11 (TensorFlow's issue 65675). The buffers of a training step
-  are of that size, and each step pays for them page by page: a tenth of the CPU time of
-  the movie-ranking model, by `perf`. glibc no longer adjusts its thresholds either;
-  this sets them to the most that it would.
+  are of that size, and each step pays for them page by page: two fifths of the CPU time
+  of the movie-ranking model in one process (benchmarks/README.md). glibc no longer
+  adjusts its thresholds either; this sets them to the most that it would.
 
   The price is memory that stays with the process when it is freed: up to 64 MiB in each
   of malloc's arenas. Does nothing where the environment has MALLOC_MMAP_THRESHOLD_ or
