@@ -7,7 +7,6 @@
 """
 
 import collections
-import itertools
 import math
 import threading
 import time
@@ -19,7 +18,6 @@ from absl import logging
 from monolith.native_training import number_checks
 
 WINDOW = 100_000  # messages
-_numbers = itertools.count(1)
 _BUCKETS = 100  # parts of a window, which leave it as a whole
 
 
@@ -85,9 +83,6 @@ class BadMessages:
 
   Thread-safe. One object may serve several datasets of a process; it sees them as one.
 
-  Attributes:
-    number: of this object, from 1 on, which no other of the process has.
-
   Args:
     max_bad_message_ratio: share of bad messages that is allowed, 0 to 1. Training stops
       when more are bad than it and chance explain: with 0.01 more than 1,161 of
@@ -119,7 +114,6 @@ class BadMessages:
         "dead_letters must have a method send, as KafkaDeadLetters has, or be None, "
         f"got {dead_letters!r}"
       )
-    self.number = next(_numbers)
     self._limit = float(limit)
     self._dead_letters = dead_letters
     self._log_every_secs = log_every_secs
@@ -137,7 +131,8 @@ class BadMessages:
   def seen(self) -> int:
     """How many messages there were, bad ones included.
 
-    While all are good those of the last second may be missing.
+    While all are good they are reported about once a second, and those that came since
+    then are missing until more come.
     """
     with self._lock:
       return self._seen

@@ -83,7 +83,7 @@ def create_plain_kafka_dataset(
       takes effect only when one comes or the dataset ends.
     message_poll_timeout: after so many milliseconds without a message the log says so,
       once a minute at most.
-    poll_batch_size: the most messages of an element.
+    poll_batch_size: the most messages of an element, up to 2^31 - 1.
     configuration: settings of librdkafka, each "key=value", TLS and SASL among them.
       With `group.protocol=consumer` the brokers share out the partitions, and say how
       soon a worker that was killed is missed. `queued.max.messages.kbytes` (8192) and

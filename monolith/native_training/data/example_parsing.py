@@ -6,7 +6,9 @@
 <tf.RaggedTensor [[7, 9]]>
 """
 
+import itertools
 import threading
+import weakref
 from collections.abc import Mapping
 
 import numpy as np
@@ -34,6 +36,8 @@ _REPORT_EVERY_MS = 1000
 
 _lock = threading.Lock()
 _default: BadMessages | None = None
+_tallies: weakref.WeakKeyDictionary[BadMessages, int] = weakref.WeakKeyDictionary()
+_tally_numbers = itertools.count(1)
 
 
 def default_bad_messages() -> BadMessages:
@@ -43,6 +47,14 @@ def default_bad_messages() -> BadMessages:
     if _default is None:
       _default = BadMessages()
     return _default
+
+
+def _tally_of(bad_messages: BadMessages) -> int:
+  """Where all graphs of this process count what they have not reported to it yet."""
+  with _lock:
+    if bad_messages not in _tallies:
+      _tallies[bad_messages] = next(_tally_numbers)
+    return _tallies[bad_messages]
 
 
 @tf.autograph.experimental.do_not_convert
@@ -89,13 +101,14 @@ def decode_example(
   kafka = messages if isinstance(messages, KafkaMessages) else None
   serialized = _vector_of_strings(kafka.message if kafka else messages)
   columns = [kafka.position, kafka.timestamp] if kafka else []
-  eager = tf.executing_eagerly()  # Python runs anyway.
+  # Eagerly Python runs anyway, and kernels are kept for good, one for each tally.
+  eager = tf.executing_eagerly()
   parsed = core_errors.PlainOps(loader.ops()).monolith_parse_examples(
     serialized,
     columns,
     layout.defaults,
     report_every_ms=0 if eager else _REPORT_EVERY_MS,
-    tally=bad_messages.number,
+    tally=0 if eager else _tally_of(bad_messages),
     **layout.attributes,
   )
   if eager:

@@ -235,6 +235,13 @@ class DatasetTest(tf.test.TestCase, parameterized.TestCase):
         self.assertBetween(bad.seen, round_ * 640 + 64, (round_ + 1) * 640)
         self.assertEqual(bad.bad, round_ + 1)
 
+  def test_eager_calls_count_at_once_beside_datasets(self):
+    bad = BadMessages()
+    for i in range(3):
+      self.decoded([rating(1)] * 10, bad, batch=10, eager=i == 1)
+      decode_example(tf.constant([rating(1)] * 10), FEATURES, bad)
+      self.assertEqual(bad.seen, 20 * (i + 1))
+
   def test_without_bad_ones_python_runs_at_most_once_a_second(self):
     calls = []
 

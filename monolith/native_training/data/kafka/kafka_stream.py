@@ -25,7 +25,7 @@ from monolith.native_training.data.kafka.stream_messages import StreamMessages
 from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
 from monolith.native_training.data.kafka.topic_watch import TopicWatch
 
-_MOST = 2**31 - 1  # Of messages or milliseconds, which others count in 32 bits.
+_MOST_MESSAGES = 2**31 - 1  # Of an element; they are counted in 32 bits.
 _NOTICE_SECS = 60.0
 _ASK_AGAIN_SECS = 10.0  # Brokers that did not say which topics there are.
 # A job's iteration ends when its worker has got no batch for so long.
@@ -76,16 +76,15 @@ class KafkaStream:
         raise ValueError(
           f"{name}: got {value!r}, wanted a string that is not empty, without NUL"
         )
-    for name, value, least in (
-      ("stream_timeout", stream_timeout, -1),
-      ("message_poll_timeout", message_poll_timeout, 1),
-      ("poll_batch_size", poll_batch_size, 1),
+    for name, value, least, most in (
+      ("stream_timeout", stream_timeout, -1, math.inf),
+      ("message_poll_timeout", message_poll_timeout, 1, math.inf),
+      ("poll_batch_size", poll_batch_size, 1, _MOST_MESSAGES),
     ):
       is_int = isinstance(value, int) and not isinstance(value, bool)
-      if not is_int or not least <= value <= _MOST:
-        raise ValueError(
-          f"{name}: got {value!r}, wanted a whole number from {least} to {_MOST}"
-        )
+      if not is_int or not least <= value <= most:
+        bounds = f"from {least} {'on' if most == math.inf else f'to {most}'}"
+        raise ValueError(f"{name}: got {value!r}, wanted a whole number {bounds}")
     self._timeout_secs = stream_timeout / 1000 if stream_timeout >= 0 else None
     self._notice_secs = message_poll_timeout / 1000
     self._poll_batch_size = poll_batch_size

@@ -43,32 +43,10 @@ using ::tensorflow::tstring;
 // millisecond.
 constexpr int64_t kBytesPerTask = 128 << 10;
 
-// Counts examples, and tells the number from time to time.
-//
-// Thread safety: thread-safe. Every example is told once.
-class Tally {
- public:
-  using Clock = std::chrono::steady_clock;
+// Examples that were not told yet.
+using Tally = std::atomic<int64_t>;
 
-  // Returns how many examples have not been told, these included, or 0 to tell
-  // them later: unless told to do so now, it tells when `every` has passed.
-  int64_t Add(int64_t examples, Clock::duration every, bool tell_now) {
-    const auto now = Clock::now().time_since_epoch();
-    if (!tell_now && now < next_.load(std::memory_order_relaxed)) {
-      untold_.fetch_add(examples, std::memory_order_relaxed);
-      return 0;
-    }
-    next_.store(now + every, std::memory_order_relaxed);
-    // Who tells has its own examples left to tell, whoever else does meanwhile.
-    return examples + untold_.exchange(0, std::memory_order_relaxed);
-  }
-
- private:
-  std::atomic<int64_t> untold_{0};
-  std::atomic<Clock::duration> next_{Clock::duration::min()};
-};
-
-// The tally of a number, the same for all kernels of the process: a dataset has
+// That of a number, the same for all kernels of the process: a dataset has
 // other kernels each time it is read from the beginning. It stays until the
 // process ends, as who counts may read on at any time.
 std::shared_ptr<Tally> TallyOf(int64_t number) {
@@ -77,7 +55,7 @@ std::shared_ptr<Tally> TallyOf(int64_t number) {
       new absl::flat_hash_map<int64_t, std::shared_ptr<Tally>>;
   absl::MutexLock lock(mutex);
   std::shared_ptr<Tally>& tally = (*tallies)[number];
-  if (tally == nullptr) tally = std::make_shared<Tally>();
+  if (tally == nullptr) tally = std::make_shared<Tally>(0);
   return tally;
 }
 
@@ -209,7 +187,7 @@ class ParseExamplesOp : public tensorflow::OpKernel {
                         ExampleParser::Create(std::move(specs)));
     parser_ = std::make_unique<ExampleParser>(std::move(parser));
     report_every_ = std::chrono::milliseconds(report_every_ms);
-    tally_ = tally == 0 ? std::make_shared<Tally>() : TallyOf(tally);
+    tally_ = tally == 0 ? std::make_shared<Tally>(0) : TallyOf(tally);
     return absl::OkStatus();
   }
 
@@ -371,17 +349,33 @@ class ParseExamplesOp : public tensorflow::OpKernel {
       indexes->vec<int64_t>()(i) = bad[i].index;
       reasons->vec<tstring>()(i) = bad[i].reason;
     }
-    num_seen->scalar<int64_t>()() =
-        tally_->Add(num_examples, report_every_, !bad.empty());
+    num_seen->scalar<int64_t>()() = Count(num_examples, !bad.empty());
     return absl::OkStatus();
   }
+
+  // Returns how many examples have not been told, these included, or 0 to tell
+  // them later: unless told to do so now, the kernel tells at first, and when
+  // the time for it has come. Every example is told once.
+  int64_t Count(int64_t num_examples, bool tell_now) {
+    const auto now = Clock::now().time_since_epoch();
+    if (!tell_now && now < next_report_.load(std::memory_order_relaxed)) {
+      tally_->fetch_add(num_examples, std::memory_order_relaxed);
+      return 0;
+    }
+    next_report_.store(now + report_every_, std::memory_order_relaxed);
+    // Who tells has its own examples left to tell, whoever else does meanwhile.
+    return num_examples + tally_->exchange(0, std::memory_order_relaxed);
+  }
+
+  using Clock = std::chrono::steady_clock;
 
   // The ragged features come first.
   std::unique_ptr<const ExampleParser> parser_;
   int64_t num_ragged_ = 0;
   std::vector<DataType> splits_types_;
   std::vector<tensorflow::PartialTensorShape> dense_shapes_;
-  Tally::Clock::duration report_every_{};
+  Clock::duration report_every_{};
+  std::atomic<Clock::duration> next_report_{Clock::duration::min()};
   std::shared_ptr<Tally> tally_;
 };
 

@@ -96,8 +96,9 @@ dense_types: Per feature, the type of its values.
 dense_shapes: Per feature, the shape of an example's values.
 report_every_ms: How often messages are counted while all are good, in
   milliseconds; 0 counts every batch.
-tally: Which count of the process messages are added to: ops of the same number share
-  one, also those that come when others have gone; 0 is one of the op's own.
+tally: Which count of the process messages are added to while they are not reported:
+  ops of the same number share one, also those that come when others have gone; 0 is
+  one of the op's own.
 ragged_values: Per feature, [number of values]. Those of the examples that parse, in
   their order.
 ragged_splits: Per feature, [g + 1]. Where the values of each of these begin, and
@@ -107,7 +108,8 @@ good_columns: [g] each. What goes with those examples.
 bad: [n - g]. The indexes of the others, rising.
 reasons: [n - g]. Why they do not parse.
 num_seen: [] How many examples there were in the tally, these included, since this
-  was last above 0; 0 while all are good and `report_every_ms` are not over.
+  was last above 0; 0 while all are good and this op has reported less than
+  `report_every_ms` ago.
 )doc");
 
 }  // namespace

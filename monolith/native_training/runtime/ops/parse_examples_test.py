@@ -269,21 +269,21 @@ class ParseExamplesTest(tf.test.TestCase):
   def test_a_tally_outlives_its_ops(self):
     features = {"mov": tf.io.RaggedFeature(tf.int64)}
 
-    def seen(messages, tally):
+    def seen(tally, *batches):
       with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        batch = tf.compat.v1.placeholder(tf.string, [None])
         got = loader.ops().monolith_parse_examples(
-          messages, [], [], **attributes(features), report_every_ms=60_000, tally=tally
+          batch, [], [], **attributes(features), report_every_ms=60_000, tally=tally
         )
-        return session.run(got.num_seen)
+        return [session.run(got.num_seen, {batch: [b""] * n}) for n in batches]
 
-    self.assertEqual(seen([b""], 7), 1)
-    self.assertEqual(seen([b""] * 5, 7), 0)
-    self.assertEqual(seen([b""] * 2, 8), 2)
-    self.assertEqual(seen([b"", b"garbage"], 8), 2)
-    self.assertEqual(seen([b"garbage"], 7), 6)
+    self.assertEqual(seen(7, 1, 5, 6), [1, 0, 0])
+    self.assertEqual(seen(8, 2), [2])
+    self.assertEqual(seen(7, 3, 4), [14, 0])
+    self.assertEqual(seen(7, 1), [5])
     # Without a number it ends with the op.
-    self.assertEqual(seen([b""], 0), 1)
-    self.assertEqual(seen([b""], 0), 1)
+    self.assertEqual(seen(0, 1, 2), [1, 0])
+    self.assertEqual(seen(0, 1), [1])
 
   def test_arguments_are_checked(self):
     with self.assertRaisesRegex(InvalidArgument, "serialized must be a vector"):
