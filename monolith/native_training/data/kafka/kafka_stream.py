@@ -25,7 +25,7 @@ from monolith.native_training.data.kafka.stream_messages import StreamMessages
 from monolith.native_training.data.kafka.stream_offsets import Offsets, Partition
 from monolith.native_training.data.kafka.topic_watch import TopicWatch
 
-_MOST_MESSAGES = 2**31 - 1  # Of an element; they are counted in 32 bits.
+_MOST_MESSAGES = 2**31 - 1  # Of an element: more than fit in memory.
 _NOTICE_SECS = 60.0
 _ASK_AGAIN_SECS = 10.0  # Brokers that did not say which topics there are.
 # A job's iteration ends when its worker has got no batch for so long.
