@@ -172,12 +172,24 @@ class JobSaves:
       return
     if self._has_servers_to_save_for():
       leaving = self._reports.take_leaving_servers()
-      self._background.begin(session, step, leaving, urgent=True)
+      self._begin(session, step, leaving, urgent=True)
     elif self.policy.is_due(step):
       if self._is_saved(session, step):
         self.policy.begin(step)  # Nothing has come of a stream since.
       else:
-        self._background.begin(session, step)
+        self._begin(session, step)
+
+  def _begin(
+    self,
+    session: tf.compat.v1.Session,
+    step: int,
+    for_servers: frozenset[int] = frozenset(),
+    urgent: bool = False,
+  ) -> None:
+    """Begins a save, which covers all that this process has trained on."""
+    if self._streams:
+      self._streams.write(session)
+    self._background.begin(session, step, for_servers, urgent)
 
   def _hurry(self) -> None:
     """Makes a save that is running urgent, also on servers that begin it later."""
@@ -342,7 +354,7 @@ class JobSaves:
     self.wait_for_end(is_to_leave)
     self.report_save(session, progress)
     progress.saving()
-    self._background.begin(session, step, urgent=True)
+    self._begin(session, step, urgent=True)
     self.wait_for_end(is_to_leave)
     save = self._background.take_done()
     self._report_done(session, save, progress)

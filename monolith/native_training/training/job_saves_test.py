@@ -118,6 +118,17 @@ class JobSavesTest(absltest.TestCase):
     self._step_done(saves, 5)
     self.assertEqual(self._checkpointer.save.call_count, 2)
 
+  def test_it_covers_all_that_this_process_has_trained_on_of_streams(self):
+    streams = mock.Mock()
+    self._checkpointer.save.side_effect = streams.rows_are_written
+    saves = self._saves(streams=streams)
+    self._step_done(saves, 1)
+    self.assertEmpty(streams.mock_calls)
+    self._step_done(saves, 10)
+    self.assertEqual(
+      [call[0] for call in streams.mock_calls], ["write", "read", "rows_are_written"]
+    )
+
   def test_a_server_that_leaves_is_saved_for_at_once(self):
     reports = mock.MagicMock(has_leaving_servers=False)
     saves = self._saves(reports=reports, every_steps=1000)
