@@ -122,7 +122,6 @@ class BadMessages:
     self._reasons = collections.Counter()
     self._window = _Window()
     self._latest: BadMessage | None = None
-    self._excess_text = ""
     self._logged_at: float | None = None
     self._bad_at_log = 0
     self._seen_at_log = 0
@@ -148,13 +147,6 @@ class BadMessages:
     with self._lock:
       return dict(self._reasons)
 
-  @property
-  def excess(self) -> str:
-    """What the latest `TooManyBadMessages` says; empty if there was none. In a graph it
-    comes inside of errors of others, which ran the graph."""
-    with self._lock:
-      return self._excess_text
-
   def report(self, seen: int, bad: Sequence[BadMessage] = ()) -> None:
     """Adds messages.
 
@@ -177,7 +169,7 @@ class BadMessages:
       self._log()
       error = self._find_excess()
       if error:
-        self._window, self._excess_text = _Window(), error
+        self._window = _Window()
     if error:
       raise TooManyBadMessages(error)
 

@@ -114,7 +114,6 @@ class LimitTest(parameterized.TestCase):
   def test_the_error_says_what_to_do(self):
     messages = BadMessages(0.01)
     messages.report(900)
-    self.assertEmpty(messages.excess)
     with self.assertRaisesRegex(
       TooManyBadMessages,
       r"^10.00% of the last 1,000 messages are bad \(100\), more than "
@@ -122,9 +121,8 @@ class LimitTest(parameterized.TestCase):
       r"partition 2, offset 99: feature 'mov' is missing. Compare what is sent with "
       r"the features .* by --max_bad_message_ratio, or by "
       r"bad_messages=BadMessages\(max_bad_message_ratio=...\) of decode_example$",
-    ) as raised:
+    ):
       messages.report(100, bad(100, "feature 'mov' is missing"))
-    self.assertEqual(messages.excess, str(raised.exception))
 
   def test_who_goes_on_is_judged_afresh(self):
     messages = BadMessages(0.01)

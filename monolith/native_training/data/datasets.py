@@ -9,7 +9,7 @@ from monolith.native_training.data.inline_map import map_inline
 from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
 from monolith.native_training.data.kafka.stream_messages import StreamMessages
-from monolith.native_training.runtime.ops import loader
+from monolith.native_training.runtime.ops import loader, python_errors
 
 _SCOPE = "monolith_kafka_dataset"
 
@@ -36,11 +36,11 @@ def create_plain_kafka_dataset(
   checkpoint where the group has committed. Offsets are committed when a checkpoint
   covers them. So whatever is killed, and whenever: every message is trained on at least
   once by the model that there is in the end, and what is trained on again is at most
-  what was trained since the last checkpoint, or what a worker had read ahead when a
-  partition went to another, or came back to a worker that the group had missed, as one
-  that was paused for long: up to about 20,000 messages a worker each time. Messages
-  that cannot be parsed count as trained on; messages that `input_fn` drops do so when a
-  later one of its worker is trained on.
+  what was trained since a quarter of a second before the last checkpoint was begun, or
+  what a worker had read ahead when a partition went to another, or came back to a
+  worker that the group had missed, as one that was paused for long: up to about 20,000
+  messages a worker each time. Messages that cannot be parsed count as trained on;
+  messages that `input_fn` drops do so when a later one of its worker is trained on.
 
   For that the elements must keep `"stream_position"`, which `decode_example` puts in,
   and the order in which they were read: `input_fn` may map, filter, unbatch, batch and
@@ -66,7 +66,9 @@ def create_plain_kafka_dataset(
   with a warning once a minute. One that was deleted and made anew is another: a job
   that has trained on the old one ends with an error within seconds, or when it is
   started again.
-  Certificates that are not valid, a wrong password or a missing right are errors.
+  Certificates that are not valid, a wrong password or a missing right are errors. They
+  come out of `Estimator.train` as `StreamFailed`, and of who iterates eagerly as an
+  `UnknownError` that has its text.
 
   Args:
     topics: names of topics, or patterns that begin with "^": regular expressions of the
@@ -132,7 +134,8 @@ def create_plain_kafka_dataset(
 
 def _batches(stream: KafkaStream) -> Iterator[StreamMessages]:
   malloc_thresholds.raise_again()
-  yield from stream.batches()
+  with python_errors.kept():
+    yield from stream.batches()
 
 
 def untuned() -> tf.data.Options:

@@ -27,7 +27,7 @@ from monolith.native_training.data.kafka.kafka_messages import (
   POSITION,
   KafkaMessages,
 )
-from monolith.native_training.runtime.ops import core_errors, loader
+from monolith.native_training.runtime.ops import core_errors, loader, python_errors
 
 __all__ = ["decode_example", "default_bad_messages", "serialize_one"]
 
@@ -90,8 +90,9 @@ def decode_example(
 
   Raises:
     ValueError: if `features` or `messages` are not as described.
-    TooManyBadMessages: eagerly; in a graph and a dataset it is an
-      `InvalidArgumentError` of the op, with the same message.
+    TooManyBadMessages: eagerly, and out of an `Estimator` that reads the dataset; of
+      who iterates over one eagerly, and other sessions, it is an `InvalidArgumentError`
+      that has its text.
   """
   layout = FeatureLayout(features)
   if bad_messages is None:
@@ -187,6 +188,7 @@ def _reported_in_graph(bad_messages, parsed, serialized, kafka):
       _tell(bad_messages, seen, columns)
     except Exception as error:  # The op has its message, without a traceback.
       logging.debug("reporting bad messages failed", exc_info=True)
+      python_errors.keep(error)
       return np.array(str(error).encode(), object)
     return np.array(b"", object)
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import sys
 
-import tensorflow as tf
-
+from monolith.native_training.data.bad_messages import TooManyBadMessages
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.estimator import Estimator, RunnerConfig
 from monolith.native_training.movie_ranking import last_words, model_flags
 from monolith.native_training.movie_ranking.movie_ranking_model import MovieRankingModel
@@ -21,11 +21,8 @@ from monolith.native_training.movie_ranking.movie_ranking_model import MovieRank
 def main(model: MovieRankingModel, config: RunnerConfig) -> None:
   try:
     Estimator(model, config).train()
-  except tf.errors.OpError:
-    if not (model.bad_messages and model.bad_messages.excess):
-      raise
-    # TensorFlow's error has it many times, as every process saw it.
-    sys.exit(last_words.line(model.bad_messages.excess))
+  except (StreamFailed, TooManyBadMessages) as error:
+    sys.exit(last_words.line(str(error)))
 
 
 if __name__ == "__main__":

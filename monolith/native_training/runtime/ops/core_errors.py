@@ -1,7 +1,8 @@
 """What Monolith's ops say when they fail, without what TensorFlow wraps around it.
 
 TensorFlow puts an op's sentence after or between where the op was made and what it was
-called, which for ops that no user has written is only in the way.
+called, which for ops that no user has written is only in the way. Exceptions of Python
+it tells as errors of its own (see `python_errors`).
 """
 
 import contextlib
@@ -12,6 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
+
+from monolith.native_training.runtime.ops import python_errors
 
 _EAGER = re.compile(
   r"\{\{function_node __wrapped__Monolith[^}]*\}\} ?(?P<sentence>.*?)"
@@ -26,13 +29,16 @@ _IN_SESSION = re.compile(
 
 @contextlib.contextmanager
 def told_plainly() -> Iterator[None]:
-  """Lets an error of one of Monolith's ops have its sentence as its whole message.
+  """Lets an error of one of Monolith's ops have its sentence as its whole message, and
+  one that an exception of Python has led to be that exception, if it was kept.
 
-  The error's type stays; errors of other ops pass as they are.
+  The error's type stays otherwise; errors of other ops pass as they are.
   """
   try:
     yield
   except tf.errors.OpError as error:
+    if own := python_errors.take(error):
+      raise own from None
     sentence = _sentence(error)
     if sentence is None:
       raise

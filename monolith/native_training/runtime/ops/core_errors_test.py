@@ -1,6 +1,11 @@
 import tensorflow as tf
 
-from monolith.native_training.runtime.ops import core_errors, loader, testing
+from monolith.native_training.runtime.ops import (
+  core_errors,
+  loader,
+  python_errors,
+  testing,
+)
 
 _SENTENCE = "the gradient is not finite of weight (nan); nothing was updated."
 
@@ -9,6 +14,23 @@ def _fail(ops):
   return ops.monolith_clip_by_global_norm(
     [tf.constant([float("nan")])], names=["weight"], clip_norm=1.0
   )[0]
+
+
+class _Broken(Exception):
+  """Of Python code that TensorFlow runs."""
+
+
+def _batches_then(error: Exception):
+  """A dataset's next element, in a graph; its generator raises after the first."""
+
+  def batches():
+    with python_errors.kept():
+      yield 1
+      raise error
+
+  spec = tf.TensorSpec([], tf.int64)
+  dataset = tf.data.Dataset.from_generator(batches, output_signature=spec)
+  return tf.compat.v1.data.make_one_shot_iterator(dataset).get_next()
 
 
 class CoreErrorsTest(tf.test.TestCase):
@@ -54,6 +76,50 @@ class CoreErrorsTest(tf.test.TestCase):
       with self.assertRaises(tf.errors.OpError) as raised, core_errors.told_plainly():
         session.run(check)
     self.assertEqual(str(raised.exception), str(wanted.exception))
+
+  def test_an_exception_of_python_comes_out_as_itself(self):
+    server = tf.distribute.Server.create_local_server()
+    for target in ("", server.target):
+      with tf.Graph().as_default(), tf.compat.v1.Session(target) as session:
+        text = f"the brokers of {target!r} are away,\nas it seems " + "x" * 10_000
+        batch = _batches_then(_Broken(text, 17))
+        with core_errors.told_plainly():
+          self.assertEqual(session.run(batch), 1)
+        with self.assertRaises(_Broken) as raised, core_errors.told_plainly():
+          session.run(batch)
+        self.assertEqual(raised.exception.args, (text, 17))
+        self.assertIsNone(raised.exception.__cause__)
+
+  def test_an_exception_of_a_function_comes_out_as_itself(self):
+    def fail(number):
+      error = ValueError(f"{number} is too much")
+      python_errors.keep(error)
+      raise error
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      failing = tf.numpy_function(fail, [17], tf.int64)
+      with self.assertRaises(ValueError) as raised, core_errors.told_plainly():
+        session.run(failing)
+    self.assertEqual(str(raised.exception), "17 is too much")
+
+  def test_an_exception_that_was_told_is_not_that_of_a_later_error(self):
+    for text in ("early", ""):
+      python_errors.keep(_Broken(text))
+    error = tf.errors.UnknownError(None, None, "too early")
+    self.assertIsInstance(python_errors.take(error), _Broken)
+    self.assertIsNone(python_errors.take(error))
+
+  def test_what_cannot_be_copied_is_told_by_tensorflow(self):
+    class Odd(Exception):
+      def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+      batch = _batches_then(Odd("a", "b"))
+      session.run(batch)
+      with self.assertRaisesRegex(tf.errors.UnknownError, "a b"):
+        with core_errors.told_plainly():
+          session.run(batch)
 
   def test_what_does_not_fail_gives_its_result(self):
     ops = core_errors.PlainOps(loader.ops())
