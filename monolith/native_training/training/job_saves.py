@@ -171,8 +171,7 @@ class JobSaves:
       self._tell_of_long_save()
       return
     if self._has_servers_to_save_for():
-      leaving = self._reports.take_leaving_servers()
-      self._begin(session, step, leaving, urgent=True)
+      self._begin(session, step, is_for_servers=True, urgent=True)
     elif self.policy.is_due(step):
       if self._is_saved(session, step):
         self.policy.begin(step)  # Nothing has come of a stream since.
@@ -183,13 +182,15 @@ class JobSaves:
     self,
     session: tf.compat.v1.Session,
     step: int,
-    for_servers: frozenset[int] = frozenset(),
+    is_for_servers: bool = False,
     urgent: bool = False,
   ) -> None:
     """Begins a save, which covers all that this process has trained on."""
     if self._streams:
       self._streams.write(session)
-    self._background.begin(session, step, for_servers, urgent)
+    # Last: they ask once.
+    leaving = self._reports.take_leaving_servers() if is_for_servers else frozenset()
+    self._background.begin(session, step, leaving, urgent)
 
   def _hurry(self) -> None:
     """Makes a save that is running urgent, also on servers that begin it later."""

@@ -129,6 +129,20 @@ class JobSavesTest(absltest.TestCase):
       [call[0] for call in streams.mock_calls], ["write", "read", "rows_are_written"]
     )
 
+  def test_a_server_that_leaves_still_does_where_another_is_away(self):
+    reports = mock.MagicMock(has_leaving_servers=True)
+    streams = mock.Mock()
+    streams.write.side_effect = tf.errors.UnavailableError(None, None, "away")
+    saves = self._saves(reports=reports, streams=streams)
+    with self.assertRaises(tf.errors.UnavailableError):
+      self._step_done(saves, 1)
+    reports.take_leaving_servers.assert_not_called()
+    streams.write.side_effect = None
+    reports.take_leaving_servers.return_value = frozenset([1])
+    self._step_done(saves, 2)
+    saves.report(self._session, self._progress)
+    reports.let_leave.assert_called_once_with(self._session, frozenset([1]))
+
   def test_a_server_that_leaves_is_saved_for_at_once(self):
     reports = mock.MagicMock(has_leaving_servers=False)
     saves = self._saves(reports=reports, every_steps=1000)
