@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from monolith.native_training.data import malloc_thresholds
 from monolith.native_training.data.inline_map import map_inline
+from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.data.kafka.kafka_messages import KafkaMessages
 from monolith.native_training.data.kafka.kafka_stream import KafkaStream
 from monolith.native_training.data.kafka.stream_messages import StreamMessages
@@ -36,11 +37,12 @@ def create_plain_kafka_dataset(
   checkpoint where the group has committed. Offsets are committed when a checkpoint
   covers them. So whatever is killed, and whenever: every message is trained on at least
   once by the model that there is in the end, and what is trained on again is at most
-  what was trained since a quarter of a second before the last checkpoint was begun, or
-  what a worker had read ahead when a partition went to another, or came back to a
-  worker that the group had missed, as one that was paused for long: up to about 20,000
-  messages a worker each time. Messages that cannot be parsed count as trained on;
-  messages that `input_fn` drops do so when a later one of its worker is trained on.
+  what was trained since the last checkpoint was begun, and by workers other than the
+  chief in a step or a quarter of a second before that, or what a worker had read ahead
+  when a partition went to another, or came back to a worker that the group had missed,
+  as one that was paused for long: up to about 20,000 messages a worker each time.
+  Messages that cannot be parsed count as trained on; messages that `input_fn` drops do
+  so when a later one of its worker is trained on.
 
   For that the elements must keep `"stream_position"`, which `decode_example` puts in,
   and the order in which they were read: `input_fn` may map, filter, unbatch, batch and
@@ -134,7 +136,7 @@ def create_plain_kafka_dataset(
 
 def _batches(stream: KafkaStream) -> Iterator[StreamMessages]:
   malloc_thresholds.raise_again()
-  with python_errors.kept():
+  with python_errors.kept(StreamFailed):
     yield from stream.batches()
 
 

@@ -1,9 +1,10 @@
 """How far the streams of a job are trained on: offsets that are part of checkpoints.
 
-A worker writes several times a second how far its streams are trained on: up to the
-last step that is done on all servers. What all workers have written, the furthest of
-each partition, is where training is: a worker begins there, for the first time, after a
-crash, and with a partition that it gets from another.
+A worker writes several times a second how far its streams are trained on, and the chief
+also when a checkpoint is begun: up to the last step that is done on all servers. What
+all workers have written, the furthest of each partition, is where training is: a worker
+begins there, for the first time, after a crash, and with a partition that it gets from
+another.
 
 Offsets are committed to the brokers for whoever looks there, and for a job that begins
 without checkpoint, when a checkpoint that covers them is complete. A job that goes back
