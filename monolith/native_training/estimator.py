@@ -154,6 +154,8 @@ class Estimator:
       ValueError: `steps` or `max_steps` is not positive, or the model is not usable or
         does not fit the checkpoint (`MisfitError`).
       tf.errors.InvalidArgumentError: a batch is not usable, or a gradient not finite.
+      StreamFailed: a Kafka dataset's messages cannot be read.
+      TooManyBadMessages: too many of them cannot be parsed.
       RuntimeError: called again in a cluster with parameter servers, which leave when
         the job is over; another process trains in the same `model_dir`; or, on the
         chief, a worker has failed or is gone, and not come back.

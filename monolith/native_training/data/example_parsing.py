@@ -18,6 +18,7 @@ from absl import logging
 from monolith.native_training.data.bad_messages import (
   BadMessage,
   BadMessages,
+  TooManyBadMessages,
 )
 from monolith.native_training.data.example_values import serialize_one
 from monolith.native_training.data.feature_specs import Feature, FeatureLayout
@@ -185,11 +186,11 @@ def _reported_in_graph(bad_messages, parsed, serialized, kafka):
 
   def tell(seen, *columns) -> np.ndarray:
     try:
-      _tell(bad_messages, seen, columns)
+      with python_errors.kept(TooManyBadMessages):
+        _tell(bad_messages, seen, columns)
     except Exception as error:  # The op has its message, without a traceback.
       logging.debug("reporting bad messages failed", exc_info=True)
-      python_errors.keep(error)
-      return np.array(str(error).encode(), object)
+      return np.array((str(error) or repr(error)).encode(), object)
     return np.array(b"", object)
 
   def report():

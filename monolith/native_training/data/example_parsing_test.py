@@ -1,5 +1,6 @@
 import collections
 import threading
+from unittest import mock
 
 import numpy as np
 import tensorflow as tf
@@ -265,12 +266,14 @@ class DatasetTest(tf.test.TestCase, parameterized.TestCase):
     self.assertEqual(letter, (b"\xffx", "not a tf.train.Example", "clicks", 4, 101))
 
   def test_an_error_of_the_dead_letters_reaches_the_loop(self):
-    class Letters:
-      def send(self, bad):
-        raise ValueError("no such setting")
-
-    with self.assertRaisesRegex(tf.errors.InvalidArgumentError, "no such setting"):
-      self.decoded([b"x"], BadMessages(1, Letters()))
+    for error, text in (
+      (ValueError("no such setting"), "no such setting"),
+      (TimeoutError(), r"TimeoutError\(\)"),
+    ):
+      letters = mock.Mock()
+      letters.send.side_effect = error
+      with self.assertRaisesRegex(tf.errors.InvalidArgumentError, text):
+        self.decoded([b"x"], BadMessages(1, letters))
 
   def test_strings_in_a_dataset_name_their_place_in_the_batch(self):
     bad = BadMessages(0)

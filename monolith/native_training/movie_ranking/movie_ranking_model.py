@@ -34,12 +34,7 @@ class MovieRankingModel(MonolithModel):
 
   Head `rank` predicts float32 `[batch, 1]`. The batch sizes are the parameters
   `train.per_replica_batch_size` and `eval.per_replica_batch_size`.
-
-  Attributes:
-    bad_messages: of the stream, once it is made.
   """
-
-  bad_messages: BadMessages | None = None
 
   @classmethod
   def params(cls) -> InstantiableParams:
@@ -141,7 +136,7 @@ class MovieRankingModel(MonolithModel):
 
   def _stream(self) -> tf.data.Dataset:
     """Ratings as they come: a batch is what there is, so that none waits for others."""
-    bad_messages = self.bad_messages = BadMessages(self.p.max_bad_message_ratio)
+    bad_messages = BadMessages(self.p.max_bad_message_ratio)
     return create_plain_kafka_dataset(
       [self.p.topic],
       self.p.group,

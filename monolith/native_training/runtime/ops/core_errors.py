@@ -37,7 +37,8 @@ def told_plainly() -> Iterator[None]:
   try:
     yield
   except tf.errors.OpError as error:
-    if own := python_errors.take(error):
+    own = python_errors.take(error)
+    if own is not None:
       raise own from None
     sentence = _sentence(error)
     if sentence is None:

@@ -2,7 +2,7 @@
 
 A dataset's generators and functions of Python run inside of TensorFlow. What they raise
 comes out of a session as an `OpError` of some type whose message has the text of the
-exception in the midst of others. Who keeps an exception here has it come out of
+exception in the midst of others. One that is kept here comes out of
 `core_errors.told_plainly` as itself.
 """
 
@@ -21,27 +21,24 @@ _MOST = 16
 _kept: collections.deque[Exception] = collections.deque(maxlen=_MOST)
 
 
-def keep(error: Exception) -> None:
-  """Notes an exception that TensorFlow is about to be told. Any thread may."""
-  # A copy has no traceback, which would hold on to all that its frames have. Of what
-  # cannot be copied, or has no text, TensorFlow's error has to do.
-  with contextlib.suppress(Exception):
-    if str(error):
-      _kept.append(copy.copy(error))
-
-
 @contextlib.contextmanager
-def kept() -> Iterator[None]:
-  """A context whose exceptions are kept, and pass."""
+def kept(kind: type[Exception]) -> Iterator[None]:
+  """A context whose exceptions of a kind are kept, for any thread; all pass.
+
+  Args:
+    kind: exceptions that say in a sentence of their own what is wrong, so that no other
+      error has it by chance and nobody needs to know where it was raised.
+  """
   try:
     yield
-  except Exception as error:
-    keep(error)
+  except kind as error:
+    # A copy has no traceback, which would hold on to all that its frames have.
+    _kept.append(copy.copy(error))
     raise
 
 
 def take(error: tf.errors.OpError) -> Exception | None:
-  """The exception that an error tells of; None where it was not kept."""
+  """The exception that an error tells of; None where none was kept."""
   for own in reversed(list(_kept)):
     if str(own)[:_COMPARED] in error.message:
       with contextlib.suppress(ValueError):  # Another thread was told of it too.
