@@ -10,9 +10,7 @@ from absl.testing import absltest
 
 from monolith.native_training.local_runner.processes_naming import processes_naming
 
-_RUN = (
-  "from monolith.native_training.movie_ranking.demo.demo_local_runner import run; run()"
-)
+_DEMO = "monolith.native_training.demo"
 
 
 class DemoEndToEndTest(absltest.TestCase):
@@ -23,8 +21,8 @@ class DemoEndToEndTest(absltest.TestCase):
     run = subprocess.run(
       [
         sys.executable,
-        "-c",
-        _RUN,
+        "-m",
+        _DEMO,
         "--training_type=batch",
         "--epochs=1",
         f"--model_dir={model_dir}",

@@ -21,7 +21,11 @@ from monolith.native_training.local_runner.training_progress import (
   ProgressFiles,
 )
 from monolith.native_training.movie_ranking import last_words
-from monolith.native_training.movie_ranking.demo import demo_flags, demo_model_dir
+from monolith.native_training.movie_ranking.demo import (
+  demo_flags,
+  demo_model_dir,
+  demo_ports,
+)
 from monolith.native_training.movie_ranking.demo.demo_report import (
   DemoResult,
   StreamResult,
@@ -193,8 +197,7 @@ class DemoJob:
       arguments = ["train", *self.model_flags(), *stream_flags]
       if task.name in self._progress_files:
         arguments.append(f"--progress_file={self._progress_files[task.name]}")
-        if demo_flags.METRICS_PORT.value:
-          port = demo_flags.METRICS_PORT.value + task.index
+        if port := demo_ports.metrics_port(task.index):
           arguments.append(f"--metrics_port={port}")
       if self._restarts or self._stream:
         arguments.append(f"--save_checkpoints_secs={_SAVE_SECONDS}")

@@ -23,6 +23,7 @@ from monolith.native_training.movie_ranking import last_words, result_file
 from monolith.native_training.movie_ranking.demo import (
   demo_flags,
   demo_model_dir,
+  demo_ports,
   demo_run_dir,
   demo_serving,
   demo_stream,
@@ -45,7 +46,7 @@ def main(argv: Sequence[str]) -> int:
   result_json = user_path(demo_flags.RESULT_JSON.value)
   try:
     demo_flags.check()
-    demo_serving.check()
+    demo_ports.check()
     demo_stream.check_topic()
     demo_stream.check_configuration()
     demo_stream.check_cluster()

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,14 +16,17 @@ from absl import flags
 from absl.testing import absltest, flagsaver
 
 from monolith.native_training import demo
-from monolith.native_training.local_runner import console
+from monolith.native_training.local_runner import console, local_cluster
 from monolith.native_training.local_runner.processes_naming import processes_naming
 from monolith.native_training.movie_ranking.demo import (
   demo_flags,
   demo_job,
   demo_local_runner,
 )
-from monolith.native_training.movie_ranking.demo.demo_test_case import DemoTestCase
+from monolith.native_training.movie_ranking.demo.demo_test_case import (
+  DemoTestCase,
+  two_free_ports,
+)
 
 
 class DemoLocalRunnerTest(DemoTestCase):
@@ -315,6 +319,29 @@ class ProgramTest(absltest.TestCase):
         run = self._run(*flags_)
         self.assertEqual(run.returncode, 2)
         self.assertStartsWith(run.stderr, f"demo: {message}")
+
+  def test_a_port_in_use_is_named(self):
+    port = two_free_ports() + 1
+    with socket.socket() as busy:
+      busy.bind(("127.0.0.1", port))
+      busy.listen()
+      for flags_, named in (
+        ([f"--metrics_port={port - 1}", "--num_workers=2"], "--metrics_port + 1"),
+        (["--serve", f"--serve_port={port}"], "--serve_port"),
+        (["--serve", f"--serve_rest_api_port={port}"], "--serve_rest_api_port"),
+      ):
+        with self.subTest(named):
+          run = self._run(*flags_)
+          self.assertEqual(run.returncode, 2)
+          self.assertStartsWith(
+            run.stderr, f"demo: {named}={port}: cannot listen there: Address already"
+          )
+
+  def test_one_port_for_two_is_refused(self):
+    (port,) = local_cluster.free_ports(1)
+    run = self._run("--serve", f"--serve_port={port}", f"--serve_rest_api_port={port}")
+    self.assertEqual(run.returncode, 2)
+    self.assertIn(f"--serve_port and --serve_rest_api_port are both {port}", run.stderr)
 
   def test_a_group_is_of_a_cluster(self):
     run = self._run("--training_type=stream", "--group=mine")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import sys
 import time
 from collections.abc import Sequence
@@ -12,34 +11,13 @@ from monolith.native_training.local_runner import http_probe, log_lines
 from monolith.native_training.local_runner.console import Console
 from monolith.native_training.local_runner.local_processes import LocalProcesses
 from monolith.native_training.local_runner.stop_signals import Stopped, StopSignals
-from monolith.native_training.movie_ranking.demo import demo_flags
+from monolith.native_training.movie_ranking.demo import demo_flags, demo_ports
 from monolith.native_training.movie_ranking.demo.run_environment import run_environment
 
-_HOST = "127.0.0.1"
 _MODEL = "movie_ranking"
 _EXPORT, _SERVER = "export", "model server"
 _POLL_SECONDS = 0.1
 _STOP_SECONDS = 25.0  # For requests that were begun.
-
-
-def check() -> None:
-  """Raises `ValueError` if the server could not listen at its ports."""
-  if not demo_flags.SERVE.value:
-    return
-  if _port() == demo_flags.SERVE_REST_API_PORT.value:
-    raise ValueError(
-      f"--serve_port and --serve_rest_api_port are both {_port()}; choose two ports"
-    )
-  for flag in (demo_flags.SERVE_PORT, demo_flags.SERVE_REST_API_PORT):
-    with socket.socket() as probe:
-      probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-      try:
-        probe.bind((_HOST, flag.value))
-      except OSError as error:
-        raise ValueError(
-          f"--{flag.name}={flag.value}: cannot listen there: {error.strerror}; choose "
-          "another"
-        ) from None
 
 
 def serve(
@@ -81,7 +59,9 @@ def serve(
       _poll(processes, signals)
     with open(request, encoding="utf-8") as file:
       body = file.read()
-    console.line(f"the model is served, over gRPC at {_HOST}:{_port()}; ask it with")
+    console.line(
+      f"the model is served, over gRPC at {demo_ports.HOST}:{_port()}; ask it with"
+    )
     console.line(f"  curl -d '{body}' {_url()}/v1/models/{_MODEL}:predict")
     console.line("until you press Ctrl-C")
     try:
@@ -114,4 +94,4 @@ def _port() -> int:
 
 
 def _url() -> str:
-  return f"http://{_HOST}:{demo_flags.SERVE_REST_API_PORT.value}"
+  return f"http://{demo_ports.HOST}:{demo_flags.SERVE_REST_API_PORT.value}"

@@ -12,16 +12,14 @@ from absl.testing import absltest
 
 from monolith.native_training.local_runner import local_cluster
 
-_RUN = (
-  "from monolith.native_training.movie_ranking.demo.demo_local_runner import run; run()"
-)
+_DEMO = "monolith.native_training.demo"
 _SMALL = ("--dataset=synthetic", "--num_ratings=20000", "--epochs=1", "--num_workers=1")
 
 
 class DemoServingTest(absltest.TestCase):
   def _start(self, *flags: str) -> subprocess.Popen:
     return subprocess.Popen(
-      [sys.executable, "-c", _RUN, "--serve", "--num_ps=0", *_SMALL, *flags],
+      [sys.executable, "-m", _DEMO, "--serve", "--num_ps=0", *_SMALL, *flags],
       env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
@@ -54,23 +52,6 @@ class DemoServingTest(absltest.TestCase):
     self.assertEqual(demo.wait(60), 0)
     with socket.socket() as probe:
       self.assertNotEqual(probe.connect_ex(("127.0.0.1", rest_port)), 0)
-
-  def test_a_port_in_use_is_named_before_training(self):
-    with socket.socket() as busy:
-      busy.bind(("127.0.0.1", 0))
-      busy.listen()
-      flag = f"--serve_rest_api_port={busy.getsockname()[1]}"
-      demo = self._start(flag)
-      output, _ = demo.communicate(timeout=60)
-    self.assertEqual(demo.returncode, 2)
-    self.assertIn(f"{flag}: cannot listen there", output)
-
-  def test_one_port_for_both_is_refused_before_training(self):
-    (port,) = local_cluster.free_ports(1)
-    demo = self._start(f"--serve_port={port}", f"--serve_rest_api_port={port}")
-    output, _ = demo.communicate(timeout=60)
-    self.assertEqual(demo.returncode, 2)
-    self.assertIn(f"--serve_port and --serve_rest_api_port are both {port}", output)
 
 
 if __name__ == "__main__":

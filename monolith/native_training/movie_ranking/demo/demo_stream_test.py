@@ -15,12 +15,10 @@ from absl.testing import absltest, parameterized
 from monolith.native_training.data.example_values import serialize_one
 from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
-from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.local_runner.processes_naming import processes_naming
+from monolith.native_training.movie_ranking.demo.demo_test_case import two_free_ports
 
-_RUN = (
-  "from monolith.native_training.movie_ranking.demo.demo_local_runner import run; run()"
-)
+_DEMO = "monolith.native_training.demo"
 
 _FAILING_JAVA = """#!/bin/bash
 echo 'openjdk version "21.0.1"'
@@ -39,7 +37,7 @@ class DemoStreamTest(parameterized.TestCase):
     self._temporary = self.create_tempdir().full_path
 
   def _run(self, *flags: str) -> subprocess.Popen:
-    return self._start("-c", _RUN, "--training_type=stream", *flags)
+    return self._start("-m", _DEMO, "--training_type=stream", *flags)
 
   def _start(self, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
@@ -87,7 +85,7 @@ class DemoStreamTest(parameterized.TestCase):
   def test_trains_on_the_stream(self):
     folder = self.create_tempdir().full_path
     result_json = os.path.join(folder, "result.json")
-    port = _two_free_ports()
+    port = two_free_ports()
     run = self._run(
       f"--model_dir={folder}/model",
       f"--result_json={result_json}",
@@ -215,16 +213,6 @@ class DemoStreamTest(parameterized.TestCase):
     output, _ = run.communicate(timeout=60)
     self.assertEqual(run.returncode, 2, output)
     self.assertIn("demo: --kafka_servers=127.0.0.1:1: ", output)
-
-
-def _two_free_ports() -> int:
-  """The first of two ports in a row."""
-  ports: set[int] = set()
-  while True:
-    ports.update(local_cluster.free_ports(100))
-    for port in ports:
-      if port + 1 in ports:
-        return port
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from absl.testing import absltest, flagsaver
 
+from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.movie_ranking.demo import demo_job, demo_local_runner
 
 # Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
@@ -80,6 +81,16 @@ elif behaviour == "stay":
 else:
   time.sleep(0.2)
 """
+
+
+def two_free_ports() -> int:
+  """The first of two ports in a row."""
+  ports: set[int] = set()
+  while True:
+    ports.update(local_cluster.free_ports(100))
+    for port in ports:
+      if port + 1 in ports:
+        return port
 
 
 class DemoTestCase(absltest.TestCase):

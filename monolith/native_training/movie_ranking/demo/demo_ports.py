@@ -1,0 +1,44 @@
+"""The ports of this machine at which the demo's processes listen, as its flags say."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+from monolith.native_training.movie_ranking.demo import demo_flags
+
+HOST = "127.0.0.1"
+
+
+def metrics_port(worker: int) -> int:
+  """Where a worker serves its metrics; 0 where it does not."""
+  first = demo_flags.METRICS_PORT.value
+  return first and first + worker
+
+
+def check() -> None:
+  """Raises `ValueError`, naming the flag, if a process could not listen at its port."""
+  users: dict[int, str] = {}
+  for user, port in _ports():
+    if port in users:
+      raise ValueError(f"{users[port]} and {user} are both {port}; choose two ports")
+    users[port] = user
+    with socket.socket() as probe:
+      probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+      try:
+        probe.bind((HOST, port))
+      except OSError as error:
+        raise ValueError(
+          f"{user}={port}: cannot listen there: {error.strerror}; choose another"
+        ) from None
+
+
+def _ports() -> Iterator[tuple[str, int]]:
+  """The flag, with the worker where each has its own, and the port."""
+  if demo_flags.METRICS_PORT.value:
+    for worker in range(demo_flags.NUM_WORKERS.value):
+      name = f"--{demo_flags.METRICS_PORT.name}"
+      yield f"{name} + {worker}" if worker else name, metrics_port(worker)
+  if demo_flags.SERVE.value:
+    for flag in (demo_flags.SERVE_PORT, demo_flags.SERVE_REST_API_PORT):
+      yield f"--{flag.name}", flag.value
