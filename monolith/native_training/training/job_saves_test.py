@@ -73,6 +73,13 @@ class JobSavesTest(absltest.TestCase):
       reports,
     )
 
+  def _clock(self) -> mock.Mock:
+    """What `job_saves` has for `time` from now on: it stands still."""
+    clock = mock.Mock(time, wraps=time)
+    clock.monotonic.return_value = time.monotonic()
+    self.enter_context(mock.patch.object(job_saves, "time", clock))
+    return clock
+
   def _steps(self) -> list[int]:
     return [checkpoint.step_of(path) for path in checkpoint.checkpoints(self._dir)]
 
@@ -146,6 +153,7 @@ class JobSavesTest(absltest.TestCase):
   def test_a_server_that_leaves_is_saved_for_at_once(self):
     reports = mock.MagicMock(has_leaving_servers=False)
     saves = self._saves(reports=reports, every_steps=1000)
+    self.enter_context(mock.patch.object(job_saves, "_SERVER_RETRY_SECS", 600.0))
     self._step_done(saves, 1)
     self.assertEmpty(self._steps())
     reports.has_leaving_servers = True
@@ -206,7 +214,7 @@ class JobSavesTest(absltest.TestCase):
     reports.has_leaving_servers = False
     self._may_end.clear()
     saves.step_done(self._session, 30, self._progress)
-    threading.Timer(0.2, self._may_end.set).start()
+    self._checkpointer.hurry.side_effect = lambda _: self._may_end.set()
     saves.save_now(self._session, 31, self._progress)
     self.assertLen(self._checkpointer.hurry.mock_calls, 3)
     self.assertEqual(self._steps(), [10, 30, 31])
@@ -285,7 +293,7 @@ class JobSavesTest(absltest.TestCase):
     saves = self._saves()
     self._may_end.clear()
     saves.step_done(self._session, 10, self._progress)
-    threading.Timer(0.2, self._may_end.set).start()
+    self._checkpointer.hurry.side_effect = lambda _: self._may_end.set()
     saves.save_now(self._session, 12, self._progress)
     self.assertEqual(self._steps(), [10, 12])
     self._error = OSError("no space left")
@@ -321,7 +329,13 @@ class JobSavesTest(absltest.TestCase):
     saves = self._saves(every_secs=1e-3, every_steps=None)
     self._error = tf.errors.ResourceExhaustedError(None, None, "no space left")
     self.enter_context(mock.patch.object(save_policy, "_SHORTEST_RETRY_SECS", 0.05))
-    threading.Timer(1.0, lambda: setattr(self, "_error", None)).start()
+
+    def write(*args, **kwargs) -> str:
+      if self._checkpointer.save.call_count == 3:
+        self._error = None
+      return self._write(*args, **kwargs)
+
+    self._checkpointer.save.side_effect = write
     with self.assertLogs("absl", "ERROR") as logs:
       self.assertTrue(self._save_last(saves))
     self.assertRegex(
@@ -329,17 +343,23 @@ class JobSavesTest(absltest.TestCase):
       "step 12 was NOT SAVED: ResourceExhaustedError: no space left. ALL IS TRAINED, "
       "and this is the last one. The one before is none, and saving is tried again in",
     )
-    self.assertGreaterEqual(len(logs.output), 2)
+    self.assertLen(logs.output, 2)
     self.assertEqual(self._steps(), [12])
 
   def test_the_last_one_fails_when_it_was_tried_for_long(self):
     saves = self._saves(every_secs=1e-3, every_steps=None)
     self._error = OSError("no space left")
     self.enter_context(mock.patch.object(save_policy, "_SHORTEST_RETRY_SECS", 0.05))
-    self.enter_context(mock.patch.object(job_saves, "_LAST_SAVE_SECS", 0.2))
+    clock = self._clock()
+
+    def write(*args, **kwargs) -> str:
+      clock.monotonic.return_value += job_saves._LAST_SAVE_SECS * 2 / 3
+      return self._write(*args, **kwargs)
+
+    self._checkpointer.save.side_effect = write
     with self.assertRaisesRegex(OSError, "no space"):
       self._save_last(saves)
-    self.assertGreater(self._checkpointer.save.call_count, 1)
+    self.assertEqual(self._checkpointer.save.call_count, 2)
 
   def test_the_last_one_is_not_tried_again_by_who_is_to_leave(self):
     saves = self._saves()
@@ -357,31 +377,44 @@ class JobSavesTest(absltest.TestCase):
     saves = self._saves()
     self._step_done(saves, 10)
     self._may_end.clear()
-    self.enter_context(mock.patch.object(job_saves, "_LONG_SECS", 0.1))
-    self.enter_context(mock.patch.object(job_saves, "_TELL_AGAIN_SECS", 0.1))
+    clock = self._clock()
     told = "step 20 is NOT SAVED YET after .*storage may hang.*saved is .*ckpt-10"
     with self.assertNoLogs("absl", "ERROR"):
       saves.step_done(self._session, 20, self._progress)
+      began_at = saves._background.current.began_at
+      clock.monotonic.return_value = began_at + job_saves._LONG_SECS - 1
       saves.step_done(self._session, 21, self._progress)
-    time.sleep(0.1)
+    clock.monotonic.return_value += 2
     for step in (22, 23):
       with self.assertLogs("absl", "ERROR") as logs:
         saves.step_done(self._session, step, self._progress)
+        clock.monotonic.return_value += job_saves._TELL_AGAIN_SECS - 1
         saves.step_done(self._session, step, self._progress)
-        time.sleep(0.1)
       self.assertLen(logs.output, 1)
       self.assertRegex(logs.output[0], told)
+      clock.monotonic.return_value += 2
+
+    wait = saves._background.wait
+
+    def wait_and_pass_time(secs: float) -> None:
+      wait(secs)
+      clock.monotonic.return_value += secs
+
+    self.enter_context(mock.patch.object(saves._background, "wait", wait_and_pass_time))
     with self.assertLogs("absl", "ERROR") as logs:
       saves.wait(0.5)
+    self.assertLen(logs.output, 1)
     self.assertRegex(logs.output[0], told)
-    with mock.patch.object(job_saves, "_HANGS_SECS", 0.1):
-      for save in (saves.save_now, lambda *args: saves.save_last(*args, lambda: True)):
-        with self.assertRaisesRegex(
-          TimeoutError, "step 20 is NOT SAVED YET .* may hang"
-        ):
-          save(self._session, 24, self._progress)
-      threading.Timer(0.5, self._may_end.set).start()
-      self.assertTrue(self._save_last(saves))  # Nobody has asked it to leave.
+    clock.monotonic.return_value = began_at + job_saves._HANGS_SECS + 1
+    for save in (saves.save_now, lambda *args: saves.save_last(*args, lambda: True)):
+      with self.assertRaisesRegex(TimeoutError, "step 20 is NOT SAVED YET .* may hang"):
+        save(self._session, 24, self._progress)
+
+    def nobody_asks() -> bool:
+      self._may_end.set()
+      return False
+
+    self.assertTrue(self._save_last(saves, nobody_asks))
     self.assertEqual(self._steps(), [10, 12, 20])
 
   def test_nothing_is_saved_where_another_chief_has_begun(self):
