@@ -15,10 +15,11 @@ _EXPIRE_DAYS = {"soon": 1e-9, "late": 36500.0}
 
 
 class _SlowSession:
-  """A session whose third run takes half a second longer."""
+  """A session whose third run ends a while after an event."""
 
-  def __init__(self, session: tf.compat.v1.Session):
+  def __init__(self, session: tf.compat.v1.Session, event: threading.Event):
     self._session = session
+    self._event = event
     self.runs = 0
     self.is_running = False
     self.is_in_third_run = threading.Event()
@@ -29,6 +30,7 @@ class _SlowSession:
     result = self._session.run(*arguments)
     if self.runs == 3:
       self.is_in_third_run.set()
+      self._event.wait(60)
       time.sleep(0.5)
     self.is_running = False
     return result
@@ -96,7 +98,10 @@ class EvictionTest(absltest.TestCase):
     session = self._session()
     session.run(self._train)
     time.sleep(1.1)  # Rows' times are whole seconds.
-    slow = _SlowSession(session)
+    over = threading.Event()
+    events = mock.Mock(Thread=threading.Thread, Event=lambda: over)
+    self.enter_context(mock.patch.object(eviction_module, "threading", events))
+    slow = _SlowSession(session, over)
     with eviction.beside_training(lambda: slow):
       self.assertTrue(slow.is_in_third_run.wait(30))
     self.assertFalse(slow.is_running)
