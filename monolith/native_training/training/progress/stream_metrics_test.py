@@ -1,4 +1,3 @@
-import time
 import urllib.request
 from unittest import mock
 
@@ -8,8 +7,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from monolith.native_training.data.kafka.stream_offsets import Partition
 from monolith.native_training.local_runner import local_cluster
+from monolith.native_training.training.progress import stream_metrics
 from monolith.native_training.training.progress.metrics_endpoint import MetricsEndpoint
 from monolith.native_training.training.progress.stream_metrics import StreamMetrics
+
+_NOW = 1_700_000_000
 
 
 class _Stream:
@@ -24,9 +26,11 @@ class StreamMetricsTest(absltest.TestCase):
   def setUp(self):
     super().setUp()
     self.metrics = StreamMetrics([_Stream()])
+    clock = mock.Mock(time=lambda: _NOW)
+    self.enter_context(mock.patch.object(stream_metrics, "time", clock))
 
   def _step(self, *secs_ago: float) -> None:
-    self.metrics.step_done(np.array([(time.time() - s) * 1000 for s in secs_ago]))
+    self.metrics.step_done(np.array([round((_NOW - s) * 1000) for s in secs_ago]))
 
   def test_values(self):
     self.metrics.update()
@@ -37,12 +41,12 @@ class StreamMetricsTest(absltest.TestCase):
     self._step(0.3, 90.0)
     self.metrics.update()
     values = self.metrics.values()
-    self.assertBetween(values["event_to_trained_p50_secs"], 0.29, 0.35)
-    self.assertBetween(values["event_to_trained_p99_secs"], 80, 90.1)
-    self.assertRegex(
+    self.assertAlmostEqual(values["event_to_trained_p50_secs"], 0.3, places=4)
+    # Of four numbers, 97% of the way from the third to the last.
+    self.assertAlmostEqual(values["event_to_trained_p99_secs"], 87.309, places=4)
+    self.assertEqual(
       self.metrics.text(),
-      r"^lag 1,205 \(1: 1,200, 0: 5\), "
-      r"event to trained 3\d\d ms \(p99 8\d s\), 2 bad messages$",
+      "lag 1,205 (1: 1,200, 0: 5), event to trained 300 ms (p99 87 s), 2 bad messages",
     )
     # Only the last second counts.
     self.metrics.update()
