@@ -158,7 +158,7 @@ class ServerWatch:
       return
     # A server that answers is heard of twice within half of the timeout.
     problem = "; ".join(
-      server.problem()
+      server.problem(self.timeout_secs)
       for server in self._servers
       if server.silent_secs > self.timeout_secs / 2
     )
@@ -231,18 +231,20 @@ class _Server(threading.Thread):
       self.silent_secs += secs
     return self.silent_secs
 
-  def problem(self) -> str:
-    """What may be wrong with it, in a sentence."""
+  def problem(self, timeout_secs: float) -> str:
+    """What may be wrong with it, in a sentence. How late after the timeout that was
+    noticed is not told."""
+    secs = min(self.silent_secs, timeout_secs)
     problem = _connection_problem(self._address)
     if problem:
       return (
-        f"{self.name} cannot be reached for {self.silent_secs:.0f} s: {problem}. Is it "
-        "running, and is its address in TF_CONFIG right? A job whose chief has left or "
-        "died has no servers any more"
+        f"{self.name} cannot be reached for {secs:.0f} s: {problem}. Is it running, "
+        "and is its address in TF_CONFIG right? A job whose chief has left or died has "
+        "no servers any more"
       )
     return (
-      f"{self.name} has not answered for {self.silent_secs:.0f} s, although its port "
-      "is open. Its process may be stopped, or its machine overloaded"
+      f"{self.name} has not answered for {secs:.0f} s, although its port is open. Its "
+      "process may be stopped, or its machine overloaded"
     )
 
   def run(self) -> None:
