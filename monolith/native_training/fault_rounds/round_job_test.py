@@ -1,11 +1,14 @@
 import os
 import pathlib
 import sys
+import time
 
 from absl.testing import absltest
 
+from monolith.native_training.fault_rounds import round_job
 from monolith.native_training.fault_rounds.round_job import JobEnd, RoundJob
 from monolith.native_training.local_runner.processes_naming import processes_naming
+from monolith.native_training.local_runner.restarts import RestartingProcesses
 
 # The job of these tests: whose flag says so hangs, or fails the first time.
 _JOB = """
@@ -40,12 +43,12 @@ class RoundJobTest(absltest.TestCase):
     self._folder = os.path.join(self.create_tempdir().full_path, "round")
     self._seen: set[str] = set()
 
-  def _run(self, fails: str = "", hangs: str = "", limit_seconds: float = 60) -> JobEnd:
-    job = RoundJob("job_of_a_test", self._folder, 1, 2, limit_seconds)
-    end = job.run(
-      [f"--fails={fails}", f"--hangs={hangs}"],
-      lambda processes: self._seen.update(processes.running()),
-    )
+  def _see(self, processes: RestartingProcesses) -> None:
+    self._seen.update(processes.running())
+
+  def _run(self, fails: str = "", hangs: str = "", watch=None) -> JobEnd:
+    job = RoundJob("job_of_a_test", self._folder, 1, 2, limit_seconds=200)
+    end = job.run([f"--fails={fails}", f"--hangs={hangs}"], watch or self._see)
     self.assertEqual(processes_naming(self._folder), [])
     return end
 
@@ -69,10 +72,21 @@ class RoundJobTest(absltest.TestCase):
     )
 
   def test_what_takes_too_long_is_ended(self):
-    end = self._run(hangs="worker-1", limit_seconds=2)
-    self.assertEqual(end.failure, "not over after 2 s: worker 0, worker 1")
+    clock = absltest.mock.Mock(time, wraps=time)
+    clock.monotonic.return_value = 0.0
+    self.enter_context(absltest.mock.patch.object(round_job, "time", clock))
+
+    def watch(processes: RestartingProcesses) -> None:
+      if processes.running() == ["worker 0", "worker 1"]:
+        clock.monotonic.return_value = 201.0
+
+    begin = time.monotonic()
+    end = self._run(hangs="worker-1", watch=watch)
+    self.assertEqual(end.failure, "not over after 200 s: worker 0, worker 1")
     self.assertIsNone(end.exit_codes["worker 1"])
-    self.assertLess(end.seconds, 30)
+    self.assertEqual(end.seconds, 201.0)
+    # Of the 600 s that it hangs.
+    self.assertLess(time.monotonic() - begin, 200)
 
 
 if __name__ == "__main__":
