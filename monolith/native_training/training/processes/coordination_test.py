@@ -134,14 +134,14 @@ class CoordinationTest(absltest.TestCase):
     chief, session = self._worker(0)
     worker, worker_session = self._worker(1)
     chief.job_examples(session)
-    with mock.patch.object(coordination, "_OUTDATED_SECS", 0.5):
+    with mock.patch.object(coordination, "_OUTDATED_SECS", 3600.0):
       chief.training_went_back()
-      chief.report(session, 1, done=True)
-      worker.report(worker_session, 1, done=True)  # Was on its way.
-      check = mock.Mock(side_effect=[None, None, ValueError("still waiting")])
-      with self.assertRaisesRegex(ValueError, "still waiting"):
-        chief.wait_for_workers(session, check)
-    time.sleep(0.5)
+    chief.report(session, 1, done=True)
+    worker.report(worker_session, 1, done=True)  # Was on its way.
+    check = mock.Mock(side_effect=[None, None, ValueError("still waiting")])
+    with self.assertRaisesRegex(ValueError, "still waiting"):
+      chief.wait_for_workers(session, check)
+    chief._done_counts_from -= 3600.0
     chief.report(session, 1, done=True)
     worker.report(worker_session, 1, done=True)
     self.assertTrue(chief.wait_for_workers(session))
@@ -219,13 +219,28 @@ class CoordinationTest(absltest.TestCase):
     chief, session = self._worker(0)
     with session.graph.as_default():
       word = coordination.question(self._cluster("worker", 0), 1)
+      waiting_words = chief_words.queue(self._cluster("ps", 1).ps_devices[1]).size()
+    clock = mock.Mock(time, wraps=time)
+    clock.monotonic.return_value = 1000.0
+    self.enter_context(mock.patch.object(serving, "time", clock))
     with chief.saving(session):
-      server, outcome = self._serve_and_stop(grace_secs=1.5)
+      server, outcome = self._serve_and_stop(grace_secs=10)
+      while not chief.has_leaving_servers:  # Its grace has begun by then.
+        self.assertTrue(server.is_alive())
+        chief.job_examples(session)
+        time.sleep(0.05)
       for _ in range(6):
-        server.join(0.5)
         session.run(word)
+        while session.run(waiting_words):
+          self.assertTrue(server.is_alive(), "it left a save behind")
+          time.sleep(0.05)
+        # Of a word that the server has taken the one before has been heard.
+        clock.monotonic.return_value += 4
+        server.join(0.5)
       self.assertTrue(server.is_alive(), "it left a save behind")
-    server.join(20)
+    for _ in range(100):
+      clock.monotonic.return_value += 1
+      server.join(0.2)
     self.assertEqual(outcome, [143])
 
   def test_a_server_does_not_wait_for_the_save_of_a_chief_that_is_dead(self):
@@ -269,8 +284,8 @@ class CoordinationTest(absltest.TestCase):
   def test_a_server_that_hears_the_chief_waits_for_its_word(self):
     chief, session = self._worker(0)
     with chief.saving(session):
-      server = self._serve_while(False, True, next_chief_secs=4.0)
-      server.join(6)
+      server = self._serve_while(False, True, next_chief_secs=8.0)
+      server.join(10)
       self.assertTrue(server.is_alive())
     chief.release_servers(session)
     server.join(20)
