@@ -53,7 +53,9 @@ class NetworkCutTest(absltest.TestCase):
 
   def test_a_worker_that_is_cut_off_names_the_server(self):
     # The chief trains for longer than the worker takes to give up.
-    job, connections = self._job("--worker_timeout_secs=6", "--slow_worker=0")
+    job, connections = self._job(
+      "--worker_timeout_secs=20", "--slow_worker=0", "--step_secs=0.2"
+    )
     job.wait_for_position(_WORKER, 10)
     connections[1].cut()
     self.assertEqual(job.wait(_WORKER), 1)

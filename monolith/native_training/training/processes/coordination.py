@@ -35,6 +35,8 @@ _NOTICE_SECS = 10
 _REPORTS = "monolith_reports"
 _GOODBYE = -1  # In place of examples: the worker leaves.
 _GOODBYE_SECS = 5.0
+# A failure is told once, in a session of its own, which a busy machine begins slowly.
+_REPORT_FAILURE_SECS = 15.0
 _LONGEST_REASON = 1000  # Characters.
 _CAPACITY = 1 << 20  # Reports wait here while the chief is away.
 _SAY_AGAIN_SECS = 1.0
@@ -88,7 +90,7 @@ def report_failure(cluster: Cluster, target: str, error: Exception) -> None:
   # Where the server is gone, a session waits for it whatever timeout it has.
   telling = threading.Thread(target=tell, daemon=True)
   telling.start()
-  telling.join(_GOODBYE_SECS)
+  telling.join(_REPORT_FAILURE_SECS)
 
 
 class JobReports:
