@@ -19,9 +19,19 @@ _CLIENTS = 24
 _STOPS = 2
 _PAUSE_SECONDS = 0.003  # Of a client, between an answer and its next request.
 _PREDICT = "/v1/models/two_heads:predict"
+# What the server waits for clients that have paused, and for those that it has told to
+# go elsewhere: far more than a thread of this test may wait for a processor.
+_CONSTANTS = {
+  "monolith.serving.server._QUIET_SECONDS": 2.0,
+  "monolith.serving.server._HOLD_SECONDS": 5.0,
+  "monolith.serving.server._RELEASE_SECONDS": 2.0,
+  "monolith.serving.rest.connections._LAST_SECONDS": 2.0,
+}
 
 
 class StopTest(ServerTestCase):
+  constants = _CONSTANTS
+
   def _stop_under_load(
     self, server: ServerProcess, client: Callable[[], Callable[[], object]]
   ) -> collections.Counter:

@@ -6,11 +6,19 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from monolith.native_training.local_runner import http_probe, local_cluster
 
 _START_SECONDS = 120.0
+_RUN = """
+from unittest import mock
+from absl import app
+from monolith.serving import model_server
+for name, value in {constants}.items():
+  mock.patch(name, value).start()
+app.run(model_server.main)
+"""
 
 
 class ServerProcess:
@@ -19,18 +27,24 @@ class ServerProcess:
   Args:
     log: path that its output goes to.
     *flags: of it, without ports.
+    constants: of its modules that have other values in it, by their full names.
   """
 
-  def __init__(self, log: str, *flags: str):
+  def __init__(
+    self, log: str, *flags: str, constants: Mapping[str, float] | None = None
+  ):
     self.port, self.rest_port = local_cluster.free_ports(2)
     self.address = f"127.0.0.1:{self.port}"
     self.url = f"http://127.0.0.1:{self.rest_port}"
     self._log = log
     self._flags = flags
+    self._program = ("-m", "monolith.serving.model_server")
+    if constants:
+      self._program = ("-c", _RUN.format(constants=dict(constants)))
 
   def __enter__(self) -> ServerProcess:
     command = [
-      *(sys.executable, "-m", "monolith.serving.model_server"),
+      *(sys.executable, *self._program),
       f"--port={self.port}",
       f"--rest_api_port={self.rest_port}",
       *self._flags,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import grpc
 import numpy as np
@@ -19,7 +19,14 @@ TIMEOUT = 60.0  # Seconds that nothing takes, but where something is wrong.
 
 
 class ServerTestCase(absltest.TestCase):
-  """Starts servers of the model `two_heads`, whatever that is, and asks them."""
+  """Starts servers of the model `two_heads`, whatever that is, and asks them.
+
+  Attributes:
+    constants: of modules that have other values in the servers it starts, by their full
+      names.
+  """
+
+  constants: Mapping[str, float] = {}
 
   def start(self, base_path: str, *flags: str) -> ServerProcess:
     """A server, until the test is over; it may not be ready yet."""
@@ -29,6 +36,7 @@ class ServerTestCase(absltest.TestCase):
         "--model_name=two_heads",
         f"--model_base_path={base_path}",
         *flags,
+        constants=self.constants,
       )
     )
 
