@@ -46,6 +46,7 @@ class UnreadAnswersTest(ServerTestCase):
         return error.code()
 
     self.assertEqual(code(), _Code.OK)
+    self._until_in_flight(server, 0)  # Till then its answer counts.
     # Of a stream nothing is read before it is asked for.
     unread = [channel.unary_stream(_PREDICT)(body) for _ in range(4)]
     for call in unread:
@@ -94,7 +95,7 @@ class UnreadAnswersTest(ServerTestCase):
     self.assertEqual(curl(url, "--data", count)[0], 200)
 
   def test_they_are_given_up_over_http(self):
-    server = self._start("--rest_api_timeout_in_ms=2000")
+    server = self._start("--rest_api_timeout_in_ms=15000")
     connection = self._ask(server)
     self._until_in_flight(server, 1)
     self._until_in_flight(server, 0)
