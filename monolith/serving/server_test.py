@@ -16,7 +16,7 @@ from monolith.serving.admission import Admission
 
 
 class ServerTest(absltest.TestCase):
-  def _end(self, work: threading.Event) -> server.Ending:
+  def _end(self, work: threading.Event, end_seconds: float) -> server.Ending:
     """Of a server whose event loop has a thread that waits for an event."""
 
     async def run() -> server.Ending:
@@ -29,16 +29,16 @@ class ServerTest(absltest.TestCase):
       finally:
         work.set()
 
-    with mock.patch.object(server, "_END_SECONDS", 0.5):
+    with mock.patch.object(server, "_END_SECONDS", end_seconds):
       return asyncio.run(run())
 
   def test_threads_that_do_not_end_are_not_waited_for(self):
-    self.assertEqual(self._end(threading.Event()), server.Ending(True, False))
+    self.assertEqual(self._end(threading.Event(), 0.5), server.Ending(True, False))
 
   def test_threads_that_end_are_over(self):
     work = threading.Event()
     work.set()
-    self.assertEqual(self._end(work), server.Ending(True, True))
+    self.assertEqual(self._end(work, 20.0), server.Ending(True, True))
 
   def test_it_says_that_it_ends_while_it_still_answers(self):
     may_go_on = asyncio.Semaphore(0)

@@ -78,6 +78,7 @@ class VersionSwitchTest(absltest.TestCase):
           version = model.train_and_export()
           expected[version] = model.predict()["score"]
           self._wait_for(server, version)
+          self._wait_until_answered(version, answers)
       finally:
         done.set()
       for client in clients:
@@ -109,6 +110,15 @@ class VersionSwitchTest(absltest.TestCase):
       resident.append(server.resident_bytes())
     growth = resident[-1] - resident[_SWITCHES_BEFORE_MEASURING - 1]
     self.assertLess(growth, size)  # Not even one is left.
+
+  def _wait_until_answered(
+    self, version: int, answers: list[tuple[int, np.ndarray]]
+  ) -> None:
+    """Waits until one of the answers is a version's."""
+    deadline = time.monotonic() + _TIMEOUT
+    while all(answered != version for answered, _ in answers):
+      self.assertLess(time.monotonic(), deadline, f"{version} does not answer")
+      time.sleep(0.01)
 
   def _wait_for(self, server: ServerProcess, version: int) -> None:
     """Waits until a version alone answers."""

@@ -89,7 +89,8 @@ class ConnectionsTest(absltest.TestCase):
     async def scenario(port: int) -> None:
       with socket.create_connection(("localhost", port)) as waiting:
         waiting.sendall(_REQUEST)
-        await self.accepting.close()
+        with mock.patch.object(connections, "_LAST_SECONDS", 5.0):
+          await self.accepting.close()
         answer = await asyncio.to_thread(waiting.recv, 1000)
         self.assertIn(b"200 OK", answer)
 

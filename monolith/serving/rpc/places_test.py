@@ -71,7 +71,7 @@ class PlacesTest(absltest.TestCase):
         asyncio.create_task(self._refused(places, "stalled", "")) for _ in range(3)
       ]
       await asyncio.sleep(0)
-      await asyncio.wait_for(self._refused(places, "stalled", "2 messages"), 0.1)
+      await asyncio.wait_for(self._refused(places, "stalled", "2 messages"), 10)
       async with places.one("other"):  # Who need not wait is let in.
         pass
       for task in waiting:
