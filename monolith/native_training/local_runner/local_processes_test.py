@@ -38,6 +38,12 @@ def _is_alive(pid: int) -> bool:
   return stat.rpartition(")")[2].split()[0] != "Z"
 
 
+def _wait_until_ended(pids: list[int]) -> None:
+  """What was killed takes a moment to end."""
+  for pid in pids:
+    _wait_until(lambda pid=pid: not _is_alive(pid), f"the end of {pid}")
+
+
 # Starts a child of its own and tells both process ids, deaf to SIGTERM.
 _STUBBORN_FAMILY = """
 import os, signal, subprocess, sys, time
@@ -123,9 +129,17 @@ class LocalProcessesTest(absltest.TestCase):
 
   def test_the_first_failure_is_told(self):
     with self._processes() as processes:
-      self._start(processes, "second", "import time; time.sleep(1); exit(1)")
+      told = pathlib.Path(self.folder, "the first has failed")
+      waits = """
+      import os, sys, time
+      while not os.path.exists(sys.argv[1]):
+        time.sleep(0.01)
+      exit(1)
+      """
+      processes.start("second", [*_python(waits), str(told)], os.environ)
       self._start(processes, "first", "import os; os.kill(os.getpid(), 9)")
       _wait_until(lambda: processes.running() == ["second"], "the first")
+      told.touch()
       self._wait(processes)
       with self.assertRaisesRegex(ProcessFailed, r"first failed \(SIGKILL\)"):
         processes.check()
@@ -147,8 +161,7 @@ class LocalProcessesTest(absltest.TestCase):
       begin = time.monotonic()
       processes.stop(grace_seconds=0.2)
       self.assertLess(time.monotonic() - begin, 10)
-    for pid in pids:
-      _wait_until(lambda pid=pid: not _is_alive(pid), f"the end of {pid}")
+    _wait_until_ended(pids)
 
   def test_descendants_of_a_process_that_ended_are_ended(self):
     code = """
@@ -211,7 +224,7 @@ class LocalProcessesTest(absltest.TestCase):
         runner.send_signal(signum)
         self.assertEqual(runner.wait(_PATIENCE_SECONDS), 128 + signum)
         self.assertLess(time.monotonic() - begin, 10)
-        self.assertEqual([pid for pid in pids if _is_alive(pid)], [])
+        _wait_until_ended(pids)
         for name in ("a", "b"):
           os.remove(os.path.join(self.folder, name))
 
@@ -223,7 +236,7 @@ class LocalProcessesTest(absltest.TestCase):
     self.assertTrue(all(map(_is_alive, pids)))
     runner.send_signal(signal.SIGINT)
     self.assertEqual(runner.wait(_PATIENCE_SECONDS), 128 + signal.SIGTERM)
-    self.assertEqual([pid for pid in pids if _is_alive(pid)], [])
+    _wait_until_ended(pids)
 
   @absltest.skipUnless(sys.platform == "linux", "needs the Linux kernel")
   def test_the_children_of_a_killed_parent_end(self):

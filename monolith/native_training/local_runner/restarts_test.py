@@ -241,7 +241,7 @@ class RestartingProcessesTest(absltest.TestCase):
     begin = time.monotonic()
     runner.send_signal(signal.SIGINT)
     self.assertEqual(runner.wait(_PATIENCE_SECONDS), 128 + signal.SIGINT)
-    self.assertLess(time.monotonic() - begin, 5)
+    self.assertLess(time.monotonic() - begin, 20)
     runner.stdout.close()
 
 
