@@ -82,7 +82,7 @@ class DemoLocalRunnerTest(DemoTestCase):
     path = os.path.join(self.folder, "result.json")
     with flagsaver.flagsaver(result_json=path, restart_failed=True):
       code, output = self.run_demo(
-        worker_0="slow", worker_1="fail_once", ps_0="fail_once"
+        worker_0="last", worker_1="fail_once", ps_0="fail_once"
       )
     self.assertEqual(code, 0, output)
     for name in ("worker 1", "ps 0"):

@@ -41,14 +41,14 @@ class ClusterTest(DemoTestCase):
       flagsaver.flagsaver(ratings_dir=self.folder),
       absltest.mock.patch.object(console, "_SECONDS_BETWEEN_PLAIN_STATUSES", 0),
     ):
-      code, output = self.run_demo(worker_0="slow")
+      code, output = self.run_demo()
       self.assertEqual(code, 0, output)
       self.assertIn("2 workers, topic movie-ratings; model in", output)
       self.assertRegex(output, r"training, \d+ s, [\d,]+ examples, ")
       self.assertNotIn("examples of", output)
       self.assertRegex(output, "ratings +topic movie-ratings; evaluated on MovieLens")
       with flagsaver.flagsaver(training_type="batch", kafka_servers="", epochs=2):
-        _, output = self.run_demo(worker_0="slow")
+        _, output = self.run_demo()
       self.assertRegex(output, r"training, \d+ s, [\d,]+ examples of 179,618 ")
 
   def test_a_reason_in_a_line_is_told_once_and_last(self):
@@ -61,17 +61,19 @@ class ClusterTest(DemoTestCase):
     )
     self.assertEqual(output.count("9 of 10"), 1)
     with flagsaver.flagsaver(restart_failed=True):
-      _, output = self.run_demo(worker_0="slow", worker_1="tell_why")
+      _, output = self.run_demo(worker_0="last", worker_1="tell_why")
     self.assertIn("[worker 1] train: 9 of 10 are bad\n", output)
 
 
 # Has sent a few ratings, and the others when it has ended.
 _PRODUCER = """
-import json, sys, time
+import json, os, sys, time
 path = next(a for a in sys.argv if a.startswith("--progress_file=")).partition("=")[2]
-with open(path, "w") as file:
+with open(path + ".tmp", "w") as file:
   json.dump({"sent": 7}, file)
+os.rename(path + ".tmp", path)
 time.sleep(%s)
+open(os.path.join(os.environ["MARKS"], "producer has ended"), "w").close()
 """
 
 
@@ -99,10 +101,10 @@ class OwnBrokerTest(DemoTestCase):
     )
     pathlib.Path(self.folder, "ratings.json").write_text('{"train": 90, "size": "1m"}')
 
-  def _train(self, producer_seconds: float) -> tuple[str, dict]:
+  def _train(self, producer_seconds: float, **behaviour) -> tuple[str, dict]:
     program = ("-c", _PRODUCER % producer_seconds)
     with absltest.mock.patch.object(demo_stream, "_PROGRAM", program):
-      code, output = self.run_demo()
+      code, output = self.run_demo(**behaviour)
     self.assertEqual(code, 0, output)
     return output, json.loads(pathlib.Path(self.result_json).read_text())["stream"]
 
@@ -113,7 +115,7 @@ class OwnBrokerTest(DemoTestCase):
     self.assertEqual((result["sent"], result["to_send"]), (7, 90))
 
   def test_a_producer_that_has_ended_is_not_told_of(self):
-    output, result = self._train(0.1)
+    output, result = self._train(0.1, worker_0="last", producer="end")
     self.assertNotIn("sent ", output)
     self.assertEqual((result["sent"], result["to_send"]), (None, None))
 

@@ -10,9 +10,14 @@ from typing import TextIO
 from absl.testing import absltest, flagsaver
 
 from monolith.native_training.local_runner import local_cluster
+from monolith.native_training.local_runner.training_progress import (
+  JobProgress,
+  ProgressFiles,
+)
 from monolith.native_training.movie_ranking.demo import demo_job, demo_local_runner
 
-# Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR.
+# Stands for the programs that train and evaluate. What it does is in $BEHAVIOUR; in the
+# folder $MARKS processes tell each other how far they are.
 _CHILD = """
 import json, os, signal, sys, time
 arguments = dict(a[2:].split("=", 1) for a in sys.argv[2:])
@@ -20,23 +25,35 @@ role = "evaluation"
 if sys.argv[1] == "train":
   task = json.loads(os.environ["TF_CONFIG"])["task"]
   role = f"{task['type']} {task['index']}"
-behaviour = json.loads(os.environ["BEHAVIOUR"]).get(role, "")
+behaviours = json.loads(os.environ["BEHAVIOUR"])
+behaviour = behaviours.get(role, "")
+
+def mark(what):
+  return os.path.join(os.environ["MARKS"], what)
 
 def report(**content):
-  with open(arguments["progress_file"] + ".tmp", "w") as file:
+  path = arguments["progress_file"]
+  with open(path + ".tmp", "w") as file:
     json.dump(content, file)
-  os.rename(arguments["progress_file"] + ".tmp", arguments["progress_file"])
+  os.rename(path + ".tmp", path)
+  while content["state"] == "training" and seen() != content:
+    time.sleep(0.01)
+
+def seen():
+  try:
+    with open(arguments["progress_file"] + ".seen") as file:
+      return json.load(file)
+  except FileNotFoundError:
+    return None
 
 if role == "worker 0":
   print("W1123 17:20:42.145242 139706958789504 ratings.py:119] no MovieLens today")
   print("I0000 00:00:1795455091.414989    2883 cudart_stub.cc:31] no GPU")
 if behaviour == "fail_once":
-  marker = os.path.join(arguments["model_dir"], role + " has failed")
-  if not os.path.exists(marker):
-    open(marker, "w").close()
+  if not os.path.exists(mark(role + " has failed")):
+    open(mark(role + " has failed"), "w").close()
     if role.startswith("worker"):
       report(state="training", batches=30, position=30, examples=300)
-      time.sleep(0.5)
     os.kill(os.getpid(), 9)
 if behaviour == "tell_flags":
   path = arguments["flagfile"]
@@ -51,6 +68,7 @@ if behaviour == "save_slowly":
   print("ready to save", flush=True)
   time.sleep(600)
 if behaviour == "tell_why":
+  open(mark(role + " has ended"), "w").close()
   sys.exit("train: 9 of 10 are bad")
 if behaviour == "fail":
   print("a line")
@@ -62,9 +80,11 @@ if role == "evaluation":
     json.dump({"rank/rmse": 0.875, "examples": 10}, file)
 elif role.startswith("worker"):
   report(state="training", examples=1, loss=1.5)
+  if behaviour == "last":
+    for other in behaviours.keys() - {role}:
+      while not os.path.exists(mark(other + " has ended")):
+        time.sleep(0.01)
   time.sleep(0.5)
-  if behaviour == "slow":
-    time.sleep(4)
   if behaviour == "hang":
     time.sleep(600)
   examples = 0 if behaviour == "nothing" else 500
@@ -80,7 +100,26 @@ elif behaviour == "stay":
   time.sleep(600)
 else:
   time.sleep(0.2)
+if behaviour == "fail_once":
+  open(mark(role + " has ended"), "w").close()
 """
+
+
+class _ProgressFilesSeen(ProgressFiles):
+  """Tells the workers which contents of their files were read; they wait for that while
+  they train, so that nothing is overlooked."""
+
+  def read(self) -> JobProgress:
+    contents = {}
+    for path in filter(os.path.exists, self._paths):
+      with open(path, "rb") as file:
+        contents[path] = file.read()
+    progress = super().read()
+    for path, content in contents.items():
+      with open(f"{path}.seen.tmp", "wb") as file:
+        file.write(content)
+      os.rename(f"{path}.seen.tmp", f"{path}.seen")
+    return progress
 
 
 def two_free_ports() -> int:
@@ -105,6 +144,9 @@ class DemoTestCase(absltest.TestCase):
         demo_job, "_python", lambda *a: [sys.executable, "-c", _CHILD, *a]
       )
     )
+    self.enter_context(
+      absltest.mock.patch.object(demo_job, "ProgressFiles", _ProgressFilesSeen)
+    )
 
   def run_demo(self, **behaviour: str) -> tuple[int, str]:
     """The exit code, and all that is printed."""
@@ -115,8 +157,12 @@ class DemoTestCase(absltest.TestCase):
   def start_demo(self, output: TextIO, **behaviour: str) -> int:
     """The exit code; what is printed goes to `output`."""
     named = {name.replace("_", " "): what for name, what in behaviour.items()}
+    variables = {
+      "BEHAVIOUR": json.dumps(named),
+      "MARKS": self.create_tempdir().full_path,
+    }
     with (
-      absltest.mock.patch.dict(os.environ, {"BEHAVIOUR": json.dumps(named)}),
+      absltest.mock.patch.dict(os.environ, variables),
       contextlib.redirect_stdout(output),
     ):
       return demo_local_runner.main(["demo"])
