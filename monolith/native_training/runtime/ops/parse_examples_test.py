@@ -252,19 +252,24 @@ class ParseExamplesTest(tf.test.TestCase):
     features = {"mov": tf.io.RaggedFeature(tf.int64)}
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
       batch = tf.compat.v1.placeholder(tf.string, [None])
-      got = loader.ops().monolith_parse_examples(
-        batch, [], [], **attributes(features), report_every_ms=200
+      rarely, often = (
+        loader.ops().monolith_parse_examples(
+          batch, [], [], **attributes(features), report_every_ms=ms, tally=9
+        )
+        for ms in (600_000, 1)
       )
 
-      def seen(messages):
-        return session.run(got.num_seen, {batch: messages})
+      def seen(op, messages):
+        return session.run(op.num_seen, {batch: messages})
 
-      self.assertEqual(seen([b""]), 1)  # The first at once.
-      self.assertEqual(seen([b""] * 5), 0)
-      self.assertEqual(seen([b""] * 6), 0)
-      self.assertEqual(seen([b"", b"garbage"]), 13)
-      time.sleep(0.3)
-      self.assertEqual(seen([b""]), 1)
+      self.assertEqual(seen(rarely, [b""]), 1)  # The first at once.
+      self.assertEqual(seen(rarely, [b""] * 5), 0)
+      self.assertEqual(seen(rarely, [b""] * 6), 0)
+      self.assertEqual(seen(rarely, [b"", b"garbage"]), 13)
+      self.assertEqual(seen(often, [b""]), 1)
+      self.assertEqual(seen(rarely, [b""] * 2), 0)
+      time.sleep(0.1)
+      self.assertEqual(seen(often, [b""]), 3)  # The time for it has come.
 
   def test_a_tally_outlives_its_ops(self):
     features = {"mov": tf.io.RaggedFeature(tf.int64)}
@@ -273,7 +278,7 @@ class ParseExamplesTest(tf.test.TestCase):
       with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         batch = tf.compat.v1.placeholder(tf.string, [None])
         got = loader.ops().monolith_parse_examples(
-          batch, [], [], **attributes(features), report_every_ms=60_000, tally=tally
+          batch, [], [], **attributes(features), report_every_ms=600_000, tally=tally
         )
         return [session.run(got.num_seen, {batch: [b""] * n}) for n in batches]
 
