@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from monolith.native_training.fault_injection import asked
+from monolith.native_training.fault_injection import asked, fault_plan
 from monolith.native_training.fault_injection.job_round import Outcome
 from monolith.native_training.fault_rounds import round_table
 
@@ -45,9 +45,9 @@ class Round:
 
   @property
   def is_late(self) -> bool:
-    """Nothing was lost, but it struck when its moment was over: it shows nothing."""
-    outcome = self.outcome
-    return bool(outcome.struck) and not outcome.was_caught and not self.is_lost
+    """Nothing was lost, but it struck when its moment was over, if at all: it shows
+    nothing."""
+    return _has_missed(self.outcome) and not self.is_lost
 
   def as_dict(self) -> dict:
     """The form in which programs read it."""
@@ -60,6 +60,12 @@ class Round:
     }
 
 
+def _has_missed(outcome: Outcome) -> bool:
+  """Whether there was a fault, and its moment was not met."""
+  is_met = outcome.struck and outcome.was_caught
+  return outcome.fault.when != fault_plan.NOTHING and not is_met
+
+
 def heading() -> str:
   """The table's first two lines."""
   return _TABLE.heading()
@@ -69,7 +75,7 @@ def row(round_: Round) -> str:
   """A round's line, and below it what was lost."""
   outcome, verdict = round_.outcome, round_.verdict
   fault = outcome.fault.when
-  if outcome.struck and not outcome.was_caught:
+  if _has_missed(outcome):
     fault += " (late)"
   return _TABLE.row(
     [

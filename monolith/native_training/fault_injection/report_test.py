@@ -59,6 +59,8 @@ class ReportTest(absltest.TestCase):
     late = _round("4", False, Verdict())
     self.assertTrue(late.is_late)
     self.assertRegex(report.row(late), r"\(late\) .* again +\|$")
+    late.outcome.struck = []  # Not at all.
+    self.assertTrue(late.is_late)
     self.assertFalse(self.good.is_late)
     self.assertFalse(self.lost.is_late)
 

@@ -9,7 +9,7 @@ import shutil
 from absl.testing import absltest
 
 from monolith.native_training.estimator import Estimator, RunnerConfig
-from monolith.native_training.fault_injection import asked, verdict
+from monolith.native_training.fault_injection import asked, save_phases, verdict
 from monolith.native_training.fault_injection.counted_model import CountedModel
 from monolith.native_training.fault_injection.fault_plan import RANDOM, WORKER, Fault
 from monolith.native_training.fault_injection.job_round import Outcome
@@ -101,6 +101,8 @@ class VerdictTest(absltest.TestCase):
 
   def test_a_fault_that_did_not_happen(self):
     self.outcome.struck = []
+    self.assertEmpty(self._judge().problems)  # It is waited for again.
+    self.outcome.fault = Fault(save_phases.BEFORE_SAVE, WORKER)
     self.assertLost("moment never came")
 
   def test_positions(self):
