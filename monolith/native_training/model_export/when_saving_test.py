@@ -8,6 +8,7 @@ import threading
 import time
 from unittest import mock
 
+import numpy as np
 import tensorflow as tf
 from absl.testing import absltest
 
@@ -140,10 +141,12 @@ class WhenSavingTest(absltest.TestCase):
         time.sleep(0.01)
 
     class Stop(tf.compat.v1.train.SessionRunHook):
+      steps = 0  # Since it has begun: it leaves at another step than was saved.
+
       def after_run(self, run_context, run_values):
-        if begun.is_set():
+        self.steps += begun.is_set()
+        if self.steps == 2:
           os.kill(os.getpid(), signal.SIGTERM)
-          begun.clear()
 
     job = self._job(Endless)
     with mock.patch.object(saved_model, "export", export):
@@ -159,9 +162,14 @@ class WhenSavingTest(absltest.TestCase):
   def test_an_abandoned_export_ends_what_runs_and_leaves_nothing(self):
     asked = threading.Event()
     abandonment = Abandonment(asked.is_set)
-    threading.Timer(0.2, asked.set).start()
+
+    def ask() -> np.int32:
+      asked.set()
+      return np.int32(0)
+
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-      endless = tf.while_loop(lambda i: i >= 0, lambda i: i * 0, [0])
+      zero = tf.ensure_shape(tf.numpy_function(ask, [], tf.int32), [])
+      endless = tf.while_loop(lambda i: i >= 0, lambda i: i * 0, [zero])
       with self.assertRaises(tf.errors.CancelledError), abandonment.closes(session):
         session.run(endless)
     self.job.train()
