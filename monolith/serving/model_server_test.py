@@ -31,7 +31,7 @@ from monolith.serving.testing.exported_model import (
 )
 from monolith.serving.testing.server_process import ServerProcess
 
-_TIMEOUT = 30.0
+_TIMEOUT = 120.0
 
 
 class ModelServerTest(absltest.TestCase):
