@@ -16,7 +16,7 @@ _NOTICE_SECS = 2.0
 _IN_FLIGHT_SECS = 1.0
 
 
-def most_repeats(slowest_save_secs: float) -> int:
+def most_repeats(slowest_save_secs: float, uncovered: int) -> int:
   """How many messages a job may train on again after one kill.
 
   When a server is lost, training goes back to the newest checkpoint that is complete.
@@ -26,11 +26,15 @@ def most_repeats(slowest_save_secs: float) -> int:
   loss was noticed. A partition that changes hands costs less: what was trained on since
   workers told each other last, and what was in flight.
 
-  Workers keep up with the messages, so as many are trained on in a time as are sent.
+  Where workers keep up with the messages, as many are trained on in a time as are sent.
+  Where a busy machine has let them and the checkpoints wait, more can have come since
+  the newest one was begun, but not more than had been sent and it does not cover.
 
   Args:
     slowest_save_secs: how long the round's slowest checkpoint took.
+    uncovered: messages that had been sent at the kill, without those that the newest
+      complete checkpoint covered.
   """
   interval = max(SAVE_SECS, slowest_save_secs)
-  secs = interval + slowest_save_secs + _NOTICE_SECS + _IN_FLIGHT_SECS
-  return round(RATE * secs)
+  since_begun = max(RATE * (interval + slowest_save_secs), uncovered)
+  return round(since_begun + RATE * (_NOTICE_SECS + _IN_FLIGHT_SECS))

@@ -40,7 +40,8 @@ def judge(
       where there is no checkpoint.
     is_final: whether that checkpoint says that it is the end.
   """
-  verdict = Verdict(bound=asked.most_repeats(outcome.slowest_save_secs))
+  bound = asked.most_repeats(outcome.slowest_save_secs, outcome.uncovered)
+  verdict = Verdict(bound=bound)
   problems = verdict.problems
   if outcome.failure:
     problems.append(outcome.failure)

@@ -17,6 +17,7 @@ def _outcome(**changes) -> Outcome:
     "committed": list(ends),
     "trained": asked.MESSAGES,
     "slowest_save_secs": 0.5,
+    "uncovered": 2000,
     **changes,
   }
   kill = kill_plan.kills(1, seed=1)[0]
@@ -43,7 +44,7 @@ class DeliveryVerdictTest(absltest.TestCase):
     self.assertIn("never sent", self._problems({**_EACH_ONCE, asked.MESSAGES: 1}))
 
   def test_repeats_are_counted_up_to_the_bound(self):
-    bound = asked.most_repeats(0.5)
+    bound = asked.most_repeats(0.5, uncovered=0)
     self.assertLess(bound, asked.MESSAGES / 2)  # Or it would be none.
     counts = {**_EACH_ONCE, **dict.fromkeys(range(bound), 2)}
     verdict = delivery_verdict.judge(_outcome(), counts, True)
@@ -51,14 +52,22 @@ class DeliveryVerdictTest(absltest.TestCase):
     self.assertIn("trained on again", self._problems({**counts, bound: 2}))
 
   def test_what_the_model_went_back_from_counts_as_well(self):
-    bound = asked.most_repeats(0.5)
+    bound = asked.most_repeats(0.5, uncovered=0)
     trained = asked.MESSAGES + bound
     verdict = delivery_verdict.judge(_outcome(trained=trained), _EACH_ONCE, True)
     self.assertEqual((verdict.problems, verdict.trained_again), ([], bound))
     self.assertIn("trained on again", self._problems(trained=trained + 1))
 
   def test_longer_saves_allow_more(self):
-    self.assertGreater(asked.most_repeats(2.0), asked.most_repeats(0.5))
+    self.assertGreater(asked.most_repeats(2.0, 0), asked.most_repeats(0.5, 0))
+
+  def test_more_that_no_checkpoint_covers_allow_more(self):
+    usual = asked.most_repeats(0.5, uncovered=0)
+    self.assertEqual(asked.most_repeats(0.5, uncovered=3500), usual)
+    self.assertEqual(asked.most_repeats(0.5, uncovered=3600), usual + 100)
+    trained = asked.MESSAGES + usual + 100
+    self.assertEqual(self._problems(trained=trained, uncovered=3600), "")
+    self.assertIn("trained on again", self._problems(trained=trained, uncovered=3599))
 
   def test_the_job_must_have_ended_well(self):
     self.assertIn("worker 0: 1", self._problems(exit_codes={"worker 0": 1}))

@@ -38,6 +38,8 @@ class Outcome:
     acknowledged: messages that the broker has.
     ends: behind the last message of each partition.
     committed: of each partition, by the job's group.
+    uncovered: messages that had been sent when the process was killed, without those
+      that the newest complete checkpoint covered.
     trained: examples that workers say to have trained on, all together.
     slowest_save_secs: of the checkpoints that the chief has told of.
     tracebacks: logs in which there is one.
@@ -54,6 +56,7 @@ class Outcome:
   acknowledged: int = 0
   ends: list[int] = dataclasses.field(default_factory=list)
   committed: list[int] = dataclasses.field(default_factory=list)
+  uncovered: int = 0
   trained: int = 0
   slowest_save_secs: float = 0.0
   tracebacks: list[str] = dataclasses.field(default_factory=list)
@@ -71,6 +74,7 @@ class KillRound:
     kill: of the round.
     broker: which runs, and does again when the round is over.
     message: makes a message of its number.
+    covered: how many messages the newest checkpoint of a model's folder covers.
     folder: new; gets the model, all logs and a log of restarts. The topic has its name.
     limit_seconds: after that the round is ended.
     check: called often; what it raises ends the round.
@@ -81,12 +85,14 @@ class KillRound:
     kill: kill_plan.Kill,
     broker: LocalBroker,
     message: Callable[[int], bytes],
+    covered: Callable[[str], int],
     folder: str,
     limit_seconds: float,
     check: Callable[[], None] = lambda: None,
   ):
     self._outcome = Outcome(kill, folder, os.path.basename(folder))
     self._broker = broker
+    self._covered = covered
     self._job = RoundJob(
       _JOB, folder, asked.SERVERS, asked.WORKERS, limit_seconds, check
     )
@@ -143,6 +149,7 @@ class KillRound:
       outcome.struck = "broker"
       self._job.tell(f"killing the broker for {kill.outage_secs:.1f} s and its start")
       self._broker.kill()
+      self._count_uncovered()
       time.sleep(kill.outage_secs)
       self._broker.restart()
       self._job.tell("the broker is back")
@@ -155,6 +162,11 @@ class KillRound:
     }[kill.victim]
     if processes.kill(name):
       outcome.struck = name
+      self._count_uncovered()
+
+  def _count_uncovered(self) -> None:
+    covered = self._covered(self._outcome.model_dir)
+    self._outcome.uncovered = self._sender.sent - covered
 
   def _read_progress(self) -> None:
     for trained in self._trained:

@@ -12,9 +12,12 @@ from monolith.native_training.data import datasets
 from monolith.native_training.data.bad_messages import BadMessages
 from monolith.native_training.data.dead_letters import KafkaDeadLetters
 from monolith.native_training.data.example_parsing import decode_example, serialize_one
+from monolith.native_training.data.kafka import stream_offsets
+from monolith.native_training.data.kafka.stream_offsets import Offsets
 from monolith.native_training.entry import SgdOptimizer, ZerosInitializer
 from monolith.native_training.estimator import EstimatorSpec
 from monolith.native_training.native_model import MonolithModel
+from monolith.native_training.training.checkpoints import checkpoint
 
 _FEATURES = {"number": tf.io.RaggedFeature(tf.int64)}
 
@@ -66,6 +69,19 @@ class MessageCounts(MonolithModel):
     return EstimatorSpec(
       label=None, pred=value, loss=-tf.reduce_sum(value), classification=False
     )
+
+
+def offsets(path: str) -> Offsets:
+  """Up to where a checkpoint covers the partitions."""
+  written = tf.train.load_variable(path, "monolith_stream_offsets")
+  merged = stream_offsets.merge(map(stream_offsets.decode, written[:-1]))
+  return {p: offset for p, offset in merged.items() if p.is_real}
+
+
+def covered(model_dir: str) -> int:
+  """How many messages the newest complete checkpoint of a folder covers, if any."""
+  path = checkpoint.latest_checkpoint(model_dir)
+  return sum(offsets(path).values()) if path else 0
 
 
 def counts(path: str) -> dict[int, int]:

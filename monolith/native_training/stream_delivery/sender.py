@@ -25,6 +25,7 @@ class Sender(threading.Thread):
 
   Attributes:
     began_at: by `time.monotonic`, when the first was sent; None before.
+    sent: how many were handed to the client.
     acknowledged: how many the broker has.
     problem: what went wrong, or `""`.
   """
@@ -55,22 +56,22 @@ class Sender(threading.Thread):
     self._rate = rate
     self._over = threading.Event()
     self.began_at: float | None = None
+    self.sent = 0
     self.acknowledged = 0
     self.problem = ""
 
   def run(self) -> None:
-    sent = 0
     begin = self.began_at = time.monotonic()
-    while sent < self._count and not self._over.is_set():
+    while self.sent < self._count and not self._over.is_set():
       due = min(int((time.monotonic() - begin) * self._rate), self._count)
-      for number in range(sent, due):
+      for number in range(self.sent, due):
         self._producer.produce(
           self._topic,
           self._message(number),
           partition=number % self._partitions,
           on_delivery=self._on_delivery,
         )
-      sent = max(sent, due)
+        self.sent = number + 1
       self._producer.poll(0)
       self._over.wait(_TURN_SECS)
     left = 0 if self._over.is_set() else self._producer.flush(_FLUSH_SECS)

@@ -58,7 +58,7 @@ def _judge(outcome: Outcome) -> delivery_verdict.Verdict:
 def _play(folders: RoundFolders, signals: StopSignals) -> bool:
   """Plays all rounds, telling of each; returns whether one was lost."""
   # Here, because TensorFlow takes long to import, which --help need not.
-  from monolith.native_training.stream_delivery.message_counts import message
+  from monolith.native_training.stream_delivery import message_counts
 
   limit_seconds, json = rounds_program.LIMIT_SECONDS.value, rounds_program.JSON.value
   rounds = []
@@ -68,7 +68,13 @@ def _play(folders: RoundFolders, signals: StopSignals) -> bool:
     for number, kill in enumerate(kills, 1):
       folder = folders.begin(str(number))
       outcome = KillRound(
-        kill, broker, message, folder, limit_seconds, signals.check
+        kill,
+        broker,
+        message_counts.message,
+        message_counts.covered,
+        folder,
+        limit_seconds,
+        signals.check,
       ).run()
       played = delivery_report.Round(number, outcome, _judge(outcome))
       rounds.append(played)

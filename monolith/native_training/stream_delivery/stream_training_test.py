@@ -10,7 +10,6 @@ from absl.testing import absltest
 from confluent_kafka import TopicPartition, admin
 
 from monolith.native_training.data.bad_messages import TooManyBadMessages
-from monolith.native_training.data.kafka import stream_offsets
 from monolith.native_training.data.kafka.broker_errors import StreamFailed
 from monolith.native_training.data.kafka.stream_offsets import Partition
 from monolith.native_training.estimator import Estimator, RunnerConfig
@@ -100,8 +99,7 @@ class StreamTrainingTest(absltest.TestCase):
 
   def _covered(self, path: str) -> list[int]:
     """Up to which offset of each partition a checkpoint says that it has all."""
-    written = tf.train.load_variable(path, "monolith_stream_offsets")
-    offsets = stream_offsets.merge(map(stream_offsets.decode, written[:-1]))
+    offsets = message_counts.offsets(path)
     return [
       offsets.get(Partition(self._topic, self._topic, i), 0) for i in range(_PARTITIONS)
     ]
@@ -123,6 +121,7 @@ class StreamTrainingTest(absltest.TestCase):
     self._train(batch_size=64)
     self.assertEqual(self._counts(), dict.fromkeys(range(3300), 1))
     self.assertEqual(self._committed(), [1100] * 3)
+    self.assertEqual(message_counts.covered(self._model_dir), 3300)
 
   def test_an_earlier_checkpoint_is_gone_on_from_whatever_is_committed(self):
     self._send(300)
