@@ -92,11 +92,12 @@ class ReadmeTest(absltest.TestCase):
     self.assertIn("Kafka has stopped", self._output(broker, "broker", broker_log))
     batch, stream, own_broker, one, _, clicks = outputs
     self.assertRegex(batch, r"test RMSE +0\.9")
-    # A worker that comes later takes partitions over, and a few ratings twice.
-    self.assertBetween(_trained(stream), 89_809, 92_000)
+    # A worker that comes later takes partitions over, and what the chief had read ahead
+    # of them is trained on twice: see `create_plain_kafka_dataset`.
+    self.assertBetween(_trained(stream), 89_809, 89_809 + 20_000)
     # 3 % above one pass over files, which ends at 0.985 to 1.005.
     self.assertLess(_test_rmse(stream), 1.035)
-    self.assertBetween(_trained(own_broker), 20_000, 21_000)
+    self.assertBetween(_trained(own_broker), 20_000, 20_000 + 20_000)
     self.assertIn("trained on 89,600 examples", one)
     # Chance is 0.5.
     self.assertGreater(float(re.search(r"clicked/auc': ([\d.]+)", clicks)[1]), 0.9)

@@ -103,8 +103,9 @@ class DemoStreamTest(parameterized.TestCase):
     self.assertEqual(run.wait(), 0, text[-5000:])
     result = json.loads(pathlib.Path(result_json).read_text())
     self.assertEqual(result["training_type"], "stream")
-    # A worker that comes later takes partitions over, and a few ratings twice.
-    self.assertBetween(result["examples"], 89_809, 92_000)
+    # A worker that comes later takes partitions over, and what the chief had read ahead
+    # of them is trained on twice: see `create_plain_kafka_dataset`.
+    self.assertBetween(result["examples"], 89_809, 89_809 + 20_000)
     self.assertEqual(result["stream"]["lag"], 0)
     self.assertEqual(result["stream"]["bad_messages"], 0)
     # Always guessing the mean rating gives 1.126. At this rate ratings are read in the
