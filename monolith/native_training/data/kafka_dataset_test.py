@@ -5,14 +5,18 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterable
+from unittest import mock
 
 import confluent_kafka
 import tensorflow as tf
 from absl.testing import absltest
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
 
 from monolith.native_training.data import datasets
 from monolith.native_training.data.example_parsing import decode_example, serialize_one
 from monolith.native_training.data.kafka.kafka_messages import EVENT_TIME_MS, POSITION
+from monolith.native_training.data.kafka.topic_admin import TopicAdmin
 from monolith.native_training.data.page_faults import share_of_pages
 from monolith.native_training.local_broker.broker_topics import BrokerTopics
 from monolith.native_training.local_broker.local_broker import LocalBroker
@@ -152,20 +156,31 @@ class KafkaDatasetTest(absltest.TestCase):
 
     def read(member: int) -> None:
       for x in self._dataset("shared", timeout=8000):
-        rows = zip(x.message.numpy(), x.partition.numpy(), strict=True)
-        got[member] += [partition for message, partition in rows if message == b"late"]
+        got[member] += zip(x.message.numpy(), x.partition.numpy(), strict=True)
+
+    def partitions(wanted: bytes) -> list[list]:
+      """Those of the messages of a kind that each member has read."""
+      return [[p for message, p in rows if message == wanted] for rows in got]
 
     threads = [threading.Thread(target=read, args=(i,)) for i in range(2)]
     for thread in threads:
       thread.start()
-    time.sleep(5)  # Both have their partitions by now.
+    # Until both have their partitions, and so that none is silent meanwhile.
+    while not all(partitions(b"early")):
+      self._send("shared", [b"early"] * 3)
+      time.sleep(0.1)
     self._send("shared", [b"late"] * 30)
+    self._send("shared", [b"last"] * 3)
+    while len(sum(partitions(b"last"), [])) < 3:
+      time.sleep(0.01)
+    # Before one of them leaves, whose partitions the other would read again.
+    one, other = partitions(b"late")
     for thread in threads:
       thread.join()
-    self.assertLen(got[0] + got[1], 30)
-    self.assertNotEmpty(got[0])
-    self.assertNotEmpty(got[1])
-    self.assertEmpty(set(got[0]) & set(got[1]))
+    self.assertLen(one + other, 30)
+    self.assertNotEmpty(one)
+    self.assertNotEmpty(other)
+    self.assertEmpty(set(one) & set(other))
 
   def test_a_topic_that_appears_later_is_read(self):
     def appear() -> None:
@@ -183,13 +198,21 @@ class KafkaDatasetTest(absltest.TestCase):
     self._make_topic("outage")
     self._send("outage", [b"before"] * 30)
     got, places = [], set()
-    # It asks nearly all the time whether the stream is over, and finds the broker later
-    # than the producer does.
-    dataset = self._dataset(
-      "outage",
-      timeout=1000,
-      configuration=["reconnect.backoff.ms=2000", "reconnect.backoff.max.ms=2000"],
-    )
+    asked, are_sent = threading.Event(), threading.Event()
+    ask = TopicAdmin.bounds
+
+    def bounds(admin: TopicAdmin, partitions: Iterable[TopicPartition]) -> dict:
+      """No answer before all is sent, lest the stream be over, with nothing to read."""
+      asked.set()
+      counts = are_sent.is_set()
+      answer = ask(admin, partitions)
+      if not counts:
+        raise KafkaException(KafkaError(KafkaError._TRANSPORT))
+      return answer
+
+    self.enter_context(mock.patch.object(TopicAdmin, "bounds", bounds))
+    # It asks nearly all the time whether the stream is over.
+    dataset = self._dataset("outage", timeout=1000)
 
     def read() -> None:
       for x in dataset:
@@ -200,17 +223,24 @@ class KafkaDatasetTest(absltest.TestCase):
     reader.start()
     while len(got) < 30:
       time.sleep(0.01)
+    self._wait_until_again(asked)  # It knows that it has read all.
     self._broker.kill()
+    self._wait_until_again(asked)
     producer = confluent_kafka.Producer(
       {**self._client, "reconnect.backoff.max.ms": 100, "log_level": 0}
     )
     for i in range(30):
       producer.produce("outage", b"meanwhile", partition=i % 3)
     self._broker.restart()
-    self.assertEqual(producer.flush(30), 0)
+    self.assertEqual(producer.flush(60), 0)
+    are_sent.set()
     reader.join()
     self.assertLen(places, 60)
     self.assertEqual(got, [b"before"] * 30 + [b"meanwhile"] * 30)
+
+  def _wait_until_again(self, event: threading.Event) -> None:
+    event.clear()
+    self.assertTrue(event.wait(60))
 
   def test_what_nobody_has_committed_is_read_again(self):
     self._make_topic("again")
