@@ -52,9 +52,11 @@ _MODE = flags.DEFINE_enum(
   "mode", "throughput", ["throughput", "latency"], "What is measured."
 )
 _NUM_PS = flags.DEFINE_integer(
-  "num_ps", 0, "Parameter servers; 0 is one process for all.", lower_bound=0
+  "num_ps", 2, "Parameter servers; 0 is one process for all.", lower_bound=0
 )
-_NUM_WORKERS = flags.DEFINE_integer("num_workers", 1, "Workers.", lower_bound=1)
+_NUM_WORKERS = flags.DEFINE_integer(
+  "num_workers", 2, "Workers; the latency is measured with one.", lower_bound=1
+)
 _REPETITIONS = flags.DEFINE_integer("repetitions", 5, "Rounds.", lower_bound=1)
 _SECONDS = flags.DEFINE_float("seconds", 15.0, "What is measured of a turn.")
 _WARMUP_SECONDS = flags.DEFINE_float("warmup_seconds", 5.0, "What is not, before that.")

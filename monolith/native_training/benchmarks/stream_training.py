@@ -86,6 +86,9 @@ class _Latencies(tf.compat.v1.train.SessionRunHook):
     self._rows.append(np.stack([np.full_like(seconds, now), seconds], axis=1))
 
   def write(self, path: str) -> None:
+    """Writes the rows, where this process has trained."""
+    if not self._rows:
+      return
     with open(f"{path}.tmp", "wb") as file:
       np.save(file, np.concatenate(self._rows))
     os.replace(f"{path}.tmp", path)
