@@ -28,13 +28,15 @@ def most_repeats(slowest_save_secs: float, uncovered: int) -> int:
 
   Where workers keep up with the messages, as many are trained on in a time as are sent.
   Where a busy machine has let them and the checkpoints wait, more can have come since
-  the newest one was begun, but not more than had been sent and it does not cover.
+  the newest one was begun, but not more than had been sent and it does not cover, nor
+  more than twice as many as usual: checkpoints that do not come at all are a fault.
 
   Args:
     slowest_save_secs: how long the round's slowest checkpoint took.
-    uncovered: messages that had been sent at the kill, without those that the newest
-      complete checkpoint covered.
+    uncovered: messages that had been sent when a server was killed, without those that
+      the newest complete checkpoint covered; 0 where another process was.
   """
   interval = max(SAVE_SECS, slowest_save_secs)
-  since_begun = max(RATE * (interval + slowest_save_secs), uncovered)
+  usual = RATE * (interval + slowest_save_secs)
+  since_begun = max(usual, min(uncovered, 2 * usual))
   return round(since_begun + RATE * (_NOTICE_SECS + _IN_FLIGHT_SECS))

@@ -69,6 +69,10 @@ class DeliveryVerdictTest(absltest.TestCase):
     self.assertEqual(self._problems(trained=trained, uncovered=3600), "")
     self.assertIn("trained on again", self._problems(trained=trained, uncovered=3599))
 
+  def test_checkpoints_that_do_not_come_allow_no_more(self):
+    most = asked.most_repeats(0.5, uncovered=7000)
+    self.assertEqual(asked.most_repeats(0.5, uncovered=asked.MESSAGES), most)
+
   def test_the_job_must_have_ended_well(self):
     self.assertIn("worker 0: 1", self._problems(exit_codes={"worker 0": 1}))
     self.assertIn("not over", self._problems(failure="not over after 180 s"))

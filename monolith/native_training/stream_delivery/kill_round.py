@@ -38,8 +38,8 @@ class Outcome:
     acknowledged: messages that the broker has.
     ends: behind the last message of each partition.
     committed: of each partition, by the job's group.
-    uncovered: messages that had been sent when the process was killed, without those
-      that the newest complete checkpoint covered.
+    uncovered: messages that had been sent when a server was killed, without those that
+      the newest complete checkpoint covered; 0 where another process was.
     trained: examples that workers say to have trained on, all together.
     slowest_save_secs: of the checkpoints that the chief has told of.
     tracebacks: logs in which there is one.
@@ -149,7 +149,6 @@ class KillRound:
       outcome.struck = "broker"
       self._job.tell(f"killing the broker for {kill.outage_secs:.1f} s and its start")
       self._broker.kill()
-      self._count_uncovered()
       time.sleep(kill.outage_secs)
       self._broker.restart()
       self._job.tell("the broker is back")
@@ -162,11 +161,9 @@ class KillRound:
     }[kill.victim]
     if processes.kill(name):
       outcome.struck = name
-      self._count_uncovered()
-
-  def _count_uncovered(self) -> None:
-    covered = self._covered(self._outcome.model_dir)
-    self._outcome.uncovered = self._sender.sent - covered
+      if kill.victim == kill_plan.SERVER:
+        sent = self._sender.sent
+        outcome.uncovered = sent - self._covered(outcome.model_dir)
 
   def _read_progress(self) -> None:
     for trained in self._trained:
