@@ -168,14 +168,15 @@ class ServerWatch:
     if session is not None:
       session.close()
     if not self._over.wait(_GRACE_SECS):
+      message = f"TimeoutError: {problem}; this process ends"
+      print(message, file=sys.stderr, flush=True)
       if not self._cluster.is_chief:
         coordination.report_failure(self._cluster, self._target, TimeoutError(problem))
-      _end_process(f"TimeoutError: {problem}; this process ends")
+      _end_process()
 
 
-def _end_process(message: str) -> None:
+def _end_process() -> None:
   """Ends it with exit code 1, whatever its other threads wait for."""
-  print(message, file=sys.stderr, flush=True)
   # What was printed before must not be lost, nor a reader that is stuck be waited for.
   flushing = threading.Thread(target=sys.stdout.flush, daemon=True)
   flushing.start()
