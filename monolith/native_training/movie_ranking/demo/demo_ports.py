@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from monolith.native_training.movie_ranking.demo import demo_flags
 
@@ -18,8 +18,14 @@ def metrics_port(worker: int) -> int:
 
 def check() -> None:
   """Raises `ValueError`, naming the flag, if a process could not listen at its port."""
+  _check_together(_metrics_ports())
+  _check_together(_serve_ports())  # When the workers have ended.
+
+
+def _check_together(ports: Iterable[tuple[str, int]]) -> None:
+  """Checks ports that are used at one time; each has the flag that names it."""
   users: dict[int, str] = {}
-  for user, port in _ports():
+  for user, port in ports:
     if port in users:
       raise ValueError(f"{users[port]} and {user} are both {port}; choose two ports")
     users[port] = user
@@ -33,12 +39,14 @@ def check() -> None:
         ) from None
 
 
-def _ports() -> Iterator[tuple[str, int]]:
-  """The flag, with the worker where each has its own, and the port."""
+def _metrics_ports() -> Iterator[tuple[str, int]]:
   if demo_flags.METRICS_PORT.value:
+    name = f"--{demo_flags.METRICS_PORT.name}"
     for worker in range(demo_flags.NUM_WORKERS.value):
-      name = f"--{demo_flags.METRICS_PORT.name}"
       yield f"{name} + {worker}" if worker else name, metrics_port(worker)
+
+
+def _serve_ports() -> Iterator[tuple[str, int]]:
   if demo_flags.SERVE.value:
     for flag in (demo_flags.SERVE_PORT, demo_flags.SERVE_REST_API_PORT):
       yield f"--{flag.name}", flag.value
