@@ -110,7 +110,7 @@ class LimitsTest(ServerTestCase):
     self.eventually(True, lambda: self.has_metric(server, idle))
 
   def test_a_stop_waits_for_what_was_begun(self):
-    server = self.start_sleeper()
+    server = self.start_sleeper("--num_batch_threads=2")
     url = f"{server.url}/v1/models/two_heads:predict"
     with concurrent.futures.ThreadPoolExecutor(2) as pool:
       begun = [

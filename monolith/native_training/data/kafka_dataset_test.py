@@ -167,11 +167,13 @@ class KafkaDatasetTest(absltest.TestCase):
       thread.start()
     # Until both have their partitions, and so that none is silent meanwhile.
     while not all(partitions(b"early")):
+      self.assertTrue(all(thread.is_alive() for thread in threads))
       self._send("shared", [b"early"] * 3)
       time.sleep(0.1)
     self._send("shared", [b"late"] * 30)
     self._send("shared", [b"last"] * 3)
     while len(sum(partitions(b"last"), [])) < 3:
+      self.assertTrue(all(thread.is_alive() for thread in threads))
       time.sleep(0.01)
     # Before one of them leaves, whose partitions the other would read again.
     one, other = partitions(b"late")

@@ -1,3 +1,4 @@
+import time
 from unittest import mock
 
 import confluent_kafka
@@ -47,6 +48,12 @@ class RatingProducerTest(absltest.TestCase):
 
   def _send(self) -> None:
     self.producer.send(1, 2, 3.0)
+
+  def test_it_waits_for_as_long_as_it_is_told(self):
+    self._send()
+    begin = time.monotonic()
+    self.producer.wait(0.3)  # Though the client comes back at once.
+    self.assertGreaterEqual(time.monotonic() - begin, 0.3)
 
   def test_what_is_refused_at_once_is_counted(self):
     self._send()

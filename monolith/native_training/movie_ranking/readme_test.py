@@ -97,7 +97,7 @@ class ReadmeTest(absltest.TestCase):
     self.assertBetween(_trained(stream), 89_809, 89_809 + 20_000)
     # 3 % above one pass over files, which ends at 0.985 to 1.005.
     self.assertLess(_test_rmse(stream), 1.035)
-    self.assertBetween(_trained(own_broker), 20_000, 20_000 + 20_000)
+    self.assertBetween(_trained(own_broker), 20_000, 2 * 20_000 - 1)
     self.assertIn("trained on 89,600 examples", one)
     # Chance is 0.5.
     self.assertGreater(float(re.search(r"clicked/auc': ([\d.]+)", clicks)[1]), 0.9)

@@ -74,6 +74,7 @@ with open(path + ".tmp", "w") as file:
 os.rename(path + ".tmp", path)
 time.sleep(%s)
 open(os.path.join(os.environ["MARKS"], "producer has ended"), "w").close()
+os._exit(0)  # At once.
 """
 
 
