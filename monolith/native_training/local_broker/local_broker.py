@@ -259,15 +259,13 @@ def _environment() -> dict[str, str]:
 
 
 def _check_is_free(port: int) -> None:
-  with contextlib.closing(socket.socket()) as probe:
-    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-      probe.bind((_HOST, port))
-    except OSError as error:
-      raise BrokerFailed(
-        f"port {port} cannot be had ({error.strerror}): end what uses it, or name "
-        "another one, or 0 for a free one"
-      ) from None
+  try:
+    local_cluster.check_is_free(port)
+  except OSError as error:
+    raise BrokerFailed(
+      f"port {port} cannot be had ({error.strerror}): end what uses it, or name "
+      "another one, or 0 for a free one"
+    ) from None
 
 
 def _answers(port: int) -> bool:

@@ -43,6 +43,13 @@ def free_ports(count: int) -> list[int]:
       s.close()
 
 
+def check_is_free(port: int) -> None:
+  """Raises `OSError`, saying why, if no server can listen at a port of this machine."""
+  with socket.socket() as probe:
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    probe.bind((_HOST, port))
+
+
 @dataclasses.dataclass(frozen=True)
 class Task:
   """One process of a cluster; `name` is for people, such as `worker 0`."""

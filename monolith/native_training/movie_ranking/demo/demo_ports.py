@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable, Iterator
 
+from monolith.native_training.local_runner import local_cluster
 from monolith.native_training.movie_ranking.demo import demo_flags
 
 HOST = "127.0.0.1"
@@ -29,14 +29,12 @@ def _check_together(ports: Iterable[tuple[str, int]]) -> None:
     if port in users:
       raise ValueError(f"{users[port]} and {user} are both {port}; choose two ports")
     users[port] = user
-    with socket.socket() as probe:
-      probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-      try:
-        probe.bind((HOST, port))
-      except OSError as error:
-        raise ValueError(
-          f"{user}={port}: cannot listen there: {error.strerror}; choose another"
-        ) from None
+    try:
+      local_cluster.check_is_free(port)
+    except OSError as error:
+      raise ValueError(
+        f"{user}={port}: cannot listen there: {error.strerror}; choose another"
+      ) from None
 
 
 def _metrics_ports() -> Iterator[tuple[str, int]]:
