@@ -12,12 +12,12 @@ from monolith.native_training.data import datasets
 from monolith.native_training.data.bad_messages import BadMessages
 from monolith.native_training.data.dead_letters import KafkaDeadLetters
 from monolith.native_training.data.example_parsing import decode_example, serialize_one
-from monolith.native_training.data.kafka import stream_offsets
 from monolith.native_training.data.kafka.stream_offsets import Offsets
 from monolith.native_training.entry import SgdOptimizer, ZerosInitializer
 from monolith.native_training.estimator import EstimatorSpec
 from monolith.native_training.native_model import MonolithModel
 from monolith.native_training.training.checkpoints import checkpoint
+from monolith.native_training.training.positions import stream_positions
 
 _FEATURES = {"number": tf.io.RaggedFeature(tf.int64)}
 
@@ -73,9 +73,8 @@ class MessageCounts(MonolithModel):
 
 def offsets(path: str) -> Offsets:
   """Up to where a checkpoint covers the partitions."""
-  written = tf.train.load_variable(path, "monolith_stream_offsets")
-  merged = stream_offsets.merge(map(stream_offsets.decode, written[:-1]))
-  return {p: offset for p, offset in merged.items() if p.is_real}
+  covered_by = stream_positions.of_checkpoint(path)
+  return {p: offset for p, offset in covered_by.items() if p.is_real}
 
 
 def covered(model_dir: str) -> int:

@@ -29,6 +29,7 @@ from monolith.native_training.training.checkpoints import dense_variables
 from monolith.native_training.training.positions.timeline import Timeline
 from monolith.native_training.training.processes.cluster import Cluster
 
+_VARIABLE = "monolith_stream_offsets"
 # A member of the group that was killed is one for 10 s by default.
 _LAST_COMMIT_SECS = 15.0
 # Who asks a process to leave may kill it after 30 s, in which it saves before this.
@@ -76,7 +77,7 @@ class StreamPositions:
     self._length = cluster.num_workers + 2
     with tf.device(None), tf.device(timeline.device):
       self._variable = tf.compat.v1.get_variable(
-        "monolith_stream_offsets",
+        _VARIABLE,
         [self._length],
         tf.string,
         tf.compat.v1.constant_initializer(""),
@@ -276,6 +277,11 @@ class StreamPositions:
     """Leaves the consumer groups."""
     for stream in self.streams:
       stream.close()
+
+
+def of_checkpoint(path: str) -> Offsets:
+  """Where training is by a checkpoint, whose path has no suffix."""
+  return _merged(tf.train.load_variable(path, _VARIABLE))
 
 
 def _merged(value: np.ndarray) -> Offsets:
