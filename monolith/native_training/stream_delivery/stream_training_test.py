@@ -238,7 +238,9 @@ class StreamTrainingTest(absltest.TestCase):
     self.assertEqual(self._counts(), dict.fromkeys(range(3000), 1))
 
   def test_that_input_fn_leaves_out_all_is_told(self):
-    self._send(30)
+    # All to one partition, so that they are read together.
+    numbers = map(message_counts.message, range(30))
+    self._topics.send(self._topic, ({"value": m, "partition": 0} for m in numbers))
 
     class Nothing(MessageCounts):
       def input_fn(self, mode):
